@@ -1,0 +1,119 @@
+package cpu
+
+import (
+	"os"
+	"unsafe"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+)
+
+// isaOverride is the environment variable that picks an instruction set by name.
+const isaOverride = "RINGGRAD_ISA"
+
+// instructionSet is one implementation of all primitives. Every set computes
+// the same sums in the same order; what differs is rounding (the assembly
+// fuses multiply and add) and speed.
+type instructionSet struct {
+	name string
+	f32  primitives[float32]
+	f64  primitives[float64]
+}
+
+// primitives are the inner loops that attention and Gemm are built from. All
+// matrices are row-major with the row stride (ld) counted in elements.
+type primitives[T kernel.Float] struct {
+	nn, tn    tileFunc[T]
+	expSub    func(x, ref []T, width int, sum []T)
+	transpose func(dst []T, ldd int, src []T, lds int, rows, cols int, scale T)
+}
+
+// tileFunc multiplies one tile, see tileNN and tileTN.
+type tileFunc[T kernel.Float] func(c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool)
+
+// sets holds what this machine can run, the fastest first; portable Go is last
+// and always there.
+var sets = append(assemblySets(), portableSet())
+
+// active is the set in use. Only tests change it after start.
+var active = pickSet(os.Getenv(isaOverride))
+
+// pickSet returns the set called name, or the fastest one if the machine or the
+// build has none of that name.
+func pickSet(name string) *instructionSet {
+	for i := range sets {
+		if sets[i].name == name {
+			return &sets[i]
+		}
+	}
+	return &sets[0]
+}
+
+// ISA names the instruction set the kernels run on: "avx512", "avx2" or
+// "generic" (portable Go: other processors, or the build tag purego). The
+// fastest one the processor has is taken unless the environment variable
+// RINGGRAD_ISA names another at start; a name that is unknown, or that this
+// processor or build lacks, changes nothing, so a caller that needs a certain
+// set compares ISA with the name it asked for.
+func ISA() string { return active.name }
+
+// primitivesOf returns the active primitives for element type T.
+func primitivesOf[T kernel.Float]() *primitives[T] {
+	var p any = &active.f64
+	if unsafe.Sizeof(T(0)) == 4 {
+		p = &active.f32
+	}
+	return p.(*primitives[T])
+}
+
+// tileNN computes C[m,n] (+)= A[m,k]·B[k,n] on the calling goroutine; acc says
+// whether the product is added to C or replaces it. Each element of C is one
+// chain of multiply-adds in the order of k, whatever m and n, so cutting C into
+// tiles elsewhere does not change a bit. The assembly reads and writes through
+// raw pointers, so the ends of the operands are checked here, once per tile.
+func tileNN[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	_ = c[(m-1)*ldc+n-1]
+	if k > 0 {
+		_, _ = a[(m-1)*lda+k-1], b[(k-1)*ldb+n-1]
+	}
+	primitivesOf[T]().nn(c, ldc, a, lda, b, ldb, m, n, k, acc)
+}
+
+// tileTN computes C[m,n] (+)= Aᵀ·B with A stored [k,m] and B [k,n]; in
+// everything else it is tileNN.
+func tileTN[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	_ = c[(m-1)*ldc+n-1]
+	if k > 0 {
+		_, _ = a[(k-1)*lda+m-1], b[(k-1)*ldb+n-1]
+	}
+	primitivesOf[T]().tn(c, ldc, a, lda, b, ldb, m, n, k, acc)
+}
+
+// expSub takes the softmax's exponential of a score tile whose lanes are query
+// rows: x is [rows, width], and x[r,j] becomes exp2(x[r,j]-ref[j]), which is
+// also added to sum[j], rows in order. The relative error is below 2 ulp.
+// Results under the smallest normal number are 0 (denormals would slow down
+// the products that follow), -Inf gives 0, NaN stays NaN, overflow is +Inf.
+// A column whose ref is -Inf gives NaN where x is -Inf too.
+func expSub[T kernel.Float](x []T, ref []T, width int, sum []T) {
+	if width <= 0 || len(x) == 0 {
+		return
+	}
+	rows := len(x) / width
+	_, _ = ref[width-1], sum[width-1]
+	primitivesOf[T]().expSub(x[:rows*width], ref[:width], width, sum[:width])
+}
+
+// transpose writes dst[cols,rows] = scale · src[rows,cols]ᵀ.
+func transpose[T kernel.Float](dst []T, ldd int, src []T, lds int, rows, cols int, scale T) {
+	if rows <= 0 || cols <= 0 {
+		return
+	}
+	_, _ = dst[(cols-1)*ldd+rows-1], src[(rows-1)*lds+cols-1]
+	primitivesOf[T]().transpose(dst, ldd, src, lds, rows, cols, scale)
+}

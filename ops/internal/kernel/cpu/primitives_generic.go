@@ -1,0 +1,166 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+)
+
+// portableSet is the primitives in portable Go: what runs on processors without
+// assembly, and what the assembly is tested beside.
+func portableSet() instructionSet {
+	return instructionSet{
+		name: "generic",
+		f32:  portable(exp2Float32),
+		f64:  portable(exp2Float64),
+	}
+}
+
+func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
+	return primitives[T]{
+		nn: tileNNGeneric[T],
+		tn: tileTNGeneric[T],
+		expSub: func(x, ref []T, width int, sum []T) {
+			for ; len(x) > 0; x = x[width:] {
+				for j := range ref {
+					p := exp2(x[j] - ref[j])
+					x[j] = p
+					sum[j] += p
+				}
+			}
+		},
+		transpose: transposeGeneric[T],
+	}
+}
+
+// operand is an A operand seen as [row, k], whichever way it is stored.
+type operand[T kernel.Float] struct {
+	data    []T
+	row, k  int // strides
+	ldb     int // row stride of the B operand it meets
+	kLength int
+}
+
+func tileNNGeneric[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool) {
+	tileGeneric(c, ldc, operand[T]{a, lda, 1, ldb, k}, b, m, n, acc)
+}
+
+func tileTNGeneric[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool) {
+	tileGeneric(c, ldc, operand[T]{a, 1, lda, ldb, k}, b, m, n, acc)
+}
+
+// tileGeneric covers C with 4x2 register tiles, and its last rows and columns
+// with single elements.
+func tileGeneric[T kernel.Float](c []T, ldc int, a operand[T], b []T, m, n int, acc bool) {
+	if !acc {
+		for i := range m {
+			clear(c[i*ldc : i*ldc+n])
+		}
+	}
+	if a.kLength == 0 {
+		return
+	}
+	i := 0
+	for ; i+4 <= m; i += 4 {
+		j := 0
+		for ; j+2 <= n; j += 2 {
+			a.tile4x2(c[i*ldc+j:], ldc, i, b[j:])
+		}
+		for ; j < n; j++ {
+			for r := i; r < i+4; r++ {
+				a.element(&c[r*ldc+j], r, b[j:])
+			}
+		}
+	}
+	for ; i < m; i++ {
+		for j := range n {
+			a.element(&c[i*ldc+j], i, b[j:])
+		}
+	}
+}
+
+// element adds row i of A times the first column of b to c.
+func (a operand[T]) element(c *T, i int, b []T) {
+	s := *c
+	x, y := i*a.row, 0
+	for range a.kLength {
+		s += a.data[x] * b[y]
+		x += a.k
+		y += a.ldb
+	}
+	*c = s
+}
+
+// tile4x2 adds rows i to i+3 of A times the first two columns of b to c.
+func (a operand[T]) tile4x2(c []T, ldc, i int, b []T) {
+	c0, c1, c2, c3 := c[:2], c[ldc:ldc+2], c[2*ldc:2*ldc+2], c[3*ldc:3*ldc+2]
+	s00, s01, s10, s11 := c0[0], c0[1], c1[0], c1[1]
+	s20, s21, s30, s31 := c2[0], c2[1], c3[0], c3[1]
+	a0 := a.data[i*a.row:]
+	a1 := a.data[(i+1)*a.row:]
+	a2 := a.data[(i+2)*a.row:]
+	a3 := a.data[(i+3)*a.row:]
+	x, y := 0, 0
+	for range a.kLength {
+		b0, b1 := b[y], b[y+1]
+		s00 += a0[x] * b0
+		s01 += a0[x] * b1
+		s10 += a1[x] * b0
+		s11 += a1[x] * b1
+		s20 += a2[x] * b0
+		s21 += a2[x] * b1
+		s30 += a3[x] * b0
+		s31 += a3[x] * b1
+		x += a.k
+		y += a.ldb
+	}
+	c0[0], c0[1], c1[0], c1[1] = s00, s01, s10, s11
+	c2[0], c2[1], c3[0], c3[1] = s20, s21, s30, s31
+}
+
+// transposeGeneric works in strips of 16 rows, so that the destination's cache
+// lines are filled while they are near.
+func transposeGeneric[T kernel.Float](dst []T, ldd int, src []T, lds int, rows, cols int, scale T) {
+	for i0 := 0; i0 < rows; i0 += 16 {
+		strip := min(16, rows-i0)
+		for j := range cols {
+			out := dst[j*ldd+i0:][:strip]
+			x := i0*lds + j
+			for i := range out {
+				out[i] = scale * src[x]
+				x += lds
+			}
+		}
+	}
+}
+
+// exp2Float32 is 2^x as floor and fraction: 2^floor goes into the exponent
+// bits, 2^fraction is exp2Poly32. The assembly does the same.
+func exp2Float32(x float32) float32 {
+	switch {
+	case x < -126:
+		return 0
+	case x >= 128:
+		return float32(math.Inf(1))
+	case x != x:
+		return x
+	}
+	n := int32(x)
+	if float32(n) > x {
+		n--
+	}
+	f := x - float32(n)
+	p := exp2Poly32[len(exp2Poly32)-1]
+	for i := len(exp2Poly32) - 2; i >= 0; i-- {
+		p = p*f + exp2Poly32[i]
+	}
+	return math.Float32frombits(uint32(int32(math.Float32bits(p)) + n<<23))
+}
+
+// exp2Float64 is 2^x without denormal results.
+func exp2Float64(x float64) float64 {
+	if x < -1022 {
+		return 0
+	}
+	return math.Exp2(x)
+}

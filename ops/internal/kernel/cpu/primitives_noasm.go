@@ -1,0 +1,4 @@
+package cpu
+
+// assemblySets is empty: this build has portable Go only.
+func assemblySets() []instructionSet { return nil }

@@ -1,0 +1,217 @@
+package cpu
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+)
+
+func testTiles[T kernel.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for trial := range 600 {
+		p := randomProduct[T](r, trial&1 != 0, false, r.IntN(20), r.IntN(150), r.IntN(40))
+		p.beta = float64(trial >> 1 & 1)
+		tile := tileNN[T]
+		if p.transA {
+			tile = tileTN[T]
+		}
+		c := p.c.clone()
+		tile(c.data(), c.ld, p.a.data(), p.a.ld, p.b.data(), p.b.ld, c.rows, c.cols, p.k, p.beta == 1)
+		p.check(t, c)
+	}
+}
+
+func TestTilesEqualFloat64ForEverySizeAndStride(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testTiles[float32])
+		t.Run("float64", testTiles[float64])
+	})
+}
+
+func TestTilesReadNothingBehindTheirOperands(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		a, b, c := make([]float32, 5*3), make([]float32, 3*21), make([]float32, 5*21)
+		tileNN(c, 21, a, 3, b, 21, 5, 21, 3, false)
+		defer func() {
+			if recover() == nil {
+				t.Error("a B operand one element short was accepted")
+			}
+		}()
+		tileNN(c, 21, a, 3, b[:len(b)-1], 21, 5, 21, 3, false)
+	})
+}
+
+func testTranspose[T kernel.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for range 300 {
+		src := newMatrix[T](r, r.IntN(70), r.IntN(70))
+		dst := newMatrix[T](r, src.cols, src.rows)
+		transpose(dst.data(), dst.ld, src.data(), src.ld, src.rows, src.cols, 0.5)
+		for i := range src.rows {
+			for j := range src.cols {
+				if dst.at(j, i) != src.at(i, j)/2 {
+					t.Fatalf("transpose of %dx%d: [%d,%d] = %v, want %v", src.rows, src.cols, j, i, dst.at(j, i), src.at(i, j)/2)
+				}
+			}
+		}
+		dst.checkCanaries(t)
+	}
+}
+
+func TestTransposeIsExactForEverySizeAndStride(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testTranspose[float32])
+		t.Run("float64", testTranspose[float64])
+	})
+}
+
+// exp2Of is exp2 of every x, computed as rows of width lanes with ref 0.
+func exp2Of[T kernel.Float](x []T, width int) []T {
+	out := append([]T(nil), x...)
+	expSub(out, make([]T, width), width, make([]T, width))
+	return out
+}
+
+// maxULP sweeps [low, high] and returns the largest error in units of the last
+// place of the result.
+func maxULP[T kernel.Float](low, high float64, n int) float64 {
+	x := make([]T, n)
+	for i := range x {
+		x[i] = T(low + (high-low)*float64(i)/float64(n-1))
+	}
+	worst := 0.0
+	for i, got := range exp2Of(x, 64) {
+		want := math.Exp2(float64(x[i]))
+		_, e := math.Frexp(want)
+		worst = max(worst, math.Abs(float64(got)-want)/math.Ldexp(2*epsilon[T](), e-1))
+	}
+	return worst
+}
+
+func TestExp2IsWithinTwoULP(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		for _, span := range [][2]float64{{-1, 0}, {0, 1}, {-0.001, 0.001}, {-30, 0}, {-126, 127.999}} {
+			if e := maxULP[float32](span[0], span[1], 64*4000); !(e < 2) {
+				t.Errorf("float32 exp2 on %v is off by %.3f ulp", span, e)
+			}
+		}
+		for _, span := range [][2]float64{{-1, 0}, {-50, 50}, {-1022, 1023.999}} {
+			// math.Exp2 itself is good to one ulp.
+			if e := maxULP[float64](span[0], span[1], 64*1000); !(e < 3) {
+				t.Errorf("float64 exp2 on %v is off by %.3f ulp", span, e)
+			}
+		}
+	})
+}
+
+func testExpSubEdges[T kernel.Float](t *testing.T, smallest, overflow float64) {
+	inf, nan := math.Inf(1), math.NaN()
+	cases := []struct{ x, want float64 }{
+		{0, 1}, {-1, 0.5}, {3, 8}, {-inf, 0}, {inf, inf}, {smallest, math.Exp2(smallest)}, {smallest - 0.5, 0},
+		{smallest * 100, 0}, {-1e30, 0}, {overflow, inf}, {overflow * 100, inf}, {1e30, inf}, {nan, nan},
+	}
+	for _, c := range cases {
+		for _, width := range []int{1, 7, 64} {
+			x := make([]T, width)
+			x[width-1] = T(c.x)
+			got := float64(exp2Of(x, width)[width-1])
+			if got != c.want && !(math.IsNaN(got) && math.IsNaN(c.want)) {
+				t.Errorf("exp2(%v) = %v in lane %d, want %v", c.x, got, width-1, c.want)
+			}
+		}
+	}
+}
+
+func TestExpSubHandlesInfinitiesNaNAndUnderflow(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", func(t *testing.T) { testExpSubEdges[float32](t, -126, 128) })
+		t.Run("float64", func(t *testing.T) { testExpSubEdges[float64](t, -1022, 1024) })
+	})
+}
+
+func testExpSubSums[T kernel.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	for width := 1; width < 140; width += 1 + width/40 {
+		rows := r.IntN(6)
+		x, ref, sum := newMatrix[T](r, 1, rows*width), newMatrix[T](r, 1, width), newMatrix[T](r, 1, width)
+		gotX, gotSum := x.clone(), sum.clone()
+		expSub(gotX.data()[:rows*width], ref.data()[:width], width, gotSum.data()[:width])
+		for j := range width {
+			want := T(sum.at(0, j))
+			for i := range rows {
+				e := math.Exp2(float64(T(x.at(0, i*width+j)) - T(ref.at(0, j))))
+				p := gotX.at(0, i*width+j)
+				if math.Abs(p-e) > 6*epsilon[T]()*e {
+					t.Fatalf("x[%d,%d] of width %d = %v, want %v", i, j, width, p, e)
+				}
+				want += T(p)
+			}
+			if got := T(gotSum.at(0, j)); got != want {
+				t.Fatalf("sum[%d] of width %d = %v, want %v: rows must be added in order", j, width, got, want)
+			}
+		}
+		gotX.checkCanaries(t)
+		gotSum.checkCanaries(t)
+	}
+}
+
+func TestExpSubAddsRowsInOrderForEveryWidth(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testExpSubSums[float32])
+		t.Run("float64", testExpSubSums[float64])
+	})
+}
+
+func TestPickSetFallsBackToTheFastest(t *testing.T) {
+	for name, want := range map[string]string{"": sets[0].name, "sse9": sets[0].name, "generic": "generic"} {
+		if got := pickSet(name).name; got != want {
+			t.Errorf("pickSet(%q) is %s, want %s", name, got, want)
+		}
+	}
+}
+
+func BenchmarkTile(b *testing.B) {
+	const m, n, k = 96, 64, 64
+	for i := range sets {
+		x, y, c := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+		b.Run(sets[i].name, func(b *testing.B) {
+			for name, tile := range map[string]tileFunc[float32]{"nn": sets[i].f32.nn, "tn": sets[i].f32.tn} {
+				lda := map[string]int{"nn": k, "tn": m}[name]
+				b.Run(name, func(b *testing.B) {
+					for b.Loop() {
+						tile(c, n, x, lda, y, n, m, n, k, true)
+					}
+					b.ReportMetric(2*m*n*k*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+				})
+			}
+		})
+	}
+}
+
+func BenchmarkExpSub(b *testing.B) {
+	const rows, width = 96, 64
+	for i := range sets {
+		x, ref, sum := make([]float32, rows*width), make([]float32, width), make([]float32, width)
+		b.Run(sets[i].name, func(b *testing.B) {
+			for b.Loop() {
+				sets[i].f32.expSub(x, ref, width, sum)
+			}
+			b.ReportMetric(rows*width*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
+		})
+	}
+}
+
+func BenchmarkTranspose(b *testing.B) {
+	const rows, cols = 64, 512
+	for i := range sets {
+		src, dst := make([]float32, rows*cols), make([]float32, rows*cols)
+		b.Run(sets[i].name, func(b *testing.B) {
+			for b.Loop() {
+				sets[i].f32.transpose(dst, rows, src, cols, rows, cols, 1)
+			}
+			b.ReportMetric(rows*cols*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
+		})
+	}
+}
