@@ -1,0 +1,36 @@
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+build: ## build the command to ./train
+	CGO_ENABLED=0 go build -o train ./cmd/train
+
+test: ## run the tests
+	go test ./...
+
+race: ## run the tests of dist and ops under the race detector
+	go test -race ./dist/... ./ops/...
+
+portable: ## run the tests of ops with the kernels in plain Go
+	go test -tags purego ./ops/...
+
+gradcheck: ## check gradients, the built-in suite
+	go run ./cmd/train gradcheck
+
+generate: ## regenerate the assembly, configs/schema.json and the table of keys in the README
+	go generate ./...
+
+lint: ## format check, vet and golangci-lint
+	bash .ci/run format lint
+
+long: ## the main job
+	go run ./cmd/train --config configs/long.yaml
+
+base: ## train the committed base model again (configs/base)
+	go run ./cmd/train --config configs/base.yaml
+
+check: ## everything that CI runs
+	bash .ci/run
+
+.PHONY: help build test race portable gradcheck generate lint long base check
