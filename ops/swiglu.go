@@ -1,0 +1,51 @@
+package ops
+
+import (
+	"fmt"
+
+	"gorgonia.org/gorgonia"
+)
+
+// SwiGLU is the gate of a Llama feed-forward layer: y = silu(gate)·up with silu(g) = g/(1+e^-g), element by element
+// (Shazeer 2020, arXiv 2002.05202). gate, up and y are [N, width].
+func SwiGLU(gate, up *gorgonia.Node) (*gorgonia.Node, error) {
+	const name = "swiglu"
+	if err := check(name, operand{"gate", gate, 2}, operand{"up", up, 2}); err != nil {
+		return nil, err
+	}
+	if !gate.Shape().Eq(up.Shape()) {
+		return nil, fmt.Errorf("ops: %s: gate is %v and up is %v: want one shape", name, gate.Shape(), up.Shape())
+	}
+	p := plan{name: name, in: []*gorgonia.Node{gate, up}, out: gate.Shape().Clone()}
+	return build(p, swiglu[float32]{}, swiglu[float64]{})
+}
+
+type swiglu[T Float] struct{}
+
+func (swiglu[T]) forward(p *pass[T]) error {
+	gate, up, y := p.in[0].data, p.in[1].data, p.out.data
+	eachBlock(len(y), 1, func(from, to int) {
+		g, u, y := gate[from:to], up[from:to], y[from:to]
+		sigmoids(y, g)
+		for i, s := range y {
+			y[i] = g[i] * s * u[i]
+		}
+	})
+	return nil
+}
+
+// backward uses silu'(g) = s·(1 + g·(1-s)) with s the sigmoid of g, computed again rather than kept.
+func (swiglu[T]) backward(p *pass[T]) error {
+	gate, up, dy := p.in[0].data, p.in[1].data, p.dOut.data
+	dGate, dUp := p.grad(0).data, p.grad(1).data
+	eachBlock(len(dy), 1, func(from, to int) {
+		g, u, d := gate[from:to], up[from:to], dy[from:to]
+		dg, du := dGate[from:to], dUp[from:to]
+		sigmoids(dg, g)
+		for i, s := range dg {
+			du[i] = d[i] * g[i] * s
+			dg[i] = d[i] * u[i] * s * (1 + g[i]*(1-s))
+		}
+	})
+	return nil
+}
