@@ -1,3 +1,5 @@
+//go:build !amd64 || purego
+
 package cpu
 
 // assemblySets is empty: this build has portable Go only.

@@ -10,7 +10,7 @@ import (
 
 func testTiles[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
-	for trial := range 600 {
+	for trial := range 300 {
 		p := randomProduct[T](r, trial&1 != 0, false, r.IntN(20), r.IntN(150), r.IntN(40))
 		p.beta = float64(trial >> 1 & 1)
 		tile := tileNN[T]
