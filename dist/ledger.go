@@ -1,0 +1,73 @@
+package dist
+
+import (
+	"maps"
+	"sync"
+	"time"
+)
+
+// Kind names what travels, in the ledger and in errors. Kinds of your own are welcome; they share one tag per hop, so all ranks must
+// start them in the same order.
+type Kind string
+
+// The kinds of this project.
+const (
+	ForwardKV   Kind = "forward_kv"   // K and V of the forward pass
+	BackwardKV  Kind = "backward_kv"  // K and V of the backward pass
+	BackwardDKV Kind = "backward_dkv" // dK and dV on their way home
+	Collective  Kind = "collective"   // AllReduce, AllGather, Broadcast, Barrier, Split
+)
+
+// Entry is what one rank has sent of one kind.
+type Entry struct {
+	Hops    int           // transfers started: a Shift, a SendRecv or a collective call is one
+	Tensors int           // tensors in them, as told by Move.Tensors
+	Bytes   int64         // bytes sent to other ranks
+	Wait    time.Duration // time blocked: communication that compute did not hide
+}
+
+// Plus adds two entries.
+func (e Entry) Plus(o Entry) Entry {
+	return Entry{Hops: e.Hops + o.Hops, Tensors: e.Tensors + o.Tensors, Bytes: e.Bytes + o.Bytes, Wait: e.Wait + o.Wait}
+}
+
+// Ledger counts what one rank sends through one Comm, by kind. It is safe for concurrent use; the zero value is empty.
+type Ledger struct {
+	mu      sync.Mutex
+	entries map[Kind]Entry
+}
+
+// Snapshot copies the entries. Kinds that never travelled are missing, and read as zero.
+func (l *Ledger) Snapshot() map[Kind]Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.entries == nil {
+		return map[Kind]Entry{}
+	}
+	return maps.Clone(l.entries)
+}
+
+// Total is the sum over all kinds.
+func (l *Ledger) Total() Entry {
+	var sum Entry
+	for _, e := range l.Snapshot() {
+		sum = sum.Plus(e)
+	}
+	return sum
+}
+
+// Reset forgets everything.
+func (l *Ledger) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.entries)
+}
+
+func (l *Ledger) add(k Kind, e Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.entries == nil {
+		l.entries = map[Kind]Entry{}
+	}
+	l.entries[k] = l.entries[k].Plus(e)
+}

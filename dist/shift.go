@@ -1,0 +1,96 @@
+package dist
+
+import (
+	"context"
+	"fmt"
+)
+
+// Move is one step round the ring.
+type Move struct {
+	Kind    Kind // what travels, for ledger and errors
+	Tensors int  // how many tensors are in the block, for the ledger
+	Hop     int  // number of the hop, from 0; part of the tag, so it must be the same on both sides
+	Step    int  // +1 sends to the next rank and receives from the previous one, -1 the other way round
+}
+
+// Exchange is a SendRecv: a message to one member of the group, and one from another (or the same).
+type Exchange struct {
+	Kind     Kind
+	Tensors  int
+	Hop      int
+	To, From int
+}
+
+// Pending is a started exchange.
+type Pending[T Number] struct {
+	c              *Comm
+	sent, received transfer
+	block          []T
+	loan           Loan // the engine provides the block
+	done           bool
+	err            error
+}
+
+// Shift starts sending b to rank+Step and receiving recvLen elements from rank-Step (lengths may differ; empty blocks travel too).
+//
+// From Shift on b must never be written again by the sender: on engines that lend, it is the receiver's memory. The sender may go
+// on reading b if the receivers do not write what they get (blocks of K and V); if they do (dK and dV on their way), it lets go.
+// A ring of one returns b itself and counts nothing.
+func Shift[T Number](c *Comm, m Move, b []T, recvLen int) *Pending[T] {
+	n := c.Size()
+	to, from := wrap(c.me+m.Step, n), wrap(c.me-m.Step, n)
+	return SendRecv(c, Exchange{Kind: m.Kind, Tensors: m.Tensors, Hop: m.Hop, To: to, From: from}, b, recvLen)
+}
+
+// SendRecv starts sending b to one member and receiving recvLen elements from another, under the rules of Shift.
+func SendRecv[T Number](c *Comm, x Exchange, b []T, recvLen int) *Pending[T] {
+	label := Error{Kind: x.Kind, Hop: x.Hop, Tag: c.tag(x.Kind.slot(), x.Hop)}
+	p := &Pending[T]{c: c}
+	if x.To == c.me && x.From == c.me {
+		return p.toSelf(c.label(label, c.me), b, recvLen)
+	}
+	c.ledger.add(x.Kind, Entry{Hops: 1, Tensors: x.Tensors, Bytes: int64(len(bytesOf(b)))})
+	p.receive(c.label(label, x.From), recvLen)
+	p.sent = c.lend(bytesOf(b), c.label(label, x.To))
+	return p
+}
+
+// receive is started before the send, so that no engine has to buffer.
+func (p *Pending[T]) receive(label Error, n int) {
+	if lender, ok := p.c.engine.(Lender); ok {
+		label.Op = "receive"
+		p.loan = lender.Borrow(n*sizeOf[T](), label.Peer, label.Tag)
+		p.received = transfer{p.loan, label}
+		return
+	}
+	p.block = make([]T, n)
+	p.received = p.c.irecv(bytesOf(p.block), label)
+}
+
+// toSelf ends at once.
+func (p *Pending[T]) toSelf(label Error, b []T, recvLen int) *Pending[T] {
+	p.block, p.done = b, true
+	if len(b) != recvLen {
+		label.Op = "receive"
+		label.Err = fmt.Errorf("%w: %d elements sent, %d wanted", ErrSize, len(b), recvLen)
+		p.err = &label
+	}
+	return p
+}
+
+// Wait gives the block that arrived, once both directions have ended. It may be called again and gives the same.
+func (p *Pending[T]) Wait(ctx context.Context) ([]T, error) {
+	if !p.done {
+		p.done = true
+		p.err = p.c.wait(ctx, p.received, p.sent)
+		if p.loan != nil && p.err == nil {
+			p.block = numbersOf[T](p.loan.Bytes())
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	return p.block, nil
+}
+
+func wrap(rank, size int) int { return ((rank % size) + size) % size }
