@@ -100,7 +100,7 @@ func (r *run[T]) block() {
 	// 1. Pack B into panels: panel p holds columns [p*panelN, (p+1)*panelN) as
 	//    [depth, panelN], so that the inner loop reads it front to back.
 	if r.packedB != nil {
-		spread(r.n*r.depth, ceilDiv(r.n, panelN), r.pack)
+		spread(r.n*r.depth*copyWork, ceilDiv(r.n, panelN), r.pack)
 	}
 	// 2. Multiply: one task is a block of rows by a group of columns. Tasks of the
 	//    same group follow one another because they share its panels.
@@ -143,20 +143,40 @@ func (r *run[T]) panel(p int) ([]T, int) {
 // multiply computes rows i.. of C in the group of columns that starts at j.
 func (r *run[T]) multiply(i, j int) {
 	m, end := min(blockM, r.M-i), min(j+groupN, r.n)
-	tile, a := tileNN[T], i*r.LDA+r.k
+	tile, a, lda := tileNN[T], r.A, r.LDA
 	if r.TransA {
-		tile, a = tileTN[T], r.k*r.LDA+i
+		tile, a = tileTN[T], a[r.k*lda+i:]
+		if end-j > panelN {
+			packed := r.packA(a, m)
+			defer packed.giveBack()
+			a, lda = packed.data, m
+		}
+	} else {
+		a = a[i*lda+r.k:]
 	}
 	acc := r.k > 0 || r.Beta == 1
 	for ; j < end; j += panelN {
 		b, ldb := r.panel(j / panelN)
-		tile(r.C[i*r.LDC+r.j+j:], r.LDC, r.A[a:], r.LDA, b, ldb, m, min(panelN, end-j), r.depth, acc)
+		tile(r.C[i*r.LDC+r.j+j:], r.LDC, a, lda, b, ldb, m, min(panelN, end-j), r.depth, acc)
 	}
 }
 
-// minParallel is the work, in multiply-adds or copied elements, below which
-// starting goroutines costs more than they save.
-const minParallel = 1 << 15
+// packA copies m columns of a transposed A. In place its rows lie so far apart
+// that a power of two as LDA makes them evict one another from the cache.
+func (r *run[T]) packA(a []T, m int) *scratch[T] {
+	s := borrow[T](m * r.depth)
+	for k := range r.depth {
+		copy(s.data[k*m:][:m], a[k*r.LDA:])
+	}
+	return s
+}
+
+// minParallel is the work, in multiply-adds, below which starting goroutines
+// costs more than they save; copying an element costs as much as copyWork.
+const (
+	minParallel = 1 << 19
+	copyWork    = 16
+)
 
 // spread runs f(0..n-1), in parallel if the work is worth it.
 func spread(work, n int, f func(int)) {
