@@ -1,0 +1,95 @@
+package ringattn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/shard"
+)
+
+// MaxDevices bounds Config.Devices; each device costs a goroutine and its buffers on every run.
+const MaxDevices = 1024
+
+// Config says what attention to compute and over which ranks. The zero value is full attention with softmax scale 1/√D
+// on one rank, for nodes of 3 or 4 dimensions.
+type Config struct {
+	// NumHeads is H and NumKVHeads is K, with H a multiple of K. Nodes of 2 dimensions need NumHeads (NumKVHeads 0 means
+	// NumHeads); nodes of 3 and 4 dimensions show both, and what is set here is checked against them.
+	NumHeads, NumKVHeads int
+	// Batch is B for nodes of 2 dimensions, whose B·S rows are batch-major; 0 means 1. Nodes of 4 dimensions show it.
+	Batch int
+	// Causal lets the query at position i see the keys at positions up to i. Positions are global, whatever the layout.
+	Causal bool
+	// SoftmaxScale multiplies q·k; 0 means 1/√D.
+	SoftmaxScale float64
+	// Layout says which positions each rank holds; "" means contiguous.
+	Layout shard.Layout
+	// SeqLen is T, the length of the whole sequence, where Comm has more than one rank: this graph's nodes hold the
+	// Sharding.Len(rank) rows of its rank. Otherwise T is the nodes' own length and SeqLen 0 or equal to it.
+	SeqLen int
+	// Comm is this rank's communicator where every rank builds a graph over its shard (SPMD). All ranks must then run
+	// their graphs together.
+	Comm *dist.Comm
+	// Devices, when over 1, splits the whole sequence of one ordinary graph over so many ranks inside this process. It
+	// excludes Comm.
+	Devices int
+	// Context ends a run early; nil means context.Background(). Op.SetContext replaces it between runs.
+	Context context.Context
+}
+
+// EnsureDefaults replaces the zero values that do not depend on the nodes by what they mean.
+func (c *Config) EnsureDefaults() {
+	if c.Layout == "" {
+		c.Layout = shard.Contiguous
+	}
+	if c.Context == nil {
+		c.Context = context.Background()
+	}
+}
+
+// Validate reports everything that is wrong with the config whatever the nodes, joined into one error.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ringattn: "+format, args...)) }
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"NumHeads", c.NumHeads}, {"NumKVHeads", c.NumKVHeads}, {"Batch", c.Batch}, {"SeqLen", c.SeqLen}, {"Devices", c.Devices}} {
+		if f.value < 0 {
+			bad("%s %d is negative", f.name, f.value)
+		}
+	}
+	if c.NumHeads > 0 && c.NumKVHeads > 0 && c.NumHeads%c.NumKVHeads != 0 {
+		bad("NumHeads %d is not a multiple of NumKVHeads %d", c.NumHeads, c.NumKVHeads)
+	}
+	if math.IsNaN(c.SoftmaxScale) || math.IsInf(c.SoftmaxScale, 0) {
+		bad("SoftmaxScale %v is not finite; 0 means 1/√D", c.SoftmaxScale)
+	}
+	if _, err := shard.ParseLayout(string(c.Layout)); c.Layout != "" && err != nil {
+		errs = append(errs, fmt.Errorf("ringattn: Layout: %w", err))
+	}
+	if c.Devices > 1 && c.Comm != nil {
+		bad("Devices %d and Comm are both set: Comm makes this graph one rank of a ring, Devices makes a ring inside it; set one", c.Devices)
+	}
+	if c.Devices > MaxDevices {
+		bad("Devices %d is over %d", c.Devices, MaxDevices)
+	}
+	if c.Context != nil && c.Context.Err() != nil {
+		errs = append(errs, fmt.Errorf("ringattn: Context has ended already: %w", context.Cause(c.Context)))
+	}
+	return errors.Join(errs...)
+}
+
+// place returns this graph's rank and the size of its ring.
+func (c Config) place() (rank, size int) {
+	switch {
+	case c.Comm != nil:
+		return c.Comm.Rank(), c.Comm.Size()
+	case c.Devices > 1:
+		return 0, c.Devices
+	}
+	return 0, 1
+}

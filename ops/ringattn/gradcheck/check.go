@@ -1,0 +1,194 @@
+package gradcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn"
+)
+
+// Options choose what a check runs. Empty lists mean what EnsureDefaults says.
+type Options struct {
+	Rings   []int          // ring sizes W
+	Layouts []shard.Layout // who holds which positions
+	DTypes  []string       // "float64", "float32"
+	// Quick and Full make Suite smaller (a few seconds) or larger (minutes). They exclude each other.
+	Quick, Full bool
+}
+
+// EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64.
+func (o *Options) EnsureDefaults() {
+	if len(o.Rings) == 0 {
+		o.Rings = []int{1, 2, 3, 4, 5, 7, 8}
+	}
+	if len(o.Layouts) == 0 {
+		o.Layouts = []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}
+	}
+	if len(o.DTypes) == 0 {
+		o.DTypes = []string{Float64}
+	}
+}
+
+// Validate reports every option that no run could honour, joined into one error.
+func (o Options) Validate() error {
+	var errs []error
+	for _, w := range o.Rings {
+		if w < 1 || w > ringattn.MaxDevices {
+			errs = append(errs, fmt.Errorf("gradcheck: ring size %d: give 1 to %d", w, ringattn.MaxDevices))
+		}
+	}
+	for _, l := range o.Layouts {
+		if _, err := shard.ParseLayout(string(l)); err != nil {
+			errs = append(errs, fmt.Errorf("gradcheck: layout: %w", err))
+		}
+	}
+	for _, d := range o.DTypes {
+		if d != Float64 && d != Float32 {
+			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s", d, Float64, Float32))
+		}
+	}
+	if o.Quick && o.Full {
+		errs = append(errs, errors.New("gradcheck: quick and full exclude each other"))
+	}
+	return errors.Join(errs...)
+}
+
+// Report is the outcome of CheckGolden, in the form of `train gradcheck --golden --json`.
+type Report struct {
+	OK    bool         `json:"ok"`
+	Cases []CaseReport `json:"cases"`
+}
+
+// CaseReport is one golden case in one setup.
+type CaseReport struct {
+	Case   string       `json:"case"`
+	Ring   int          `json:"ring"`
+	Layout shard.Layout `json:"layout"`
+	DType  string       `json:"dtype"`
+	OK     bool         `json:"ok"`
+	MaxAbs Errors       `json:"max_abs,omitempty"` // largest |error| of each tensor
+	MaxRel Errors       `json:"max_rel,omitempty"` // the same divided by the expected tensor's largest magnitude
+	Sends  *Sends       `json:"sends,omitempty"`
+	Error  string       `json:"error,omitempty"` // why the case could not run
+	Limit  float64      `json:"limit,omitempty"` // what max_rel may be
+}
+
+// CheckGolden runs every golden file that the paths name (files, or folders of them) through the op for every
+// combination of ring, layout and dtype. What is wrong with one case, an option that the op does not have too, is said in
+// the report; an error is returned for bad options, missing paths and an ended context.
+func CheckGolden(ctx context.Context, paths []string, o Options) (Report, error) {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return Report{}, err
+	}
+	files, err := goldenFiles(paths)
+	if err != nil {
+		return Report{}, err
+	}
+	if len(files) == 0 {
+		return Report{}, errors.New("gradcheck: golden: no file given")
+	}
+	r := Report{OK: true}
+	for _, f := range files {
+		g, err := ReadGolden(f)
+		if err == nil && len(g.Unsupported) > 0 {
+			err = fmt.Errorf("gradcheck: %s needs %s, which the op does not have", g.Name, strings.Join(g.Unsupported, ", "))
+		}
+		hot := err == nil && hotLogits(g.DenseInputs)
+		for _, s := range o.setups() {
+			if ctx.Err() != nil {
+				return r, context.Cause(ctx)
+			}
+			c := CaseReport{Case: caseName(f), Ring: s.Ring, Layout: s.Layout, DType: s.DType}
+			if err != nil {
+				c.Error = err.Error()
+			} else {
+				c.check(ctx, g, s, hot)
+			}
+			r.OK = r.OK && c.OK
+			r.Cases = append(r.Cases, c)
+		}
+	}
+	return r, nil
+}
+
+func (o Options) setups() (all []setup) {
+	for _, d := range o.DTypes {
+		for _, l := range o.Layouts {
+			for _, w := range o.Rings {
+				all = append(all, setup{w, l, d})
+			}
+		}
+	}
+	return all
+}
+
+func (c *CaseReport) check(ctx context.Context, g Golden, s setup, hot bool) {
+	got, ledger, err := attend(ctx, g.DenseInputs, s)
+	if err != nil {
+		c.Error = err.Error()
+		return
+	}
+	sends := sendsOf(ledger)
+	c.Sends = &sends
+	c.MaxAbs, c.MaxRel = compare(got, g.Want)
+	c.Limit = limit(s.DType, hot)
+	if g.Float32 {
+		c.Limit = limit(Float32, hot)
+	}
+	c.OK = c.MaxRel.Worst() <= c.Limit
+}
+
+// limit is what an error may be, relative to the largest entry of its tensor.
+func limit(dtype string, hot bool) float64 {
+	switch {
+	case dtype == Float32 && hot:
+		return 1e-3
+	case dtype == Float32:
+		return 2e-5
+	case hot:
+		return 1e-10
+	}
+	return 1e-12
+}
+
+// hotScore separates mild logits, which reach 10 in a large case, from hot ones of standard deviation 12. The rounding of a
+// score grows with the score, and exp turns it into a relative error of the probability.
+const hotScore = 25
+
+// hotLogits reports whether any visible score is so large.
+func hotLogits(in ringattn.DenseInputs) bool {
+	in.DOut = nil
+	group := in.Heads / in.KVHeads
+	at := func(x []float64, b, t, h, heads int) []float64 {
+		return x[((b*in.Tokens+t)*heads+h)*in.Dim:][:in.Dim]
+	}
+	for b := range in.Batch {
+		for h := range in.Heads {
+			for i := range in.Tokens {
+				q := at(in.Q, b, i, h, in.Heads)
+				seen := in.Tokens
+				if in.Causal {
+					seen = i + 1
+				}
+				for j := range seen {
+					if k := at(in.K, b, j, h/group, in.KVHeads); math.Abs(in.Scale*dot(q, k)) > hotScore {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+func dot(x, y []float64) (sum float64) {
+	for i := range x {
+		sum += x[i] * y[i]
+	}
+	return sum
+}

@@ -1,0 +1,151 @@
+package ringattn
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
+	"gorgonia.org/gorgonia"
+)
+
+// Counts returns how often the op went round the ring forward and backward. A replayed forward does not count.
+func (o *Op) Counts() (forward, backward int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.forwards, o.backs
+}
+
+// Err returns the op's first error, for good; errors.Is and errors.As see through it, which they do not through the error
+// that gorgonia's RunAll returns.
+func (o *Op) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// SetContext replaces the context of later runs; nil means context.Background().
+func (o *Op) SetContext(ctx context.Context) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ctx = ctx
+}
+
+// Ledger is what the last forward and the last backward sent, by kind: the hops of a rank; the tensors, the bytes and the
+// time blocked of all ranks that this op ran, which is one in SPMD.
+type Ledger map[dist.Kind]dist.Entry
+
+// Ledger returns a copy of the ledger of the last run. One rank alone sends nothing.
+func (o *Op) Ledger() Ledger { return o.engine.sent() }
+
+// LSE returns the log-sum-exp of every row of the last forward, [B,H,S], or [B,H,T] with Devices; nil before the first.
+func (o *Op) LSE() []float64 { return o.engine.lse() }
+
+// Saved is the output and the log-sum-exp of one forward of one op, all that a backward needs beyond the inputs. It
+// stays as it is whatever the graph does to its values, and may be kept for as long as wanted.
+type Saved struct {
+	ranks any // []*ring.Saved[T]
+	bytes int64
+}
+
+// Bytes is the memory that s keeps alive.
+func (s Saved) Bytes() int64 { return s.bytes }
+
+// Saved returns what the last forward saved; the zero Saved before the first.
+func (o *Op) Saved() Saved { return o.engine.saved() }
+
+// Replay makes the next run of the graph return s's output for this op instead of going round the ring, once. The backward
+// of that run then uses s. With it, a layer's forward can be computed again for its backward (activation checkpointing)
+// without communicating again. s must come from this op, with the same inputs.
+func (o *Op) Replay(s Saved) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.replay = &s
+}
+
+func (e *rings[T]) saved() Saved {
+	if e.last == nil {
+		return Saved{}
+	}
+	s := Saved{ranks: e.last}
+	for _, r := range e.last {
+		s.bytes += int64(r.Len()) * int64(unsafe.Sizeof(*new(T)))
+	}
+	return s
+}
+
+func (e *rings[T]) replay(s Saved) (gorgonia.Value, error) {
+	ranks, ok := s.ranks.([]*ring.Saved[T])
+	if !ok || len(ranks) != e.size {
+		return nil, fmt.Errorf("the replayed Saved is empty or another op's: pass what Saved returned after a forward of this op")
+	}
+	c := e.geo.call
+	rows := 0
+	for _, r := range ranks {
+		rows += len(r.LSE())
+	}
+	have := e.geo.rows
+	if e.geo.pad {
+		have = 0
+	}
+	if want := c.Batch * c.Heads * have; rows != want {
+		return nil, fmt.Errorf("the replayed Saved has %d rows, this op has %d: pass what this op saved", rows, want)
+	}
+	e.last = ranks
+	return e.output(), nil
+}
+
+func (e *rings[T]) lse() []float64 {
+	if e.last == nil {
+		return nil
+	}
+	c := e.geo.call
+	out := make([]T, c.Batch*c.Heads*e.geo.rows)
+	for i, r := range e.last {
+		if e.size == 1 {
+			copy(out, r.LSE())
+			break
+		}
+		n, m := e.geo.rows, c.Sharding.Len(i)
+		for row := range c.Batch * c.Heads {
+			shard.Gather(c.Sharding, i, r.LSE()[row*m:][:m], out[row*n:][:n], 1)
+		}
+	}
+	return round[float64](out)
+}
+
+func (e *rings[T]) sent() Ledger {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := Ledger{}
+	for k, v := range e.ledger {
+		out[k] = v
+	}
+	return out
+}
+
+// counted runs one pass of one rank and adds what its communicator sent meanwhile.
+func (e *rings[T]) counted(c *dist.Comm, kinds []dist.Kind, pass func() error) error {
+	if c == nil {
+		return pass()
+	}
+	before := c.Ledger().Snapshot()
+	err := pass()
+	after := c.Ledger().Snapshot()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, k := range kinds {
+		a, b, sum := after[k], before[k], e.ledger[k]
+		sum.Hops = max(sum.Hops, a.Hops-b.Hops)
+		sum.Tensors += a.Tensors - b.Tensors
+		sum.Bytes += a.Bytes - b.Bytes
+		sum.Wait += a.Wait - b.Wait
+		e.ledger[k] = sum
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package ring
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
+	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
+)
+
+// Inputs are one rank's rows, token-major and dense: Q [B,S,H,D], K [B,S,K,D], V [B,S,K,Dv]. The ring reads them and
+// never writes or keeps them.
+type Inputs[T kernel.Float] struct{ Q, K, V []T }
+
+// Gradients are those of one rank's rows, shaped as Inputs and owned by the caller.
+type Gradients[T kernel.Float] struct{ DQ, DK, DV []T }
+
+// Rank is one rank's part in an attention call that may be run many times, one run at a time.
+type Rank[T kernel.Float] struct {
+	call   Call
+	comm   *dist.Comm
+	kernel kernel.Attention[T]
+	rank   int
+	size   int
+	rows   int // S
+}
+
+// NewRank returns the part of comm's rank in the call; a nil comm is a ring of one. The sharding must have as many ranks
+// as comm.
+func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
+	if err := call.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Rank[T]{call: call, comm: comm, kernel: cpu.New[T](), size: 1}
+	if comm != nil {
+		r.rank, r.size = comm.Rank(), comm.Size()
+	}
+	if n := call.Sharding.Ranks(); n != r.size {
+		return nil, fmt.Errorf("ring: the sharding is over %d ranks, the communicator has %d", n, r.size)
+	}
+	r.rows = call.Sharding.Len(r.rank)
+	return r, nil
+}
+
+// Rows is S, the number of positions this rank holds of every sequence.
+func (r *Rank[T]) Rows() int { return r.rows }
+
+func (r *Rank[T]) check(in Inputs[T]) error {
+	for _, c := range []struct {
+		name      string
+		got, want int
+	}{
+		{"q", len(in.Q), r.call.qLen(r.rows)},
+		{"k", len(in.K), r.call.kLen(r.rows)},
+		{"v", len(in.V), r.call.vLen(r.rows)},
+	} {
+		if c.got != c.want {
+			return fmt.Errorf("ring: rank %d: %s has %d elements, want %d for %d rows", r.rank, c.name, c.got, c.want, r.rows)
+		}
+	}
+	return nil
+}
+
+// run is one pass: the rank with the context and the hooks of this pass.
+type run[T kernel.Float] struct {
+	*Rank[T]
+	kernel kernel.Attention[T]
+	shift  func(c *dist.Comm, m dist.Move, b []T, recvLen int) seam.Pending[T]
+}
+
+func (r *Rank[T]) begin(ctx context.Context) run[T] {
+	p := run[T]{Rank: r, kernel: r.kernel, shift: shift[T]}
+	h := seam.From[T](ctx)
+	if h.Kernel != nil {
+		p.kernel = h.Kernel(r.kernel)
+	}
+	if h.Shift != nil {
+		p.shift = h.Shift
+	}
+	return p
+}
+
+func shift[T kernel.Float](c *dist.Comm, m dist.Move, b []T, recvLen int) seam.Pending[T] {
+	return dist.Shift(c, m, b, recvLen)
+}
+
+// packKV lays this rank's keys and values out as one message, [K,S,D] and behind it [K,S,Dv]. The message is fresh on
+// every pass, because engines may lend its memory to all other ranks for as long as the pass lasts.
+func (r *Rank[T]) packKV(in Inputs[T]) []T {
+	kv := make([]T, r.call.kvLen(r.rows))
+	k, v := r.split(kv, r.rank)
+	c := r.call
+	toHeads(k, in.K, dims{c.Batch, r.rows, c.KVHeads, c.Dim})
+	toHeads(v, in.V, dims{c.Batch, r.rows, c.KVHeads, c.ValueDim})
+	return kv
+}
+
+// split cuts the message of the given rank's block into its keys and its values, or dK and dV.
+func (r *Rank[T]) split(kv []T, rank int) (k, v []T) {
+	n := r.call.kLen(r.call.Sharding.Len(rank))
+	return kv[:n:n], kv[n:]
+}
