@@ -24,13 +24,14 @@ func (o *op[T]) DiffWRT(inputs int) []bool {
 
 // SymDiff adds one node per input. The first computes all gradients at once, the others hand over what it has computed:
 //
-//	in..., dOut ──> d in[0] ──> d in[1]
-//	                   └──────> d in[2]
+//	in..., out, dOut ──> d in[0] ──> d in[1]
+//	                        └──────> d in[2]
 //
-// The inputs are inputs of the first gradient node too, so that gorgonia keeps their memory until it has run.
-func (o *op[T]) SymDiff(inputs gorgonia.Nodes, _, dOut *gorgonia.Node) (gorgonia.Nodes, error) {
+// The first has the inputs as its inputs too, so that gorgonia keeps their memory until it has run, and the output, so that
+// gorgonia runs the forward before it: it may depend on what that has saved, and on nothing else that would order the two.
+func (o *op[T]) SymDiff(inputs gorgonia.Nodes, output, dOut *gorgonia.Node) (gorgonia.Nodes, error) {
 	var grads gorgonia.Nodes
-	operands := append(append(gorgonia.Nodes{}, inputs...), dOut)
+	operands := append(append(gorgonia.Nodes{}, inputs...), output, dOut)
 	for _, g := range o.gradientOps() {
 		n, err := gorgonia.ApplyOp(g, operands...)
 		if err != nil {
@@ -52,7 +53,7 @@ func (o *op[T]) DoDiff(_ gorgonia.ExecutionContext, inputs gorgonia.Nodes, outpu
 	if err != nil {
 		return fmt.Errorf("ops: %s backward: %w", o, err)
 	}
-	if err := o.differentiate(append(values, dOut)); err != nil {
+	if err := o.differentiate(append(values, output.Value(), dOut)); err != nil {
 		return err
 	}
 	for i, n := range inputs {
@@ -83,19 +84,23 @@ func accumulate[T Float](n *gorgonia.Node, g array[T]) error {
 	return nil
 }
 
-// differentiate runs the rule backward; values are the inputs and dOut.
+// differentiate runs the rule backward; values are those of the operands of SymDiff.
 func (o *op[T]) differentiate(values []gorgonia.Value) (err error) {
 	defer o.rescue("backward", &err)
 	if !o.fresh {
 		return errStale
 	}
 	o.fresh = false
-	in, err := arraysOf[T](values, append(o.inShapes[:len(o.inShapes):len(o.inShapes)], o.outShape))
+	all, err := arraysOf[T](values, o.backwardShapes())
 	if err != nil {
 		return err
 	}
-	last := len(in) - 1
-	return o.rule.backward(&pass[T]{in: in[:last], dOut: in[last], grad: o.grad})
+	n := len(o.inShapes)
+	return o.rule.backward(&pass[T]{in: all[:n], dOut: all[n+1], grad: o.grad})
+}
+
+func (o *op[T]) backwardShapes() []tensor.Shape {
+	return append(o.inShapes[:len(o.inShapes):len(o.inShapes)], o.outShape, o.outShape)
 }
 
 // gradientOp yields the gradient of input i of the op f. The one that yields the first gradient computes them all; the others
@@ -108,8 +113,7 @@ type gradientOp[T Float] struct {
 }
 
 func (o *op[T]) gradientOps() []*gradientOp[T] {
-	all := append(o.inShapes[:len(o.inShapes):len(o.inShapes)], o.outShape)
-	ops := []*gradientOp[T]{{f: o, inShapes: all, compute: true}}
+	ops := []*gradientOp[T]{{f: o, inShapes: o.backwardShapes(), compute: true}}
 	for i := 1; i < len(o.inShapes); i++ {
 		ops = append(ops, &gradientOp[T]{f: o, i: i, inShapes: o.inShapes[:1]})
 	}
