@@ -49,6 +49,10 @@ func Gemm[T kernel.Float](g Matmul[T]) {
 		g.scaleC()
 		g.Beta = 1
 	}
+	if g.thin() {
+		g.runThin()
+		return
+	}
 	r := run[T]{Matmul: g}
 	if r.mustPack() {
 		r.packedB = borrow[T](min(blockN, roundUp(g.N, panelN)) * min(blockK, g.K))
@@ -90,9 +94,11 @@ type run[T kernel.Float] struct {
 }
 
 // mustPack says whether B goes through a packed copy. It can be read in place if
-// its rows lie right, and is then, if each element serves few rows of A only.
+// its rows lie right; that pays if each element serves few rows of A, or some
+// rows and B's own lie close enough to stay in the cache.
 func (r *run[T]) mustPack() bool {
-	return r.TransB || r.Alpha != 1 || r.M > 12
+	inPlace := !r.TransB && r.Alpha == 1
+	return !inPlace || r.M > 24 && (r.M > 4*blockM || r.LDB > groupN)
 }
 
 // block adds one block's product to its columns of C in two passes.

@@ -240,7 +240,7 @@ func BenchmarkGemm(b *testing.B) {
 		name           string
 		transA, transB bool
 	}{{"NN", false, false}, {"NT", false, true}, {"TN", true, false}}
-	for _, s := range [][3]int{{64, 64, 64}, {512, 512, 512}, {1024, 64, 128}, {1024, 512, 256}, {2048, 512, 512}, {48, 112, 48}, {1, 512, 512}, {8, 2048, 512}} {
+	for _, s := range [][3]int{{64, 64, 64}, {512, 512, 512}, {1024, 64, 128}, {1024, 512, 256}, {2048, 512, 512}, {48, 112, 48}, {1, 512, 512}, {8, 2048, 512}, {16, 2048, 512}} {
 		for _, kind := range kinds {
 			b.Run(fmt.Sprintf("%s/%dx%dx%d", kind.name, s[0], s[1], s[2]), func(b *testing.B) {
 				p := randomProduct[float32](rand.New(rand.NewPCG(1, 1)), kind.transA, kind.transB, s[0], s[1], s[2])
