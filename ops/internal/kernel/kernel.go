@@ -1,0 +1,65 @@
+// Package kernel is the boundary between attention's schedule and the code that does the arithmetic: one call attends the local
+// queries to one block of keys. Implementations live in folders beside this file and all pass kerneltest.Run.
+//
+// Legend: H query heads, K KV heads, S local query rows, N keys of a block, D head dim, Dv value dim. All arrays are head-major
+// and dense: q [H,S,D], k [K,N,D], v [K,N,Dv], out and dOut [H,S,Dv], lse, delta, m and l [H,S]. A batch is folded into the heads
+// by the caller; query head h reads KV head h/(H/K).
+package kernel
+
+import "math"
+
+// Float is an element type of queries, keys and values; sums are kept in the same type.
+type Float interface{ float32 | float64 }
+
+// Segment is the global positions Start, Start+Stride, ... of Count rows. Stride is at least 1.
+type Segment struct{ Start, Stride, Count int }
+
+// Block describes one call.
+type Block struct {
+	Heads, KVHeads, Dim, ValueDim int
+	Scale                         float64   // of q·k
+	Causal                        bool      // a query sees the keys at its own and at smaller global positions
+	Rows                          []Segment // global positions of the S queries, in order
+	Cols                          []Segment // global positions of the N keys, in order
+}
+
+// Len is the number of positions in segments.
+func Len(segments []Segment) int {
+	n := 0
+	for _, s := range segments {
+		n += s.Count
+	}
+	return n
+}
+
+// Carry is the state of a row between blocks (FlashAttention-2, arXiv 2307.08691, algorithm 1): O [H,S,Dv] is the output before
+// normalisation, M [H,S] a reference for the exponent and L [H,S] the sum of exponentials, all relative to exp(M).
+type Carry[T Float] struct{ O, M, L []T }
+
+// Reset makes a carry that has seen nothing: M = -Inf, L = 0, O = 0.
+func (c Carry[T]) Reset() {
+	for i := range c.M {
+		c.M[i] = T(math.Inf(-1))
+	}
+	clear(c.L)
+	clear(c.O)
+}
+
+// Inputs of a backward call. LSE and Delta belong to the whole row, not to the block.
+type Inputs[T Float] struct{ Q, K, V, DOut, LSE, Delta []T }
+
+// Gradients are added to, never overwritten: DQ [H,S,D], DK [K,N,D], DV [K,N,Dv].
+type Gradients[T Float] struct{ DQ, DK, DV []T }
+
+// Attention computes blocks. Implementations are safe for concurrent use, repeat their bits whatever the number of threads, and
+// never touch their inputs.
+type Attention[T Float] interface {
+	// Forward folds one block of keys into the carry.
+	Forward(c Carry[T], q, k, v []T, b Block)
+	// Finish writes out = O/L and lse = log of the softmax denominator (natural). A row that saw no key gets out 0 and lse -Inf.
+	Finish(c Carry[T], out, lse []T, b Block)
+	// Delta writes rowsum(dO∘O), what the softmax subtracts from dP in the backward pass.
+	Delta(out, dOut, delta []T, b Block)
+	// Backward adds the gradients of one block, with P = exp(S - LSE) computed anew. A row with lse -Inf adds nothing.
+	Backward(g Gradients[T], in Inputs[T], b Block)
+}
