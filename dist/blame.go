@@ -3,7 +3,7 @@ package dist
 // blame finds the rank that an operation which timed out has really waited for.
 func (c *Comm) blame(label Error) *Late {
 	late := &Late{Rank: label.Peer, After: c.timeout, sender: label.Op == "send"}
-	witness, ok := c.engine.(Witness)
+	witness, ok := teller[Witness](c.engine)
 	if !ok {
 		return late
 	}

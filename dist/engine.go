@@ -74,3 +74,24 @@ func (w Waiting) String() string {
 type TagLimiter interface {
 	MaxTag() int
 }
+
+// Wrapper is an engine put round another one, by Options.Wrap for example. Abilities that only tell (Witness, TagLimiter) are looked for
+// through it; Lender is not, since a wrapper that does not lend wants to see the messages.
+type Wrapper interface {
+	Unwrap() Engine
+}
+
+// teller finds an ability that only tells.
+func teller[A any](e Engine) (A, bool) {
+	for {
+		if a, ok := e.(A); ok {
+			return a, true
+		}
+		w, ok := e.(Wrapper)
+		if !ok {
+			var none A
+			return none, false
+		}
+		e = w.Unwrap()
+	}
+}

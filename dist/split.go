@@ -43,7 +43,7 @@ func Split(ctx context.Context, c *Comm, color, key int) (*Comm, error) {
 // checkTags refuses a group whose tags the engine cannot carry.
 func (c *Comm) checkTags() error {
 	limit := maxTag
-	if l, ok := c.engine.(TagLimiter); ok {
+	if l, ok := teller[TagLimiter](c.engine); ok {
 		limit = l.MaxTag()
 	}
 	if highest := (c.context+1)<<contextBits - 1; highest > limit {
