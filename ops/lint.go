@@ -44,6 +44,9 @@ func faultOf(g *gorgonia.ExprGraph, n *gorgonia.Node) string {
 	}
 	switch kind := fmt.Sprintf("%T", op); {
 	case kind == "gorgonia.reshapeOp" || kind == "*gorgonia.reshapeOp":
+		if children := childrenOf(g, n); len(children) > 0 && children[0].Shape().IsScalar() {
+			return "" // gorgonia's own in the gradient of Sum; a scalar has no memory to share
+		}
 		return "Reshape shares its input's memory, which ops that work in place then destroy: give the nodes the final shape from the start"
 	case kind == "*gorgonia.softmaxOp":
 		return "SoftMax and LogSoftMax subtract a value that is not the row's maximum and overflow: use ops.CrossEntropy or ringattn.Attention"
