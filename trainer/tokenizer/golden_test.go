@@ -1,0 +1,106 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// shared finds the folder of test data outside the repository, or skips.
+func shared(t testing.TB, path ...string) string {
+	t.Helper()
+	root := os.Getenv("RINGGRAD_DATA")
+	if root == "" {
+		root = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	full := filepath.Join(append([]string{root}, path...)...)
+	if _, err := os.Stat(full); err != nil {
+		t.Skipf("SKIPPED, NOT CHECKED: %s is missing; set RINGGRAD_DATA to the folder with the shared test data", full)
+	}
+	return full
+}
+
+// golden is what Hugging Face tokenizers makes of a text.
+type golden struct {
+	Text         string  `json:"text"`
+	IDs          []int32 `json:"ids"`
+	IDsNoSpecial []int32 `json:"ids_no_special"`
+	Decoded      string  `json:"decoded"`
+}
+
+func readGolden(t testing.TB, dir string) []golden {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []golden
+	if err := json.Unmarshal(raw, &cases); err != nil {
+		t.Fatal(err)
+	}
+	return cases
+}
+
+func load(t testing.TB, dir string) *Tokenizer {
+	t.Helper()
+	tok, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+func encode(t testing.TB, tok *Tokenizer, text string, special bool) []int32 {
+	t.Helper()
+	ids, err := tok.Encode(text, special)
+	if err != nil {
+		t.Fatalf("encode %.40q: %v", text, err)
+	}
+	return ids
+}
+
+// checkGolden compares ids with and without special tokens and the decoded text.
+func checkGolden(t *testing.T, dir string) {
+	t.Helper()
+	tok := load(t, dir)
+	for _, c := range readGolden(t, dir) {
+		if got := encode(t, tok, c.Text, true); !slices.Equal(got, c.IDs) {
+			t.Errorf("%.60q: ids %v, want %v", c.Text, got, c.IDs)
+		}
+		if c.IDsNoSpecial != nil {
+			if got := encode(t, tok, c.Text, false); !slices.Equal(got, c.IDsNoSpecial) {
+				t.Errorf("%.60q: ids without special tokens %v, want %v", c.Text, got, c.IDsNoSpecial)
+			}
+		}
+		if got := tok.Decode(c.IDs, true); got != c.Decoded {
+			t.Errorf("decode %v: %q, want %q", c.IDs, got, c.Decoded)
+		}
+	}
+}
+
+func TestIDsEqualHuggingFaceOnSharedTokenizers(t *testing.T) {
+	for _, name := range []string{"tokenizers/llama3", "tokenizers/gpt2", "tokenizers/qwen2", "stories260k"} {
+		t.Run(name, func(t *testing.T) { checkGolden(t, shared(t, filepath.FromSlash(name))) })
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	for _, name := range []string{"tokenizers/llama3", "tokenizers/gpt2", "tokenizers/qwen2", "stories260k"} {
+		b.Run(name, func(b *testing.B) {
+			text, err := os.ReadFile(shared(b, "tinyshakespeare.txt"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			dir := shared(b, filepath.FromSlash(name))
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				b.StopTimer()
+				tok := load(b, dir) // a cold cache
+				b.StartTimer()
+				encode(b, tok, string(text), true)
+			}
+		})
+	}
+}
