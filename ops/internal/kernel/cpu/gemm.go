@@ -30,7 +30,7 @@ const (
 	panelN = 64   // columns of a packed panel: the widest register tile
 	groupN = 512  // columns one task walks over
 	blockN = 2048 // columns packed at a time
-	blockM = 48   // rows of one task: eight register tiles
+	blockM = 48   // rows of one task, unless that makes too few tasks
 	blockK = 512  // depth of a panel
 )
 
@@ -91,6 +91,7 @@ type run[T kernel.Float] struct {
 	j, n    int
 	k       int
 	depth   int
+	height  int // rows of a task
 }
 
 // mustPack says whether B goes through a packed copy. It can be read in place if
@@ -110,11 +111,23 @@ func (r *run[T]) block() {
 	}
 	// 2. Multiply: one task is a block of rows by a group of columns. Tasks of the
 	//    same group follow one another because they share its panels.
-	rowBlocks := ceilDiv(r.M, blockM)
-	tasks := rowBlocks * ceilDiv(r.n, groupN)
-	spread(r.M*r.n*r.depth, tasks, func(t int) {
-		r.multiply(t%rowBlocks*blockM, t/rowBlocks*groupN)
+	groups := ceilDiv(r.n, groupN)
+	r.height = r.taskHeight(groups)
+	rowBlocks := ceilDiv(r.M, r.height)
+	spread(r.M*r.n*r.depth, rowBlocks*groups, func(t int) {
+		r.multiply(t%rowBlocks*r.height, t/rowBlocks*groupN)
 	})
+}
+
+// taskHeight is the rows of one task: blockM, halved while that leaves too few
+// tasks to keep the processors evenly busy and a task is still worth its start.
+func (r *run[T]) taskHeight(groups int) int {
+	const enough, tileM = 8, 6
+	h := blockM
+	for h > tileM && groups*ceilDiv(r.M, h) < enough && h*min(r.n, groupN)*r.depth > 2*minParallel {
+		h /= 2
+	}
+	return h
 }
 
 // pack copies panel p of Alpha·op(B).
@@ -148,7 +161,7 @@ func (r *run[T]) panel(p int) ([]T, int) {
 
 // multiply computes rows i.. of C in the group of columns that starts at j.
 func (r *run[T]) multiply(i, j int) {
-	m, end := min(blockM, r.M-i), min(j+groupN, r.n)
+	m, end := min(r.height, r.M-i), min(j+groupN, r.n)
 	tile, a, lda := tileNN[T], r.A, r.LDA
 	if r.TransA {
 		tile, a = tileTN[T], a[r.k*lda+i:]
