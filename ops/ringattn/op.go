@@ -45,13 +45,13 @@ type Op struct {
 	id     uint64
 	engine engine
 
-	mu                sync.Mutex
-	ctx               context.Context
-	err               error // the first, for good
-	forwards, backs   int
-	fresh             bool // a forward has run that no backward has used
-	replay            *Saved
-	dK, dV            *tensor.Dense // from the backward to the take ops
+	mu              sync.Mutex
+	ctx             context.Context
+	err             error // the first, for good
+	forwards, backs int
+	fresh           bool // a forward has run that no backward has used
+	replay          *Saved
+	dK, dV          *tensor.Dense // from the backward to the take ops
 }
 
 // ids makes every op's hash its own: gorgonia merges nodes of equal hash, and two ops never share a state.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
 )
@@ -107,7 +108,7 @@ func (b *backward[T]) round(ctx context.Context) error {
 }
 
 // source is the rank whose block is here in the given step; step W is home again.
-func (b *backward[T]) source(step int) int { return (b.rank + step) % b.size }
+func (b *backward[T]) source(step int) int { return shard.BackwardSource(b.rank, step, b.size) }
 
 func (b *backward[T]) blockLen(step int) int {
 	return b.call.kvLen(b.call.Sharding.Len(b.source(step)))
