@@ -68,15 +68,15 @@ func (r RoPE) InvFreq(headDim, maxPositions int) (inv []float64, attentionScalin
 
 // llama3 keeps short wavelengths, divides long ones by Factor and blends those between.
 func (r RoPE) llama3(inv float32, original float64) float32 {
-	wavelength := 2 * math.Pi / float64(inv)
+	wavelength := float32(2*math.Pi) / inv
 	factor := float32(r.Factor)
 	switch {
-	case wavelength > original/r.LowFreqFactor:
+	case float64(wavelength) > original/r.LowFreqFactor:
 		return inv / factor
-	case wavelength < original/r.HighFreqFactor:
+	case float64(wavelength) < original/r.HighFreqFactor:
 		return inv
 	}
-	smooth := float32((original/wavelength - r.LowFreqFactor) / (r.HighFreqFactor - r.LowFreqFactor))
+	smooth := (float32(original)/wavelength - float32(r.LowFreqFactor)) / float32(r.HighFreqFactor-r.LowFreqFactor)
 	return (1-smooth)*inv/factor + smooth*inv
 }
 
@@ -102,7 +102,7 @@ func (r RoPE) yarn(inv []float64, wave []float32, y yarnRange) {
 		high += 0.001 // as the paper's code: no division by zero
 	}
 	for i, w := range wave {
-		slow := float32(min(max((float64(i)-low)/(high-low), 0), 1))
+		slow := min(max((float32(i)-float32(low))/float32(high-low), 0), 1)
 		keep := 1 - slow
 		inv[i] = float64(1/(float32(y.factor)*w)*(1-keep) + 1/w*keep)
 	}
