@@ -33,75 +33,72 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 	}
 }
 
-// operand is an A operand seen as [row, k], whichever way it is stored.
-type operand[T kernel.Float] struct {
-	data    []T
-	row, k  int // strides
-	ldb     int // row stride of the B operand it meets
-	kLength int
-}
-
 func tileNNGeneric[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool) {
-	tileGeneric(c, ldc, operand[T]{a, lda, 1, ldb, k}, b, m, n, acc)
+	tiling[T]{a: a, row: lda, column: 1, ldb: ldb, k: k}.cover(c, ldc, b, m, n, acc)
 }
 
 func tileTNGeneric[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool) {
-	tileGeneric(c, ldc, operand[T]{a, 1, lda, ldb, k}, b, m, n, acc)
+	tiling[T]{a: a, row: 1, column: lda, ldb: ldb, k: k}.cover(c, ldc, b, m, n, acc)
 }
 
-// tileGeneric covers C with 4x2 register tiles, and its last rows and columns
-// with single elements.
-func tileGeneric[T kernel.Float](c []T, ldc int, a operand[T], b []T, m, n int, acc bool) {
+// tiling is a product A·B whose A is seen as [m,k], whichever way it is stored:
+// row and column are the distances between its rows and columns.
+type tiling[T kernel.Float] struct {
+	a           []T
+	row, column int
+	ldb, k      int
+}
+
+// cover computes C with 4x2 register tiles, and the last rows and columns with
+// single elements.
+func (p tiling[T]) cover(c []T, ldc int, b []T, m, n int, acc bool) {
 	if !acc {
 		for i := range m {
 			clear(c[i*ldc : i*ldc+n])
 		}
 	}
-	if a.kLength == 0 {
+	if p.k <= 0 {
 		return
 	}
 	i := 0
 	for ; i+4 <= m; i += 4 {
 		j := 0
 		for ; j+2 <= n; j += 2 {
-			a.tile4x2(c[i*ldc+j:], ldc, i, b[j:])
+			p.tile4x2(c[i*ldc+j:], ldc, i, b[j:])
 		}
 		for ; j < n; j++ {
 			for r := i; r < i+4; r++ {
-				a.element(&c[r*ldc+j], r, b[j:])
+				p.element(&c[r*ldc+j], r, b[j:])
 			}
 		}
 	}
 	for ; i < m; i++ {
 		for j := range n {
-			a.element(&c[i*ldc+j], i, b[j:])
+			p.element(&c[i*ldc+j], i, b[j:])
 		}
 	}
 }
 
 // element adds row i of A times the first column of b to c.
-func (a operand[T]) element(c *T, i int, b []T) {
+func (p tiling[T]) element(c *T, i int, b []T) {
 	s := *c
-	x, y := i*a.row, 0
-	for range a.kLength {
-		s += a.data[x] * b[y]
-		x += a.k
-		y += a.ldb
+	x, y := i*p.row, 0
+	for range p.k {
+		s += p.a[x] * b[y]
+		x += p.column
+		y += p.ldb
 	}
 	*c = s
 }
 
 // tile4x2 adds rows i to i+3 of A times the first two columns of b to c.
-func (a operand[T]) tile4x2(c []T, ldc, i int, b []T) {
+func (p tiling[T]) tile4x2(c []T, ldc, i int, b []T) {
 	c0, c1, c2, c3 := c[:2], c[ldc:ldc+2], c[2*ldc:2*ldc+2], c[3*ldc:3*ldc+2]
 	s00, s01, s10, s11 := c0[0], c0[1], c1[0], c1[1]
 	s20, s21, s30, s31 := c2[0], c2[1], c3[0], c3[1]
-	a0 := a.data[i*a.row:]
-	a1 := a.data[(i+1)*a.row:]
-	a2 := a.data[(i+2)*a.row:]
-	a3 := a.data[(i+3)*a.row:]
+	a0, a1, a2, a3 := p.a[i*p.row:], p.a[(i+1)*p.row:], p.a[(i+2)*p.row:], p.a[(i+3)*p.row:]
 	x, y := 0, 0
-	for range a.kLength {
+	for range p.k {
 		b0, b1 := b[y], b[y+1]
 		s00 += a0[x] * b0
 		s01 += a0[x] * b1
@@ -111,8 +108,8 @@ func (a operand[T]) tile4x2(c []T, ldc, i int, b []T) {
 		s21 += a2[x] * b1
 		s30 += a3[x] * b0
 		s31 += a3[x] * b1
-		x += a.k
-		y += a.ldb
+		x += p.column
+		y += p.ldb
 	}
 	c0[0], c0[1], c1[0], c1[1] = s00, s01, s10, s11
 	c2[0], c2[1], c3[0], c3[1] = s20, s21, s30, s31
