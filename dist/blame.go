@@ -57,7 +57,7 @@ func loop(first Waiting, byRank map[int][]Waiting) []Waiting {
 	}
 }
 
-// culprit is the last peer of a chain. In a cycle it is the peer of the wait that came first: of the lowest hop where all
+// culprit is the last peer of a chain. In a cycle it is the peer of the wait that came first: of the lowest number where two
 // do the same, else the oldest.
 func culprit(chain []Waiting, cycle bool) int {
 	if !cycle {
@@ -73,9 +73,10 @@ func culprit(chain []Waiting, cycle bool) int {
 }
 
 func earlier(a, b Waiting) bool {
-	const what = ^((1<<hopBits - 1) << slotBits) // a tag without its hop
-	if a.Tag&what == b.Tag&what && hopOf(a.Tag) != hopOf(b.Tag) {
-		return hopOf(a.Tag) < hopOf(b.Tag)
+	const others = ^(numberMask << slotBits) // the bits of a tag that are not its number
+	ahead := (numberOf(b.Tag) - numberOf(a.Tag)) & numberMask
+	if a.Tag&others == b.Tag&others && ahead != 0 {
+		return ahead <= numberMask/2 // numbers go round
 	}
 	return a.Since.Before(b.Since)
 }

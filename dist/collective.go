@@ -8,7 +8,7 @@ import "context"
 // Rank i owns the i-th part of W: it collects that part from everybody, adds, and gives the sum back. Each rank sends about
 // 2(W-1)/W of b, as in a ring, but in two rounds.
 func AllReduce[T Number](ctx context.Context, c *Comm, b []T) error {
-	c.ledger.add(Collective, Entry{Hops: 1})
+	c.begin()
 	if c.Size() == 1 {
 		return nil
 	}
@@ -101,7 +101,7 @@ func spreadOwn[T Number](ctx context.Context, c *Comm, b []T) error {
 
 // AllGather gives every member the slices of all, by rank; their lengths may differ. The results are copies.
 func AllGather[T Number](ctx context.Context, c *Comm, b []T) ([][]T, error) {
-	c.ledger.add(Collective, Entry{Hops: 1})
+	c.begin()
 	lengths, err := gatherEqual(ctx, c, c.call("allgather", slotLengths, c.me), []int64{int64(len(b))})
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func exchangeAll[T Number](ctx context.Context, c *Comm, label Error, b []T, all
 
 // Broadcast copies b of root to all members, down a binomial tree. All give slices of one length.
 func Broadcast[T Number](ctx context.Context, c *Comm, b []T, root int) error {
-	c.ledger.add(Collective, Entry{Hops: 1})
+	c.begin()
 	n := c.Size()
 	place := wrap(c.me-root, n) // root is at 0; the parent of a place has its lowest set bit cleared
 	mask := 1
@@ -161,7 +161,7 @@ func Broadcast[T Number](ctx context.Context, c *Comm, b []T, root int) error {
 
 // Barrier returns when all members have called it (dissemination: in round k a rank hears from the one 2^k before it).
 func Barrier(ctx context.Context, c *Comm) error {
-	c.ledger.add(Collective, Entry{Hops: 1})
+	c.begin()
 	for d := 1; d < c.Size(); d <<= 1 {
 		received := c.irecv(nil, c.call("barrier", slotBarrier, wrap(c.me-d, c.Size())))
 		sent := c.post(nil, c.call("barrier", slotBarrier, wrap(c.me+d, c.Size())))
@@ -172,9 +172,15 @@ func Barrier(ctx context.Context, c *Comm) error {
 	return nil
 }
 
-// call labels a message of a collective.
+// begin counts a collective call.
+func (c *Comm) begin() {
+	c.calls++
+	c.ledger.add(Collective, Entry{Hops: 1})
+}
+
+// call labels a message of the present collective call.
 func (c *Comm) call(name string, slot, peer int) Error {
-	return c.label(Error{Call: name, Kind: Collective, Tag: c.tag(slot, 0)}, peer)
+	return c.label(Error{Call: name, Kind: Collective, Tag: c.tag(slot, c.calls)}, peer)
 }
 
 // post sends and books the bytes.

@@ -24,6 +24,7 @@ type Comm struct {
 	me      int   // own place in ranks
 	context int   // number of the group, see tag
 	next    *int  // first context number that no group of this rank has used
+	calls   int   // collective calls so far, part of their tags
 	ledger  *Ledger
 }
 

@@ -11,7 +11,7 @@ import (
 // members call it together. The new group has tags and a ledger of its own, so groups that share members can be used side by side:
 // a mesh of data x context is Split(rank/cp, rank) and Split(rank%cp, rank).
 func Split(ctx context.Context, c *Comm, color, key int) (*Comm, error) {
-	c.ledger.add(Collective, Entry{Hops: 1})
+	c.begin()
 	mine := []int64{int64(color), int64(key), int64(*c.next)}
 	all, err := gatherEqual(ctx, c, c.call("split", slotSplit, c.me), mine)
 	if err != nil {

@@ -2,12 +2,13 @@ package dist
 
 import "fmt"
 
-// A tag is context<<10 | (hop mod 64)<<4 | slot. The context number keeps groups that share members apart; the slot keeps kinds and
-// collectives apart; the hop makes a rank that is one hop off wait (where the watchdog sees it) instead of taking the wrong block.
+// A tag is context<<10 | (number mod 64)<<4 | slot. The context keeps groups that share members apart; the slot keeps kinds and
+// collectives apart; the number, of the hop or of the collective call, makes a rank that is one off wait (where the watchdog sees
+// it) instead of taking the wrong block.
 const (
 	slotBits    = 4
-	hopBits     = 6
-	contextBits = slotBits + hopBits
+	numberBits  = 6
+	contextBits = slotBits + numberBits
 	maxTag      = 1<<31 - 1
 )
 
@@ -32,23 +33,27 @@ var slotNames = [slots]string{
 	"allreduce", "allreduce", "allgather", "allgather", "broadcast", "barrier", "split",
 }
 
-func (c *Comm) tag(slot, hop int) int {
-	return c.context<<contextBits | (hop&(1<<hopBits-1))<<slotBits | slot
+func (c *Comm) tag(slot, number int) int {
+	return c.context<<contextBits | (number&numberMask)<<slotBits | slot
 }
 
-// TagName says what travels under a tag of Comm: the kind and the hop (modulo 64), or the collective.
+const numberMask = 1<<numberBits - 1
+
+func slotOf(tag int) int   { return tag & (1<<slotBits - 1) }
+func numberOf(tag int) int { return tag >> slotBits & numberMask }
+
+// TagName says what travels under a tag of Comm: the kind and the hop, or the collective and the number of its call; both are
+// modulo 64.
 func TagName(tag int) string {
-	slot := tag & (1<<slotBits - 1)
+	slot := slotOf(tag)
 	switch {
 	case slot >= slots:
 		return fmt.Sprintf("tag %d", tag)
 	case slot <= slotOther:
-		return fmt.Sprintf("%s hop %d", slotNames[slot], hopOf(tag))
+		return fmt.Sprintf("%s hop %d", slotNames[slot], numberOf(tag))
 	}
-	return slotNames[slot]
+	return fmt.Sprintf("%s (call %d)", slotNames[slot], numberOf(tag))
 }
-
-func hopOf(tag int) int { return tag >> slotBits & (1<<hopBits - 1) }
 
 func (k Kind) slot() int {
 	switch k {

@@ -107,7 +107,7 @@ func (t *transfer) outcome(ctx context.Context) error {
 	}
 	select {
 	case <-t.world.dead:
-		t.world.unblock(t)
+		t.world.giveUp(t)
 		return dist.Aborted(t.world.firstCause())
 	default:
 	}

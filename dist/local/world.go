@@ -35,12 +35,12 @@ func newWorld(n int) *world {
 // post pairs t with the oldest half that waits for it, or queues it.
 func (w *world) post(t *transfer) {
 	w.mu.Lock()
-	w.forgiveLocked(t.rank())
 	if err := w.refusalLocked(t); err != nil {
 		w.mu.Unlock()
 		t.finish(err)
 		return
 	}
+	w.forgiveLocked(t.rank())
 	queue := w.queues[t.route]
 	if len(queue) == 0 || queue[0].sending == t.sending {
 		w.queues[t.route] = append(queue, t)
@@ -140,8 +140,8 @@ func (w *world) unblock(t *transfer) {
 	w.blocked[t.rank()] = slices.DeleteFunc(w.blocked[t.rank()], func(o *transfer) bool { return o == t })
 }
 
-// giveUp keeps the mark of a wait that its context ended: ranks whose watchdogs fire in the same moment must still see the
-// whole chain. The mark goes when the rank starts something new.
+// giveUp keeps the mark of a wait that its context or an abort ended: ranks whose watchdogs fire in the same moment must still see
+// the whole chain. The mark goes when the rank starts something new.
 func (w *world) giveUp(t *transfer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
