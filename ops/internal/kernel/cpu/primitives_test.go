@@ -30,7 +30,7 @@ func TestTilesEqualFloat64ForEverySizeAndStride(t *testing.T) {
 	})
 }
 
-func TestTilesReadNothingBehindTheirOperands(t *testing.T) {
+func TestTilesRefuseAnOperandThatIsTooShort(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		a, b, c := make([]float32, 5*3), make([]float32, 3*21), make([]float32, 5*21)
 		tileNN(c, 21, a, 3, b, 21, 5, 21, 3, false)

@@ -1,0 +1,49 @@
+package cpu
+
+import (
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+)
+
+// guarded returns n elements of memory that end where an unmapped page begins:
+// a read or write behind them stops the test.
+func guarded[T kernel.Float](t *testing.T, n int) []T {
+	t.Helper()
+	page, size := syscall.Getpagesize(), n*int(unsafe.Sizeof(T(0)))
+	room := (size + page - 1) / page * page
+	b, err := syscall.Mmap(-1, 0, room+page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Munmap(b) })
+	if err := syscall.Mprotect(b[room:], syscall.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(&b[room-size])), n)
+}
+
+func testGuarded[T kernel.Float](t *testing.T) {
+	for _, n := range []int{1, 3, 8, 15, 16, 17, 33, 63, 64, 65} {
+		for _, m := range []int{1, 5, 6, 11} {
+			const k = 5
+			a, b, c := guarded[T](t, m*k), guarded[T](t, k*n), guarded[T](t, m*n)
+			tileNN(c, n, a, k, b, n, m, n, k, true)
+			tileTN(c, n, a, m, b, n, m, n, k, true)
+			transpose(guarded[T](t, m*n), m, c, n, m, n, 1)
+			expSub(c, guarded[T](t, n), n, guarded[T](t, n))
+		}
+	}
+}
+
+func TestPrimitivesTouchNothingBehindTheirOperands(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testGuarded[float32])
+		t.Run("float64", testGuarded[float64])
+	})
+}
