@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
@@ -100,7 +101,7 @@ func (o *op[T]) differentiate(values []gorgonia.Value) (err error) {
 }
 
 func (o *op[T]) backwardShapes() []tensor.Shape {
-	return append(o.inShapes[:len(o.inShapes):len(o.inShapes)], o.outShape, o.outShape)
+	return append(slices.Clip(o.inShapes), o.outShape, o.outShape)
 }
 
 // gradientOp yields the gradient of input i of the op f. The one that yields the first gradient computes them all; the others
@@ -125,7 +126,7 @@ func (g *gradientOp[T]) Type() hm.Type         { return typeOf(g.inShapes, g.f.i
 func (g *gradientOp[T]) ReturnsPtr() bool      { return true }
 func (g *gradientOp[T]) CallsExtern() bool     { return false }
 func (g *gradientOp[T]) OverwritesInput() int  { return -1 }
-func (g *gradientOp[T]) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ringgrad/ops.%s", g) }
+func (g *gradientOp[T]) WriteHash(h hash.Hash) { writeName(h, g) }
 func (g *gradientOp[T]) Hashcode() uint32      { return hashOf(g) }
 func (g *gradientOp[T]) String() string        { return fmt.Sprintf("%s.d%d", g.f, g.i) }
 

@@ -21,11 +21,11 @@ func Build(f func() error) error {
 //
 //	if errors.Is(ops.Cause(machine.RunAll()), ops.ErrToken) { ... }
 func Cause(err error) error {
-	var machine interface {
+	type wrapper interface {
 		error
 		Err() error
 	}
-	if errors.As(err, &machine) {
+	if machine, ok := errors.AsType[wrapper](err); ok {
 		return machine.Err()
 	}
 	return err

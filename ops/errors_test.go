@@ -61,7 +61,7 @@ func runOp(t *testing.T, build func(g *gorgonia.ExprGraph) (*gorgonia.Node, erro
 		t.Fatal(err)
 	}
 	m := gorgonia.NewTapeMachine(g)
-	defer m.Close()
+	t.Cleanup(func() { _ = m.Close() })
 	return m.RunAll()
 }
 

@@ -39,7 +39,6 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer machine.Close()
 	if err := machine.RunAll(); err != nil {
 		fmt.Println(err)
 		return
@@ -59,7 +58,6 @@ func ExampleCrossEntropy() {
 	labels.Scale = 1.0 / 2 // the mean of two labelled rows
 	cost := gorgonia.Must(ops.CrossEntropy(x, w, labels))
 	machine := gorgonia.NewTapeMachine(g)
-	defer machine.Close()
 
 	if err := labels.Set([]int32{5, -100, 2}); err != nil {
 		fmt.Println(err)
@@ -78,7 +76,6 @@ func ExampleEmbedding() {
 	ids := ops.NewIDs(2)
 	y := gorgonia.Must(ops.Embedding(weight, ids))
 	machine := gorgonia.NewTapeMachine(g)
-	defer machine.Close()
 
 	for _, batch := range [][]int32{{2, 0}, {1, 3}} {
 		if err := ids.Set(batch); err != nil {
@@ -111,7 +108,6 @@ func ExampleRoPE() {
 	table := ops.NewRoPETable(1, 2) // one row, two frequencies
 	y := gorgonia.Must(ops.RoPE(x, 1, table))
 	machine := gorgonia.NewTapeMachine(g)
-	defer machine.Close()
 
 	if err := table.Set([]float64{0, 1}, []float64{1, 0}); err != nil { // a quarter turn, and none
 		fmt.Println(err)

@@ -83,7 +83,7 @@ func compile[T ops.Float](t testing.TB, c opCase) *graph[T] {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { g.machine.Close() })
+	t.Cleanup(func() { _ = g.machine.Close() })
 	return g
 }
 

@@ -27,7 +27,8 @@ func Lint(g *gorgonia.ExprGraph) error {
 		if !seen {
 			byHash[n.Hashcode()] = n
 		} else if first != n {
-			problems = append(problems, fmt.Errorf("ops: lint: nodes %d (%v) and %d (%v) have one hash, %#x, and would be merged: rename one of them or its inputs", first.ID(), first, n.ID(), n, n.Hashcode()))
+			problems = append(problems, fmt.Errorf("ops: lint: nodes %d (%v) and %d (%v) have one hash and would be merged: rename one of them or its inputs",
+				first.ID(), first, n.ID(), n))
 		}
 	}
 	return errors.Join(problems...)
@@ -62,7 +63,8 @@ func faultOfSlice(s tensor.Slice) string {
 	if s == nil || (s.Start() < 256 && s.End() < 256) {
 		return ""
 	}
-	return fmt.Sprintf("the hash of a Slice keeps its bounds modulo 256, so [%d:%d] may be merged with another: keep the parts in nodes of their own", s.Start(), s.End())
+	const fault = "the hash of a Slice keeps its bounds modulo 256, so [%d:%d] may be merged with another: keep the parts in nodes of their own"
+	return fmt.Sprintf(fault, s.Start(), s.End())
 }
 
 // isLogSumExp recognises the composition that gorgonia.LogSumExp makes: Log(Add(Sum(..), Max(..))).

@@ -5,6 +5,7 @@ import (
 	"hash"
 	"hash/fnv"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	"github.com/chewxy/hm"
@@ -82,7 +83,7 @@ func (o *op[T]) CallsExtern() bool { return false }
 func (o *op[T]) OverwritesInput() int { return -1 }
 
 // WriteHash identifies the instance.
-func (o *op[T]) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ringgrad/ops.%s", o) }
+func (o *op[T]) WriteHash(h hash.Hash) { writeName(h, o) }
 
 // Hashcode is the 32-bit hash gorgonia compares ops by.
 func (o *op[T]) Hashcode() uint32 { return hashOf(o) }
@@ -137,7 +138,7 @@ func (o *op[T]) rescue(direction string, err *error) {
 // typeOf is the function type in -> out over one element type.
 func typeOf(in []tensor.Shape, out tensor.Shape) hm.Type {
 	var types []hm.Type
-	for _, s := range append(in[:len(in):len(in)], out) {
+	for _, s := range append(slices.Clip(in), out) {
 		element := hm.TypeVariable('a')
 		if s.IsScalar() {
 			types = append(types, element)
@@ -146,6 +147,11 @@ func typeOf(in []tensor.Shape, out tensor.Shape) hm.Type {
 		types = append(types, gorgonia.TensorType{Dims: s.Dims(), Of: element})
 	}
 	return hm.NewFnType(types...)
+}
+
+// writeName is the whole of an op's hash: the name holds the instance id.
+func writeName(h hash.Hash, name fmt.Stringer) {
+	_, _ = fmt.Fprintf(h, "ringgrad/ops.%s", name) // a hash never fails
 }
 
 // hashOf is FNV-1a over what the op writes.

@@ -23,7 +23,7 @@ func TestPanicInARuleIsAnErrorThatNamesTheOp(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := gorgonia.NewTapeMachine(g)
-	defer m.Close()
+	t.Cleanup(func() { _ = m.Close() })
 	err := m.RunAll()
 	if err == nil || !strings.Contains(err.Error(), "ops: buggy#") || !strings.Contains(err.Error(), "index out of range [3]") {
 		t.Errorf("got error %v", err)

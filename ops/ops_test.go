@@ -104,10 +104,10 @@ func TestLispMachineEqualsTapeMachine(t *testing.T) {
 			}
 			weighed := gorgonia.Must(gorgonia.HadamardProd(y, weights))
 			if !c.out.IsScalar() {
-				weighed = gorgonia.Must(gorgonia.Sum(weighed))
+				gorgonia.Must(gorgonia.Sum(weighed))
 			}
 			machine := gorgonia.NewLispMachine(g)
-			defer machine.Close()
+			t.Cleanup(func() { _ = machine.Close() })
 			if err := machine.RunAll(); err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,7 @@ func matrix(t testing.TB, g *gorgonia.ExprGraph, name string, rows int, x ...flo
 func runAll(t testing.TB, g *gorgonia.ExprGraph) {
 	t.Helper()
 	m := gorgonia.NewTapeMachine(g)
-	defer m.Close()
+	t.Cleanup(func() { _ = m.Close() })
 	if err := m.RunAll(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestTrapLogSumExpAddsTheMaximumInsideTheLogarithm(t *testing.T) {
 		return // it does not even build
 	}
 	m := gorgonia.NewTapeMachine(g)
-	defer m.Close()
+	t.Cleanup(func() { _ = m.Close() })
 	if m.RunAll() == nil && math.Abs(read(y.Value())[0]-(5+math.Ln2)) < 1e-9 {
 		t.Fatal("log(e^5+e^5) is right: drop the rule from Lint")
 	}
@@ -148,7 +148,8 @@ func collidingNodes(t testing.TB, g *gorgonia.ExprGraph) (a, b *gorgonia.Node) {
 func TestTrapEqualOpsOnEqualInputsAreOneNode(t *testing.T) {
 	g := gorgonia.NewGraph()
 	x := matrix(t, g, "x", 1, 1, 2)
-	if gorgonia.Must(gorgonia.Square(x)) != gorgonia.Must(gorgonia.Square(x)) {
+	first, second := gorgonia.Must(gorgonia.Square(x)), gorgonia.Must(gorgonia.Square(x))
+	if first != second {
 		t.Fatal("x² and x² are two nodes: the instance id has become idle")
 	}
 }
@@ -177,7 +178,7 @@ func (failing) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) { return t
 func (failing) ReturnsPtr() bool                                      { return true }
 func (failing) CallsExtern() bool                                     { return false }
 func (failing) OverwritesInput() int                                  { return -1 }
-func (failing) WriteHash(h hash.Hash)                                 { h.Write([]byte("failing")) }
+func (failing) WriteHash(h hash.Hash)                                 { _, _ = h.Write([]byte("failing")) }
 func (failing) Hashcode() uint32                                      { return 1 }
 func (failing) String() string                                        { return "failing" }
 func (f failing) Do(...gorgonia.Value) (gorgonia.Value, error) {
@@ -193,7 +194,7 @@ func runFailing(t testing.TB, f failing) error {
 		t.Fatal(err)
 	}
 	m := gorgonia.NewTapeMachine(g)
-	defer m.Close()
+	t.Cleanup(func() { _ = m.Close() })
 	return m.RunAll()
 }
 

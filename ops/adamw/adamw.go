@@ -88,7 +88,8 @@ func (s Step) validate() error {
 	var problems []error
 	n := len(s.Param)
 	if len(s.Grad) != n || len(s.M) != n || len(s.V) != n {
-		problems = append(problems, fmt.Errorf("adamw: %d parameters with %d gradients and %d and %d moments: want one length", n, len(s.Grad), len(s.M), len(s.V)))
+		problems = append(problems, fmt.Errorf("adamw: %d parameters with %d gradients and %d and %d moments: want one length",
+			n, len(s.Grad), len(s.M), len(s.V)))
 	}
 	if s.Step < 1 {
 		problems = append(problems, fmt.Errorf("adamw: step is %d: count from 1", s.Step))
