@@ -19,6 +19,16 @@ func tnAVX2F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb int,
 //go:noescape
 func expSubAVX2F32(x []float32, ref []float32, width int, sum []float32)
 
+// columnMaxAVX2F32 is columnMax in AVX2.
+//
+//go:noescape
+func columnMaxAVX2F32(x []float32, width int, high []float32)
+
+// subMulAVX2F32 is subMul in AVX2.
+//
+//go:noescape
+func subMulAVX2F32(x []float32, y []float32, ref []float32, width int, scale float32)
+
 // transposeAVX2F32 is transpose in AVX2; lds must be below 2^27.
 //
 //go:noescape
@@ -38,6 +48,16 @@ func tnAVX2F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int,
 //
 //go:noescape
 func expSubAVX2F64(x []float64, ref []float64, width int, sum []float64)
+
+// columnMaxAVX2F64 is columnMax in AVX2.
+//
+//go:noescape
+func columnMaxAVX2F64(x []float64, width int, high []float64)
+
+// subMulAVX2F64 is subMul in AVX2.
+//
+//go:noescape
+func subMulAVX2F64(x []float64, y []float64, ref []float64, width int, scale float64)
 
 // transposeAVX2F64 is transpose in AVX2; lds must be below 2^27.
 //

@@ -1146,65 +1146,66 @@ strip2:
 	CMPQ    AX, $0x10
 	JLT     strip2end
 	MOVQ    x_base+0(FP), BX
-	MOVQ    ref_base+24(FP), SI
-	MOVQ    sum_base+56(FP), DI
-	MOVQ    x_len+8(FP), R8
-	SHLQ    $0x02, R8
-	ADDQ    BX, R8
 	ADDQ    CX, BX
+	MOVQ    ref_base+24(FP), SI
 	ADDQ    CX, SI
+	MOVQ    sum_base+56(FP), DI
 	ADDQ    CX, DI
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), Y3
+	VMOVUPS (SI), Y8
+	VMOVUPS 32(SI), Y9
+	VMOVUPS (DI), Y10
+	VMOVUPS 32(DI), Y11
+	MOVQ    x_len+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    x_base+0(FP), R8
+	ADDQ    R8, SI
 
 strip2row:
-	VMOVUPS     (BX), Y4
-	VMOVUPS     32(BX), Y5
-	VSUBPS      Y0, Y4, Y4
-	VSUBPS      Y1, Y5, Y5
-	VMOVUPS     exp2F32<>+512(SB), Y10
-	VMOVUPS     exp2F32<>+512(SB), Y11
-	VMINPS      Y4, Y10, Y4
-	VMINPS      Y5, Y11, Y5
-	VROUNDPS    $0x01, Y4, Y10
-	VROUNDPS    $0x01, Y5, Y11
-	VSUBPS      Y10, Y4, Y6
-	VSUBPS      Y11, Y5, Y7
-	VMOVUPS     exp2F32<>+384(SB), Y8
-	VMOVUPS     exp2F32<>+384(SB), Y9
-	VFMADD213PS exp2F32<>+320(SB), Y6, Y8
-	VFMADD213PS exp2F32<>+320(SB), Y7, Y9
-	VFMADD213PS exp2F32<>+256(SB), Y6, Y8
-	VFMADD213PS exp2F32<>+256(SB), Y7, Y9
-	VFMADD213PS exp2F32<>+192(SB), Y6, Y8
-	VFMADD213PS exp2F32<>+192(SB), Y7, Y9
-	VFMADD213PS exp2F32<>+128(SB), Y6, Y8
-	VFMADD213PS exp2F32<>+128(SB), Y7, Y9
-	VFMADD213PS exp2F32<>+64(SB), Y6, Y8
-	VFMADD213PS exp2F32<>+64(SB), Y7, Y9
-	VFMADD213PS exp2F32<>+0(SB), Y6, Y8
-	VFMADD213PS exp2F32<>+0(SB), Y7, Y9
-	VCVTPS2DQ   Y10, Y10
-	VPSLLD      $0x17, Y10, Y10
-	VPADDD      Y10, Y8, Y8
-	VCVTPS2DQ   Y11, Y11
-	VPSLLD      $0x17, Y11, Y11
-	VPADDD      Y11, Y9, Y9
-	VCMPPS      $0x15, exp2F32<>+448(SB), Y4, Y6
-	VCMPPS      $0x15, exp2F32<>+448(SB), Y5, Y7
-	VANDPS      Y6, Y8, Y8
-	VANDPS      Y7, Y9, Y9
-	VMOVUPS     Y8, (BX)
-	VMOVUPS     Y9, 32(BX)
-	VADDPS      Y8, Y2, Y2
-	VADDPS      Y9, Y3, Y3
+	VMOVUPS     (BX), Y0
+	VMOVUPS     32(BX), Y1
+	VSUBPS      Y8, Y0, Y0
+	VSUBPS      Y9, Y1, Y1
+	VMOVUPS     exp2F32<>+512(SB), Y6
+	VMOVUPS     exp2F32<>+512(SB), Y7
+	VMINPS      Y0, Y6, Y0
+	VMINPS      Y1, Y7, Y1
+	VROUNDPS    $0x01, Y0, Y6
+	VROUNDPS    $0x01, Y1, Y7
+	VSUBPS      Y6, Y0, Y2
+	VSUBPS      Y7, Y1, Y3
+	VMOVUPS     exp2F32<>+384(SB), Y4
+	VMOVUPS     exp2F32<>+384(SB), Y5
+	VFMADD213PS exp2F32<>+320(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+320(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+256(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+256(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+192(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+192(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+128(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+128(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+64(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+64(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+0(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+0(SB), Y3, Y5
+	VCVTPS2DQ   Y6, Y6
+	VPSLLD      $0x17, Y6, Y6
+	VPADDD      Y6, Y4, Y4
+	VCVTPS2DQ   Y7, Y7
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y5, Y5
+	VCMPPS      $0x15, exp2F32<>+448(SB), Y0, Y2
+	VCMPPS      $0x15, exp2F32<>+448(SB), Y1, Y3
+	VANDPS      Y2, Y4, Y4
+	VANDPS      Y3, Y5, Y5
+	VMOVUPS     Y4, (BX)
+	VMOVUPS     Y5, 32(BX)
+	VADDPS      Y4, Y10, Y10
+	VADDPS      Y5, Y11, Y11
 	ADDQ        DX, BX
-	CMPQ        BX, R8
+	CMPQ        BX, SI
 	JCS         strip2row
-	VMOVUPS     Y2, (DI)
-	VMOVUPS     Y3, 32(DI)
+	VMOVUPS     Y10, (DI)
+	VMOVUPS     Y11, 32(DI)
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, AX
 	JMP         strip2
@@ -1221,42 +1222,43 @@ strip1:
 	SUBQ       BX, SI
 	VMOVUPS    (SI), Y15
 	MOVQ       x_base+0(FP), BX
-	MOVQ       ref_base+24(FP), SI
-	MOVQ       sum_base+56(FP), DI
-	MOVQ       x_len+8(FP), R8
-	SHLQ       $0x02, R8
-	ADDQ       BX, R8
 	ADDQ       CX, BX
+	MOVQ       ref_base+24(FP), SI
 	ADDQ       CX, SI
+	MOVQ       sum_base+56(FP), DI
 	ADDQ       CX, DI
-	VMASKMOVPS (SI), Y15, Y0
-	VMASKMOVPS (DI), Y15, Y1
+	VMASKMOVPS (SI), Y15, Y4
+	VMASKMOVPS (DI), Y15, Y5
+	MOVQ       x_len+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       x_base+0(FP), R8
+	ADDQ       R8, SI
 
 strip1row:
-	VMASKMOVPS  (BX), Y15, Y2
-	VSUBPS      Y0, Y2, Y2
-	VMOVUPS     exp2F32<>+512(SB), Y5
-	VMINPS      Y2, Y5, Y2
-	VROUNDPS    $0x01, Y2, Y5
-	VSUBPS      Y5, Y2, Y3
-	VMOVUPS     exp2F32<>+384(SB), Y4
-	VFMADD213PS exp2F32<>+320(SB), Y3, Y4
-	VFMADD213PS exp2F32<>+256(SB), Y3, Y4
-	VFMADD213PS exp2F32<>+192(SB), Y3, Y4
-	VFMADD213PS exp2F32<>+128(SB), Y3, Y4
-	VFMADD213PS exp2F32<>+64(SB), Y3, Y4
-	VFMADD213PS exp2F32<>+0(SB), Y3, Y4
-	VCVTPS2DQ   Y5, Y5
-	VPSLLD      $0x17, Y5, Y5
-	VPADDD      Y5, Y4, Y4
-	VCMPPS      $0x15, exp2F32<>+448(SB), Y2, Y3
-	VANDPS      Y3, Y4, Y4
-	VMASKMOVPS  Y4, Y15, (BX)
-	VADDPS      Y4, Y1, Y1
+	VMASKMOVPS  (BX), Y15, Y0
+	VSUBPS      Y4, Y0, Y0
+	VMOVUPS     exp2F32<>+512(SB), Y3
+	VMINPS      Y0, Y3, Y0
+	VROUNDPS    $0x01, Y0, Y3
+	VSUBPS      Y3, Y0, Y1
+	VMOVUPS     exp2F32<>+384(SB), Y2
+	VFMADD213PS exp2F32<>+320(SB), Y1, Y2
+	VFMADD213PS exp2F32<>+256(SB), Y1, Y2
+	VFMADD213PS exp2F32<>+192(SB), Y1, Y2
+	VFMADD213PS exp2F32<>+128(SB), Y1, Y2
+	VFMADD213PS exp2F32<>+64(SB), Y1, Y2
+	VFMADD213PS exp2F32<>+0(SB), Y1, Y2
+	VCVTPS2DQ   Y3, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      Y3, Y2, Y2
+	VCMPPS      $0x15, exp2F32<>+448(SB), Y0, Y1
+	VANDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y15, (BX)
+	VADDPS      Y2, Y5, Y5
 	ADDQ        DX, BX
-	CMPQ        BX, R8
+	CMPQ        BX, SI
 	JCS         strip1row
-	VMASKMOVPS  Y1, Y15, (DI)
+	VMASKMOVPS  Y5, Y15, (DI)
 	ADDQ        $0x20, CX
 	SUBQ        $0x08, AX
 	JMP         strip1
@@ -1338,6 +1340,167 @@ DATA exp2F32<>+552(SB)/8, $0x4300000043000000
 DATA exp2F32<>+560(SB)/8, $0x4300000043000000
 DATA exp2F32<>+568(SB)/8, $0x4300000043000000
 GLOBL exp2F32<>(SB), RODATA|NOPTR, $576
+
+// func columnMaxAVX2F32(x []float32, width int, high []float32)
+// Requires: AVX, CMOV
+TEXT ·columnMaxAVX2F32(SB), NOSPLIT, $0-56
+	MOVQ width+24(FP), AX
+	MOVQ width+24(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ    AX, $0x10
+	JLT     strip2end
+	MOVQ    x_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    high_base+32(FP), SI
+	ADDQ    CX, SI
+	VMOVUPS (SI), Y2
+	VMOVUPS 32(SI), Y3
+	MOVQ    x_len+8(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    x_base+0(FP), R8
+	ADDQ    R8, DI
+
+strip2row:
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMAXPS  Y2, Y0, Y2
+	VMAXPS  Y3, Y1, Y3
+	ADDQ    DX, BX
+	CMPQ    BX, DI
+	JCS     strip2row
+	VMOVUPS Y2, (SI)
+	VMOVUPS Y3, 32(SI)
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, AX
+	JMP     strip2
+
+strip2end:
+strip1:
+	CMPQ       AX, $0x01
+	JLT        strip1end
+	MOVQ       $0x00000008, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x02, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	MOVQ       x_base+0(FP), BX
+	ADDQ       CX, BX
+	MOVQ       high_base+32(FP), SI
+	ADDQ       CX, SI
+	VMASKMOVPS (SI), Y15, Y1
+	MOVQ       x_len+8(FP), DI
+	SHLQ       $0x02, DI
+	MOVQ       x_base+0(FP), R8
+	ADDQ       R8, DI
+
+strip1row:
+	VMASKMOVPS (BX), Y15, Y0
+	VMAXPS     Y1, Y0, Y1
+	ADDQ       DX, BX
+	CMPQ       BX, DI
+	JCS        strip1row
+	VMASKMOVPS Y1, Y15, (SI)
+	ADDQ       $0x20, CX
+	SUBQ       $0x08, AX
+	JMP        strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+// func subMulAVX2F32(x []float32, y []float32, ref []float32, width int, scale float32)
+// Requires: AVX, CMOV
+TEXT ·subMulAVX2F32(SB), NOSPLIT, $0-84
+	MOVQ width+72(FP), AX
+	MOVQ width+72(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ         AX, $0x10
+	JLT          strip2end
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         y_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         ref_base+48(FP), DI
+	ADDQ         CX, DI
+	VBROADCASTSS scale+80(FP), Y6
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	MOVQ         x_len+8(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         x_base+0(FP), R8
+	ADDQ         R8, DI
+
+strip2row:
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS (SI), Y2
+	VMOVUPS 32(SI), Y3
+	VSUBPS  Y4, Y0, Y0
+	VSUBPS  Y5, Y1, Y1
+	VMULPS  Y2, Y0, Y0
+	VMULPS  Y3, Y1, Y1
+	VMULPS  Y6, Y0, Y0
+	VMULPS  Y6, Y1, Y1
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, 32(BX)
+	ADDQ    DX, BX
+	ADDQ    DX, SI
+	CMPQ    BX, DI
+	JCS     strip2row
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, AX
+	JMP     strip2
+
+strip2end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x02, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         y_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         ref_base+48(FP), DI
+	ADDQ         CX, DI
+	VBROADCASTSS scale+80(FP), Y3
+	VMASKMOVPS   (DI), Y15, Y2
+	MOVQ         x_len+8(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         x_base+0(FP), R8
+	ADDQ         R8, DI
+
+strip1row:
+	VMASKMOVPS (BX), Y15, Y0
+	VMASKMOVPS (SI), Y15, Y1
+	VSUBPS     Y2, Y0, Y0
+	VMULPS     Y1, Y0, Y0
+	VMULPS     Y3, Y0, Y0
+	VMASKMOVPS Y0, Y15, (BX)
+	ADDQ       DX, BX
+	ADDQ       DX, SI
+	CMPQ       BX, DI
+	JCS        strip1row
+	ADDQ       $0x20, CX
+	SUBQ       $0x08, AX
+	JMP        strip1
+
+strip1end:
+	VZEROUPPER
+	RET
 
 // func transposeAVX2F32(dst []float32, ldd int, src []float32, lds int, rows int, cols int, scale float32)
 // Requires: AVX, AVX2, CMOV, SSE2
@@ -2526,77 +2689,78 @@ strip2:
 	CMPQ    AX, $0x08
 	JLT     strip2end
 	MOVQ    x_base+0(FP), BX
-	MOVQ    ref_base+24(FP), SI
-	MOVQ    sum_base+56(FP), DI
-	MOVQ    x_len+8(FP), R8
-	SHLQ    $0x03, R8
-	ADDQ    BX, R8
 	ADDQ    CX, BX
+	MOVQ    ref_base+24(FP), SI
 	ADDQ    CX, SI
+	MOVQ    sum_base+56(FP), DI
 	ADDQ    CX, DI
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD (DI), Y2
-	VMOVUPD 32(DI), Y3
+	VMOVUPD (SI), Y8
+	VMOVUPD 32(SI), Y9
+	VMOVUPD (DI), Y10
+	VMOVUPD 32(DI), Y11
+	MOVQ    x_len+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    x_base+0(FP), R8
+	ADDQ    R8, SI
 
 strip2row:
-	VMOVUPD     (BX), Y4
-	VMOVUPD     32(BX), Y5
-	VSUBPD      Y0, Y4, Y4
-	VSUBPD      Y1, Y5, Y5
-	VMOVUPD     exp2F64<>+832(SB), Y10
-	VMOVUPD     exp2F64<>+832(SB), Y11
-	VMINPD      Y4, Y10, Y4
-	VMINPD      Y5, Y11, Y5
-	VROUNDPD    $0x01, Y4, Y10
-	VROUNDPD    $0x01, Y5, Y11
-	VSUBPD      Y10, Y4, Y6
-	VSUBPD      Y11, Y5, Y7
-	VMOVUPD     exp2F64<>+704(SB), Y8
-	VMOVUPD     exp2F64<>+704(SB), Y9
-	VFMADD213PD exp2F64<>+640(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+640(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+576(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+576(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+512(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+512(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+448(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+448(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+384(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+384(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+320(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+320(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+256(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+256(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+192(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+192(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+128(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+128(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+64(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+64(SB), Y7, Y9
-	VFMADD213PD exp2F64<>+0(SB), Y6, Y8
-	VFMADD213PD exp2F64<>+0(SB), Y7, Y9
-	VCVTPD2DQY  Y10, X10
-	VPMOVSXDQ   X10, Y10
-	VPSLLQ      $0x34, Y10, Y10
-	VPADDQ      Y10, Y8, Y8
-	VCVTPD2DQY  Y11, X11
-	VPMOVSXDQ   X11, Y11
-	VPSLLQ      $0x34, Y11, Y11
-	VPADDQ      Y11, Y9, Y9
-	VCMPPD      $0x15, exp2F64<>+768(SB), Y4, Y6
-	VCMPPD      $0x15, exp2F64<>+768(SB), Y5, Y7
-	VANDPD      Y6, Y8, Y8
-	VANDPD      Y7, Y9, Y9
-	VMOVUPD     Y8, (BX)
-	VMOVUPD     Y9, 32(BX)
-	VADDPD      Y8, Y2, Y2
-	VADDPD      Y9, Y3, Y3
+	VMOVUPD     (BX), Y0
+	VMOVUPD     32(BX), Y1
+	VSUBPD      Y8, Y0, Y0
+	VSUBPD      Y9, Y1, Y1
+	VMOVUPD     exp2F64<>+832(SB), Y6
+	VMOVUPD     exp2F64<>+832(SB), Y7
+	VMINPD      Y0, Y6, Y0
+	VMINPD      Y1, Y7, Y1
+	VROUNDPD    $0x01, Y0, Y6
+	VROUNDPD    $0x01, Y1, Y7
+	VSUBPD      Y6, Y0, Y2
+	VSUBPD      Y7, Y1, Y3
+	VMOVUPD     exp2F64<>+704(SB), Y4
+	VMOVUPD     exp2F64<>+704(SB), Y5
+	VFMADD213PD exp2F64<>+640(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+640(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+576(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+576(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+512(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+512(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+448(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+448(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+384(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+384(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+320(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+320(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+256(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+256(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+192(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+192(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+128(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+128(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+64(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+64(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+0(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+0(SB), Y3, Y5
+	VCVTPD2DQY  Y6, X6
+	VPMOVSXDQ   X6, Y6
+	VPSLLQ      $0x34, Y6, Y6
+	VPADDQ      Y6, Y4, Y4
+	VCVTPD2DQY  Y7, X7
+	VPMOVSXDQ   X7, Y7
+	VPSLLQ      $0x34, Y7, Y7
+	VPADDQ      Y7, Y5, Y5
+	VCMPPD      $0x15, exp2F64<>+768(SB), Y0, Y2
+	VCMPPD      $0x15, exp2F64<>+768(SB), Y1, Y3
+	VANDPD      Y2, Y4, Y4
+	VANDPD      Y3, Y5, Y5
+	VMOVUPD     Y4, (BX)
+	VMOVUPD     Y5, 32(BX)
+	VADDPD      Y4, Y10, Y10
+	VADDPD      Y5, Y11, Y11
 	ADDQ        DX, BX
-	CMPQ        BX, R8
+	CMPQ        BX, SI
 	JCS         strip2row
-	VMOVUPD     Y2, (DI)
-	VMOVUPD     Y3, 32(DI)
+	VMOVUPD     Y10, (DI)
+	VMOVUPD     Y11, 32(DI)
 	ADDQ        $0x40, CX
 	SUBQ        $0x08, AX
 	JMP         strip2
@@ -2613,48 +2777,49 @@ strip1:
 	SUBQ       BX, SI
 	VMOVUPS    (SI), Y15
 	MOVQ       x_base+0(FP), BX
-	MOVQ       ref_base+24(FP), SI
-	MOVQ       sum_base+56(FP), DI
-	MOVQ       x_len+8(FP), R8
-	SHLQ       $0x03, R8
-	ADDQ       BX, R8
 	ADDQ       CX, BX
+	MOVQ       ref_base+24(FP), SI
 	ADDQ       CX, SI
+	MOVQ       sum_base+56(FP), DI
 	ADDQ       CX, DI
-	VMASKMOVPD (SI), Y15, Y0
-	VMASKMOVPD (DI), Y15, Y1
+	VMASKMOVPD (SI), Y15, Y4
+	VMASKMOVPD (DI), Y15, Y5
+	MOVQ       x_len+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       x_base+0(FP), R8
+	ADDQ       R8, SI
 
 strip1row:
-	VMASKMOVPD  (BX), Y15, Y2
-	VSUBPD      Y0, Y2, Y2
-	VMOVUPD     exp2F64<>+832(SB), Y5
-	VMINPD      Y2, Y5, Y2
-	VROUNDPD    $0x01, Y2, Y5
-	VSUBPD      Y5, Y2, Y3
-	VMOVUPD     exp2F64<>+704(SB), Y4
-	VFMADD213PD exp2F64<>+640(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+576(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+512(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+448(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+384(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+320(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+256(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+192(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+128(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+64(SB), Y3, Y4
-	VFMADD213PD exp2F64<>+0(SB), Y3, Y4
-	VCVTPD2DQY  Y5, X5
-	VPMOVSXDQ   X5, Y5
-	VPSLLQ      $0x34, Y5, Y5
-	VPADDQ      Y5, Y4, Y4
-	VCMPPD      $0x15, exp2F64<>+768(SB), Y2, Y3
-	VANDPD      Y3, Y4, Y4
-	VMASKMOVPD  Y4, Y15, (BX)
-	VADDPD      Y4, Y1, Y1
+	VMASKMOVPD  (BX), Y15, Y0
+	VSUBPD      Y4, Y0, Y0
+	VMOVUPD     exp2F64<>+832(SB), Y3
+	VMINPD      Y0, Y3, Y0
+	VROUNDPD    $0x01, Y0, Y3
+	VSUBPD      Y3, Y0, Y1
+	VMOVUPD     exp2F64<>+704(SB), Y2
+	VFMADD213PD exp2F64<>+640(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+576(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+512(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+448(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+384(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+320(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+256(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+192(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+128(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+64(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+0(SB), Y1, Y2
+	VCVTPD2DQY  Y3, X3
+	VPMOVSXDQ   X3, Y3
+	VPSLLQ      $0x34, Y3, Y3
+	VPADDQ      Y3, Y2, Y2
+	VCMPPD      $0x15, exp2F64<>+768(SB), Y0, Y1
+	VANDPD      Y1, Y2, Y2
+	VMASKMOVPD  Y2, Y15, (BX)
+	VADDPD      Y2, Y5, Y5
 	ADDQ        DX, BX
-	CMPQ        BX, R8
+	CMPQ        BX, SI
 	JCS         strip1row
-	VMASKMOVPD  Y1, Y15, (DI)
+	VMASKMOVPD  Y5, Y15, (DI)
 	ADDQ        $0x20, CX
 	SUBQ        $0x04, AX
 	JMP         strip1
@@ -2776,6 +2941,167 @@ DATA exp2F64<>+872(SB)/8, $0x4090000000000000
 DATA exp2F64<>+880(SB)/8, $0x4090000000000000
 DATA exp2F64<>+888(SB)/8, $0x4090000000000000
 GLOBL exp2F64<>(SB), RODATA|NOPTR, $896
+
+// func columnMaxAVX2F64(x []float64, width int, high []float64)
+// Requires: AVX, CMOV
+TEXT ·columnMaxAVX2F64(SB), NOSPLIT, $0-56
+	MOVQ width+24(FP), AX
+	MOVQ width+24(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ    AX, $0x08
+	JLT     strip2end
+	MOVQ    x_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    high_base+32(FP), SI
+	ADDQ    CX, SI
+	VMOVUPD (SI), Y2
+	VMOVUPD 32(SI), Y3
+	MOVQ    x_len+8(FP), DI
+	SHLQ    $0x03, DI
+	MOVQ    x_base+0(FP), R8
+	ADDQ    R8, DI
+
+strip2row:
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMAXPD  Y2, Y0, Y2
+	VMAXPD  Y3, Y1, Y3
+	ADDQ    DX, BX
+	CMPQ    BX, DI
+	JCS     strip2row
+	VMOVUPD Y2, (SI)
+	VMOVUPD Y3, 32(SI)
+	ADDQ    $0x40, CX
+	SUBQ    $0x08, AX
+	JMP     strip2
+
+strip2end:
+strip1:
+	CMPQ       AX, $0x01
+	JLT        strip1end
+	MOVQ       $0x00000004, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x03, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	MOVQ       x_base+0(FP), BX
+	ADDQ       CX, BX
+	MOVQ       high_base+32(FP), SI
+	ADDQ       CX, SI
+	VMASKMOVPD (SI), Y15, Y1
+	MOVQ       x_len+8(FP), DI
+	SHLQ       $0x03, DI
+	MOVQ       x_base+0(FP), R8
+	ADDQ       R8, DI
+
+strip1row:
+	VMASKMOVPD (BX), Y15, Y0
+	VMAXPD     Y1, Y0, Y1
+	ADDQ       DX, BX
+	CMPQ       BX, DI
+	JCS        strip1row
+	VMASKMOVPD Y1, Y15, (SI)
+	ADDQ       $0x20, CX
+	SUBQ       $0x04, AX
+	JMP        strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+// func subMulAVX2F64(x []float64, y []float64, ref []float64, width int, scale float64)
+// Requires: AVX, CMOV
+TEXT ·subMulAVX2F64(SB), NOSPLIT, $0-88
+	MOVQ width+72(FP), AX
+	MOVQ width+72(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ         AX, $0x08
+	JLT          strip2end
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         y_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         ref_base+48(FP), DI
+	ADDQ         CX, DI
+	VBROADCASTSD scale+80(FP), Y6
+	VMOVUPD      (DI), Y4
+	VMOVUPD      32(DI), Y5
+	MOVQ         x_len+8(FP), DI
+	SHLQ         $0x03, DI
+	MOVQ         x_base+0(FP), R8
+	ADDQ         R8, DI
+
+strip2row:
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD (SI), Y2
+	VMOVUPD 32(SI), Y3
+	VSUBPD  Y4, Y0, Y0
+	VSUBPD  Y5, Y1, Y1
+	VMULPD  Y2, Y0, Y0
+	VMULPD  Y3, Y1, Y1
+	VMULPD  Y6, Y0, Y0
+	VMULPD  Y6, Y1, Y1
+	VMOVUPD Y0, (BX)
+	VMOVUPD Y1, 32(BX)
+	ADDQ    DX, BX
+	ADDQ    DX, SI
+	CMPQ    BX, DI
+	JCS     strip2row
+	ADDQ    $0x40, CX
+	SUBQ    $0x08, AX
+	JMP     strip2
+
+strip2end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000004, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x03, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         y_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         ref_base+48(FP), DI
+	ADDQ         CX, DI
+	VBROADCASTSD scale+80(FP), Y3
+	VMASKMOVPD   (DI), Y15, Y2
+	MOVQ         x_len+8(FP), DI
+	SHLQ         $0x03, DI
+	MOVQ         x_base+0(FP), R8
+	ADDQ         R8, DI
+
+strip1row:
+	VMASKMOVPD (BX), Y15, Y0
+	VMASKMOVPD (SI), Y15, Y1
+	VSUBPD     Y2, Y0, Y0
+	VMULPD     Y1, Y0, Y0
+	VMULPD     Y3, Y0, Y0
+	VMASKMOVPD Y0, Y15, (BX)
+	ADDQ       DX, BX
+	ADDQ       DX, SI
+	CMPQ       BX, DI
+	JCS        strip1row
+	ADDQ       $0x20, CX
+	SUBQ       $0x04, AX
+	JMP        strip1
+
+strip1end:
+	VZEROUPPER
+	RET
 
 // func transposeAVX2F64(dst []float64, ldd int, src []float64, lds int, rows int, cols int, scale float64)
 // Requires: AVX, AVX2, CMOV, SSE2

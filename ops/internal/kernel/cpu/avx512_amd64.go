@@ -19,6 +19,16 @@ func tnAVX512F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb in
 //go:noescape
 func expSubAVX512F32(x []float32, ref []float32, width int, sum []float32)
 
+// columnMaxAVX512F32 is columnMax in AVX512.
+//
+//go:noescape
+func columnMaxAVX512F32(x []float32, width int, high []float32)
+
+// subMulAVX512F32 is subMul in AVX512.
+//
+//go:noescape
+func subMulAVX512F32(x []float32, y []float32, ref []float32, width int, scale float32)
+
 // transposeAVX512F32 is transpose in AVX512; lds must be below 2^27.
 //
 //go:noescape
@@ -38,6 +48,16 @@ func tnAVX512F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb in
 //
 //go:noescape
 func expSubAVX512F64(x []float64, ref []float64, width int, sum []float64)
+
+// columnMaxAVX512F64 is columnMax in AVX512.
+//
+//go:noescape
+func columnMaxAVX512F64(x []float64, width int, high []float64)
+
+// subMulAVX512F64 is subMul in AVX512.
+//
+//go:noescape
+func subMulAVX512F64(x []float64, y []float64, ref []float64, width int, scale float64)
 
 // transposeAVX512F64 is transpose in AVX512; lds must be below 2^27.
 //

@@ -37,6 +37,8 @@ func testGuarded[T kernel.Float](t *testing.T) {
 			tileTN(c, n, a, m, b, n, m, n, k, true)
 			transpose(guarded[T](t, m*n), m, c, n, m, n, 1)
 			expSub(c, guarded[T](t, n), n, guarded[T](t, n))
+			columnMax(c, n, guarded[T](t, n))
+			subMul(c, guarded[T](t, m*n), guarded[T](t, n), n, 1)
 		}
 	}
 }

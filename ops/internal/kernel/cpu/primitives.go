@@ -24,6 +24,8 @@ type instructionSet struct {
 type primitives[T kernel.Float] struct {
 	nn, tn    tileFunc[T]
 	expSub    func(x, ref []T, width int, sum []T)
+	columnMax func(x []T, width int, high []T)
+	subMul    func(x, y, ref []T, width int, scale T)
 	transpose func(dst []T, ldd int, src []T, lds int, rows, cols int, scale T)
 }
 
@@ -107,6 +109,29 @@ func expSub[T kernel.Float](x []T, ref []T, width int, sum []T) {
 	rows := len(x) / width
 	_, _ = ref[width-1], sum[width-1]
 	primitivesOf[T]().expSub(x[:rows*width], ref[:width], width, sum[:width])
+}
+
+// columnMax raises high[j] to the largest x[r,j] of x [rows, width]; a NaN in x
+// raises nothing.
+func columnMax[T kernel.Float](x []T, width int, high []T) {
+	if width <= 0 || len(x) == 0 {
+		return
+	}
+	rows := len(x) / width
+	_ = high[width-1]
+	primitivesOf[T]().columnMax(x[:rows*width], width, high[:width])
+}
+
+// subMul sets x[r,j] to (x[r,j]-ref[j])·y[r,j]·scale, multiplied in that order: with
+// x = dP, y = P and ref = delta it is the softmax's backward. x and y are
+// [rows, width].
+func subMul[T kernel.Float](x, y, ref []T, width int, scale T) {
+	if width <= 0 || len(x) == 0 {
+		return
+	}
+	n := len(x) / width * width
+	_, _ = y[n-1], ref[width-1]
+	primitivesOf[T]().subMul(x[:n], y[:n], ref[:width], width, scale)
 }
 
 // transpose writes dst[cols,rows] = scale · src[rows,cols]ᵀ.

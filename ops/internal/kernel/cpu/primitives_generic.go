@@ -29,7 +29,28 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 				}
 			}
 		},
+		columnMax: columnMaxGeneric[T],
+		subMul:    subMulGeneric[T],
 		transpose: transposeGeneric[T],
+	}
+}
+
+func columnMaxGeneric[T kernel.Float](x []T, width int, high []T) {
+	for ; len(x) > 0; x = x[width:] {
+		for j, v := range x[:width] {
+			if v > high[j] {
+				high[j] = v
+			}
+		}
+	}
+}
+
+func subMulGeneric[T kernel.Float](x, y, ref []T, width int, scale T) {
+	for ; len(x) > 0; x, y = x[width:], y[width:] {
+		row, factor := x[:width], y[:width]
+		for j, v := range row {
+			row[j] = (v - ref[j]) * factor[j] * scale
+		}
 	}
 }
 

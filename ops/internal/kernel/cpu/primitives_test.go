@@ -164,6 +164,43 @@ func TestExpSubAddsRowsInOrderForEveryWidth(t *testing.T) {
 	})
 }
 
+func testColumnMaxAndSubMul[T kernel.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	for width := 1; width < 140; width += 1 + width/40 {
+		rows := 1 + r.IntN(6)
+		x, y, ref := newMatrix[T](r, 1, rows*width), newMatrix[T](r, 1, rows*width), newMatrix[T](r, 1, width)
+		x.data()[r.IntN(rows*width)] = T(math.NaN())
+		product, high := x.clone(), ref.clone()
+		subMul(product.data()[:rows*width], y.data()[:rows*width], ref.data()[:width], width, 0.25)
+		columnMax(x.data()[:rows*width], width, high.data()[:width])
+		for j := range width {
+			top := T(ref.at(0, j))
+			for i := j; i < rows*width; i += width {
+				v := T(x.at(0, i))
+				if v > top {
+					top = v
+				}
+				want := (v - T(ref.at(0, j))) * T(y.at(0, i)) * 0.25
+				if got := T(product.at(0, i)); got != want && v == v {
+					t.Fatalf("subMul of width %d: element %d is %v, want %v", width, i, got, want)
+				}
+			}
+			if got := T(high.at(0, j)); got != top {
+				t.Fatalf("columnMax of width %d: column %d is %v, want %v", width, j, got, top)
+			}
+		}
+		product.checkCanaries(t)
+		high.checkCanaries(t)
+	}
+}
+
+func TestColumnMaxAndSubMulAreExactForEveryWidth(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testColumnMaxAndSubMul[float32])
+		t.Run("float64", testColumnMaxAndSubMul[float64])
+	})
+}
+
 func TestPickSetFallsBackToTheFastest(t *testing.T) {
 	for name, want := range map[string]string{"": sets[0].name, "sse9": sets[0].name, "generic": "generic"} {
 		if got := pickSet(name).name; got != want {

@@ -28,107 +28,59 @@ var exponents = map[int][]uint64{
 
 // exper generates expSub for a strip of columns.
 type exper struct {
-	*target
-	strip
+	*columns
 	poly      func(i int) operand.Mem // coefficients
 	degree    int
 	low, high operand.Mem
-	// Registers, one for each vector of the strip; n is scratch of the AVX2 form.
-	ref, sum, x, f, p, n []reg.VecPhysical
+	x, f, p   set
+	n         set // scratch of the AVX2 form
 }
 
 // expSub writes expSub of primitives.go.
 func (t *target) expSub() {
 	e := t.element()
-	t.function("expSub", "is expSub in "+t.isa+".", "x []"+e+", ref []"+e+", width int, sum []"+e)
-	n, left, stride := t.number("width"), t.GP64(), t.stride("width")
-	t.XORQ(left, left)
-	widths := []strip{{4, false}, {1, true}}
-	if !t.wide() {
-		widths[0].vectors = 2
-	}
-	for _, s := range widths {
-		g := t.newExper(s)
-		name := fmt.Sprintf("strip%d", s.vectors)
-		width := s.vectors * t.lanes()
-		t.Label(name)
-		if s.partial {
-			t.CMPQ(n, imm(1))
-		} else {
-			t.CMPQ(n, imm(width))
-		}
-		t.JLT(operand.LabelRef(name + "end"))
-		if s.partial {
-			t.setLaneMask(n)
-		}
-		g.columns(name, left, stride)
-		t.ADDQ(imm(s.vectors*t.bytes()), left)
-		t.SUBQ(imm(width), n)
-		t.JMP(operand.LabelRef(name))
-		t.Label(name + "end")
-	}
+	t.function("expSub", "is expSub in "+t.isa+".", fmt.Sprintf("x, ref []%s, width int, sum []%s", e, e))
+	t.eachStrip(func(c *columns) {
+		g := newExper(c)
+		ref, sum := g.take(), g.take()
+		px, pr, ps := g.pointer("x"), g.pointer("ref"), g.pointer("sum")
+		g.loadAll(pr, ref)
+		g.loadAll(ps, sum)
+		g.rows("x", []reg.GPVirtual{px}, func() {
+			g.loadAll(px, g.x)
+			g.each(func(v int) { g.sub(ref[v], g.x[v], g.x[v]) })
+			if g.wide() {
+				g.exp512()
+			} else {
+				g.exp256()
+			}
+			g.storeAll(g.p, px)
+			g.each(func(v int) { g.add(g.p[v], sum[v], sum[v]) })
+		})
+		g.storeAll(sum, ps)
+	})
 	t.finish()
 }
 
-func (t *target) newExper(s strip) *exper {
+func newExper(c *columns) *exper {
 	coefficients, name := poly32, "exp2F32"
-	if t.size == 8 {
+	if c.size == 8 {
 		coefficients, name = poly64, "exp2F64"
 	}
-	at := t.constants(name, append(append([]uint64{}, coefficients...), exponents[t.size]...))
-	g := &exper{target: t, strip: s, poly: at, degree: len(coefficients) - 1}
+	at := c.constants(name, append(append([]uint64{}, coefficients...), exponents[c.size]...))
+	g := &exper{columns: c, poly: at, degree: len(coefficients) - 1, x: c.take(), f: c.take(), p: c.take()}
 	g.low, g.high = at(g.degree+1), at(g.degree+2)
-	free := t.registers()
-	for _, set := range []*[]reg.VecPhysical{&g.ref, &g.sum, &g.x, &g.f, &g.p, &g.n} {
-		*set, free = free[:s.vectors], free[s.vectors:]
+	if !c.wide() {
+		g.n = c.take()
 	}
 	return g
 }
 
-// columns does all rows of one strip, left bytes from the first column.
-func (g *exper) columns(name string, left, stride reg.GPVirtual) {
-	x, ref, sum := g.base("x"), g.base("ref"), g.base("sum")
-	end := g.Load(g.Param("x").Len(), g.GP64()).(reg.GPVirtual)
-	g.SHLQ(imm(log2(g.size)), end)
-	g.ADDQ(x, end)
-	for _, p := range []reg.GPVirtual{x, ref, sum} {
-		g.ADDQ(left, p)
-	}
-	g.each(func(v int, partial bool) { g.load(g.at(ref, v), g.ref[v], partial) })
-	g.each(func(v int, partial bool) { g.load(g.at(sum, v), g.sum[v], partial) })
-	g.Label(name + "row")
-	g.each(func(v int, partial bool) { g.load(g.at(x, v), g.x[v], partial) })
-	g.each(func(v int, _ bool) { g.sub(g.ref[v], g.x[v], g.x[v]) })
-	if g.wide() {
-		g.exp512()
-	} else {
-		g.exp256()
-	}
-	g.each(func(v int, partial bool) { g.store(g.p[v], g.at(x, v), partial) })
-	g.each(func(v int, _ bool) { g.add(g.p[v], g.sum[v], g.sum[v]) })
-	g.ADDQ(stride, x)
-	g.CMPQ(x, end)
-	g.JCS(operand.LabelRef(name + "row"))
-	g.each(func(v int, partial bool) { g.store(g.sum[v], g.at(sum, v), partial) })
-}
-
-// each visits the strip's vectors: the chains of one step are independent, so
-// interleaving them hides their latency.
-func (g *exper) each(visit func(v int, partial bool)) {
-	for v := range g.vectors {
-		visit(v, g.partial && v == g.vectors-1)
-	}
-}
-
-func (g *exper) at(p reg.GPVirtual, v int) operand.Mem {
-	return operand.Mem{Base: p, Disp: v * g.bytes()}
-}
-
 // polynomial sets p to 2^f by Horner's rule.
 func (g *exper) polynomial() {
-	g.each(func(v int, _ bool) { g.byType(g.VMOVUPS, g.VMOVUPD)(g.poly(g.degree), g.p[v]) })
+	g.each(func(v int) { g.byType(g.VMOVUPS, g.VMOVUPD)(g.poly(g.degree), g.p[v]) })
 	for i := g.degree - 1; i >= 0; i-- {
-		g.each(func(v int, _ bool) { g.fma213(g.poly(i), g.f[v], g.p[v]) })
+		g.each(func(v int) { g.fma213(g.poly(i), g.f[v], g.p[v]) })
 	}
 }
 
@@ -137,10 +89,10 @@ func (g *exper) polynomial() {
 func (g *exper) exp512() {
 	const floor, notLess = 1, 0x15
 	masks := []reg.OpmaskPhysical{reg.K2, reg.K3, reg.K4, reg.K5}
-	g.each(func(v int, _ bool) { g.byType(g.VREDUCEPS, g.VREDUCEPD)(imm(floor), g.x[v], g.f[v]) })
+	g.each(func(v int) { g.byType(g.VREDUCEPS, g.VREDUCEPD)(imm(floor), g.x[v], g.f[v]) })
 	g.polynomial()
-	g.each(func(v int, _ bool) { g.compare(imm(notLess), g.low, g.x[v], masks[v]) })
-	g.each(func(v int, _ bool) {
+	g.each(func(v int) { g.compare(imm(notLess), g.low, g.x[v], masks[v]) })
+	g.each(func(v int) {
 		if g.size == 4 {
 			g.VSCALEFPS_Z(g.x[v], g.p[v], masks[v], g.p[v])
 		} else {
@@ -155,14 +107,14 @@ func (g *exper) exp512() {
 func (g *exper) exp256() {
 	const floor, notLess = 1, 0x15
 	high, keep := g.n, g.f
-	g.each(func(v int, _ bool) { g.load(g.high, high[v], false) })
-	g.each(func(v int, _ bool) { g.min(g.x[v], high[v], g.x[v]) })
-	g.each(func(v int, _ bool) { g.floor(g.x[v], g.n[v]) })
-	g.each(func(v int, _ bool) { g.sub(g.n[v], g.x[v], g.f[v]) })
+	g.each(func(v int) { g.load(g.high, high[v], false) })
+	g.each(func(v int) { g.min(g.x[v], high[v], g.x[v]) })
+	g.each(func(v int) { g.floor(g.x[v], g.n[v]) })
+	g.each(func(v int) { g.sub(g.n[v], g.x[v], g.f[v]) })
 	g.polynomial()
-	g.each(func(v int, _ bool) { g.addExponent(g.n[v], g.p[v]) })
-	g.each(func(v int, _ bool) { g.compare(imm(notLess), g.low, g.x[v], keep[v]) })
-	g.each(func(v int, _ bool) { g.byType(g.VANDPS, g.VANDPD)(keep[v], g.p[v], g.p[v]) })
+	g.each(func(v int) { g.addExponent(g.n[v], g.p[v]) })
+	g.each(func(v int) { g.compare(imm(notLess), g.low, g.x[v], keep[v]) })
+	g.each(func(v int) { g.byType(g.VANDPS, g.VANDPD)(keep[v], g.p[v], g.p[v]) })
 }
 
 // floor sets n to the whole number not above x.

@@ -50,6 +50,8 @@ func generate(isa, folder string) error {
 		t.tile("nn")
 		t.tile("tn")
 		t.expSub()
+		t.columnMax()
+		t.subMul()
 		t.transpose()
 	}
 	file, err := ctx.Result()

@@ -121,6 +121,7 @@ func (t *target) byType(single, double func(...operand.Op)) func(...operand.Op) 
 func (t *target) add(x ...operand.Op)    { t.byType(t.VADDPS, t.VADDPD)(x...) }
 func (t *target) sub(x ...operand.Op)    { t.byType(t.VSUBPS, t.VSUBPD)(x...) }
 func (t *target) mul(x ...operand.Op)    { t.byType(t.VMULPS, t.VMULPD)(x...) }
+func (t *target) max(x ...operand.Op)    { t.byType(t.VMAXPS, t.VMAXPD)(x...) }
 func (t *target) min(x ...operand.Op)    { t.byType(t.VMINPS, t.VMINPD)(x...) }
 func (t *target) fma231(x ...operand.Op) { t.byType(t.VFMADD231PS, t.VFMADD231PD)(x...) }
 func (t *target) fma213(x ...operand.Op) { t.byType(t.VFMADD213PS, t.VFMADD213PD)(x...) }

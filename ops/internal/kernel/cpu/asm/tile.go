@@ -18,6 +18,9 @@ type strip struct {
 	partial bool
 }
 
+// isPartial says whether vector v is.
+func (s strip) isPartial(v int) bool { return s.partial && v == s.vectors-1 }
+
 // strips are the widths that C is cut into from left to right.
 func (t *target) strips() []strip {
 	if t.wide() {
@@ -54,26 +57,14 @@ func (t *target) tile(kind string) {
 // strip does strips of this width while there are columns for one.
 func (g *tiler) strip(s strip) {
 	name := fmt.Sprintf("strip%d", s.vectors)
-	width := s.vectors * g.lanes()
-	g.Label(name)
-	if s.partial {
-		g.CMPQ(g.n, imm(1))
-		g.JLT(operand.LabelRef(name + "end"))
-		g.setLaneMask(g.n)
-	} else {
-		g.CMPQ(g.n, imm(width))
-		g.JLT(operand.LabelRef(name + "end"))
-	}
+	g.beginStrip(name, s, g.n)
 	g.m, g.a, g.b, g.c = g.number("m"), g.base("a"), g.base("b"), g.base("c")
 	g.ADDQ(g.left, g.b)
 	g.ADDQ(g.left, g.c)
 	for _, rows := range tileRows {
 		g.rows(fmt.Sprintf("%srows%d", name, rows), rows, s)
 	}
-	g.ADDQ(imm(s.vectors*g.bytes()), g.left)
-	g.SUBQ(imm(width), g.n)
-	g.JMP(operand.LabelRef(name))
-	g.Label(name + "end")
+	g.endStrip(name, s, g.n, g.left)
 }
 
 // rows does register tiles of this height while there are rows for one.
@@ -126,7 +117,7 @@ func (g *tiler) eachOfC(rows int, s strip, visit func(i int, m operand.Mem, part
 	for r := range rows {
 		for v := range s.vectors {
 			m := operand.Mem{Base: p, Disp: v * g.bytes()}
-			visit(r*s.vectors+v, m, s.partial && v == s.vectors-1)
+			visit(r*s.vectors+v, m, s.isPartial(v))
 		}
 		if r < rows-1 {
 			g.ADDQ(g.ldc, p)
@@ -145,7 +136,7 @@ func (g *tiler) products(name string, rows int, s strip, acc []reg.VecPhysical) 
 	a := g.aPointers(rows)
 	g.Label(name + "k")
 	for v := range s.vectors {
-		g.load(operand.Mem{Base: b, Disp: v * g.bytes()}, vb[v], s.partial && v == s.vectors-1)
+		g.load(operand.Mem{Base: b, Disp: v * g.bytes()}, vb[v], s.isPartial(v))
 	}
 	for r := range rows {
 		g.broadcast(g.aElement(a, r), va[r%2])
