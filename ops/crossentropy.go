@@ -121,7 +121,9 @@ func (c *crossEntropy[T]) chunk(p *pass[T], rows []int) {
 func (c *crossEntropy[T]) row(logits []T, label int) float64 {
 	largest, target := logits[0], logits[label]
 	for _, l := range logits {
-		largest = max(largest, l)
+		if l > largest { // not max, which is slower and treats a NaN that ends up in the sum anyway
+			largest = l
+		}
 	}
 	sum := expSum(logits, largest)
 	if c.gradients {

@@ -22,29 +22,30 @@ func SwiGLU(gate, up *gorgonia.Node) (*gorgonia.Node, error) {
 
 type swiglu[T Float] struct{}
 
+// forward leaves the sigmoids where backward will write the gradient of gate: they cost as much as all the rest.
 func (swiglu[T]) forward(p *pass[T]) error {
-	gate, up, y := p.in[0].data, p.in[1].data, p.out.data
+	gate, up, y, sigmoid := p.in[0].data, p.in[1].data, p.out.data, p.grad(0).data
 	eachBlock(len(y), 1, func(from, to int) {
-		g, u, y := gate[from:to], up[from:to], y[from:to]
-		sigmoids(y, g)
-		for i, s := range y {
+		g, u, y, s := gate[from:to], up[from:to], y[from:to], sigmoid[from:to]
+		sigmoids(s, g)
+		for i, s := range s {
 			y[i] = g[i] * s * u[i]
 		}
 	})
 	return nil
 }
 
-// backward uses silu'(g) = s·(1 + g·(1-s)) with s the sigmoid of g, computed again rather than kept.
+// backward uses silu'(g) = s·(1 + g·(1-s)) with s the sigmoid of g.
 func (swiglu[T]) backward(p *pass[T]) error {
 	gate, up, dy := p.in[0].data, p.in[1].data, p.dOut.data
 	dGate, dUp := p.grad(0).data, p.grad(1).data
 	eachBlock(len(dy), 1, func(from, to int) {
 		g, u, d := gate[from:to], up[from:to], dy[from:to]
 		dg, du := dGate[from:to], dUp[from:to]
-		sigmoids(dg, g)
 		for i, s := range dg {
-			du[i] = d[i] * g[i] * s
-			dg[i] = d[i] * u[i] * s * (1 + g[i]*(1-s))
+			silu := g[i] * s
+			du[i] = d[i] * silu
+			dg[i] = d[i] * u[i] * (s + silu*(1-s))
 		}
 	})
 	return nil
