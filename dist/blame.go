@@ -19,6 +19,9 @@ func follow(first Waiting, waits []Waiting) (chain []Waiting, cycle bool) {
 	byRank := map[int][]Waiting{}
 	for _, w := range waits {
 		byRank[w.Rank] = append(byRank[w.Rank], w)
+		if w.Rank == first.Rank && w.Peer == first.Peer && w.Tag == first.Tag {
+			first.Since = w.Since
+		}
 	}
 	type step struct {
 		w    Waiting

@@ -138,6 +138,9 @@ func exchangeAll[T Number](ctx context.Context, c *Comm, label Error, b []T, all
 
 // Broadcast copies b of root to all members, down a binomial tree. All give slices of one length.
 func Broadcast[T Number](ctx context.Context, c *Comm, b []T, root int) error {
+	if err := c.checkMembers(root); err != nil {
+		return err
+	}
 	c.begin()
 	n := c.Size()
 	place := wrap(c.me-root, n) // root is at 0; the parent of a place has its lowest set bit cleared

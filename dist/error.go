@@ -92,8 +92,11 @@ func (l *Late) story() string {
 
 // Aborted gives the error that engines return once the job was aborted because of cause: it is ErrAborted and cause at once.
 func Aborted(cause error) error {
-	if cause == nil || errors.Is(cause, ErrAborted) {
-		return fmt.Errorf("%w", errors.Join(ErrAborted, cause))
+	switch {
+	case cause == nil:
+		return ErrAborted
+	case errors.Is(cause, ErrAborted):
+		return cause
 	}
 	return fmt.Errorf("%w: %w", ErrAborted, cause)
 }

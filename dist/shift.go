@@ -44,8 +44,12 @@ func Shift[T Number](c *Comm, m Move, b []T, recvLen int) *Pending[T] {
 
 // SendRecv starts sending b to one member and receiving recvLen elements from another, under the rules of Shift.
 func SendRecv[T Number](c *Comm, x Exchange, b []T, recvLen int) *Pending[T] {
-	label := Error{Kind: x.Kind, Hop: x.Hop, Tag: c.tag(x.Kind.slot(), x.Hop)}
 	p := &Pending[T]{c: c}
+	if err := c.checkMembers(x.To, x.From); err != nil {
+		p.done, p.err = true, err
+		return p
+	}
+	label := Error{Kind: x.Kind, Hop: x.Hop, Tag: c.tag(x.Kind.slot(), x.Hop)}
 	if x.To == c.me && x.From == c.me {
 		return p.toSelf(c.label(label, c.me), b, recvLen)
 	}
@@ -91,6 +95,16 @@ func (p *Pending[T]) Wait(ctx context.Context) ([]T, error) {
 		return nil, p.err
 	}
 	return p.block, nil
+}
+
+// checkMembers refuses ranks that the group does not have.
+func (c *Comm) checkMembers(members ...int) error {
+	for _, m := range members {
+		if m < 0 || m >= c.Size() {
+			return fmt.Errorf("dist: rank %d is not in a group of %d: use 0 to %d", m, c.Size(), c.Size()-1)
+		}
+	}
+	return nil
 }
 
 func wrap(rank, size int) int { return ((rank % size) + size) % size }
