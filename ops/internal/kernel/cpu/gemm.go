@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math/bits"
 	"sync"
 	"unsafe"
 
@@ -211,29 +212,29 @@ func spread(work, n int, f func(int)) {
 // scratch is pooled memory for packed operands.
 type scratch[T kernel.Float] struct{ data []T }
 
-var scratch32, scratch64 sync.Pool
+// scratch32 and scratch64 hold *scratch[float32] and *scratch[float64]; pool i
+// those that have room for 2^i elements.
+var scratch32, scratch64 [bits.UintSize + 1]sync.Pool
 
-func scratchPool[T kernel.Float]() *sync.Pool {
+func scratchPool[T kernel.Float](n int) *sync.Pool {
+	class := bits.Len(uint(n))
 	if unsafe.Sizeof(T(0)) == 4 {
-		return &scratch32
+		return &scratch32[class]
 	}
-	return &scratch64
+	return &scratch64[class]
 }
 
-// borrow takes scratch of at least n elements, with whatever is in them.
+// borrow takes scratch of n elements, with whatever is in them.
 func borrow[T kernel.Float](n int) *scratch[T] {
-	s, _ := scratchPool[T]().Get().(*scratch[T])
+	s, _ := scratchPool[T](n).Get().(*scratch[T])
 	if s == nil {
-		s = &scratch[T]{}
-	}
-	if cap(s.data) < n {
-		s.data = make([]T, n)
+		s = &scratch[T]{data: make([]T, 1<<bits.Len(uint(n)))}
 	}
 	s.data = s.data[:n]
 	return s
 }
 
-func (s *scratch[T]) giveBack() { scratchPool[T]().Put(s) }
+func (s *scratch[T]) giveBack() { scratchPool[T](len(s.data)).Put(s) }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
