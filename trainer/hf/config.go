@@ -158,8 +158,25 @@ func (f *fields) check(c Config) {
 	}
 }
 
-// SetRoPE changes the RoPE. An absent OriginalMaxPositions becomes the present MaxPositionEmbeddings, so set RoPE first.
-func (c *Config) SetRoPE(r RoPE) { c.RoPE = r.normal(c.MaxPositionEmbeddings) }
+// Clone is a config that shares nothing with c.
+func (c Config) Clone() Config {
+	c.EOS, c.raw = slices.Clone(c.EOS), slices.Clone(c.raw)
+	return c
+}
+
+// SetRoPE changes the RoPE after checking it as if it had been read. An absent OriginalMaxPositions becomes the present
+// MaxPositionEmbeddings, so call it before SetMaxPositions.
+func (c *Config) SetRoPE(r RoPE) error {
+	r = r.normal(c.MaxPositionEmbeddings)
+	f := &fields{where: "RoPE", o: r.object()}
+	f.o.set("rope_theta", float(r.Theta))
+	r = f.ropeObject(r.Theta, c.MaxPositionEmbeddings)
+	if err := f.err(); err != nil {
+		return err
+	}
+	c.RoPE = r
+	return nil
+}
 
 // SetMaxPositions changes the longest context the model claims to understand.
 func (c *Config) SetMaxPositions(n int) { c.MaxPositionEmbeddings = n }

@@ -198,7 +198,9 @@ func TestUnchangedConfigIsWrittenBackAsItWas(t *testing.T) {
 // TestWritingChangesOnlyWhatTrainingChanged keeps spelling, order and foreign members.
 func TestWritingChangesOnlyWhatTrainingChanged(t *testing.T) {
 	c := mustParse(t, `{"zeta": 1, "model_type": "llama", "hidden_size": 64, "rope_theta": 10000.0, "num_attention_heads": 4, "torch_dtype": "bfloat16", "max_position_embeddings": 512, "rope_scaling": null, "alpha": [1]}`)
-	c.SetRoPE(RoPE{Type: RoPEYaRN, Theta: 20_000, Factor: 8})
+	if err := c.SetRoPE(RoPE{Type: RoPEYaRN, Theta: 20_000, Factor: 8}); err != nil {
+		t.Fatal(err)
+	}
 	c.SetMaxPositions(4096)
 	c.DType = Float32
 	got, err := c.JSON()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -67,7 +68,9 @@ func TestRoPESurvivesBothSpellings(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			c.SetRoPE(r)
+			if err := c.SetRoPE(r); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
 			c.SetMaxPositions(4096)
 			text, err := c.JSON()
 			if err != nil {
@@ -98,5 +101,24 @@ func TestRoPEFromMapFallsBackToTheModel(t *testing.T) {
 	}
 	if r, err = RoPEFromMap(nil, 0, 512); err != nil || r != (RoPE{Type: RoPEDefault, Theta: 10_000}) {
 		t.Errorf("no map: %+v, %v", r, err)
+	}
+}
+
+// TestSetRoPEChecksWhatItIsGiven refuses what reading a file would refuse, and leaves the config as it was.
+func TestSetRoPEChecksWhatItIsGiven(t *testing.T) {
+	c := mustParse(t, `{"model_type": "llama"}`)
+	for want, r := range map[string]RoPE{
+		`RoPE type "ntk"`:   {Type: "ntk", Factor: 2},
+		"factor is 0":       {Type: RoPELinear},
+		"low_freq_factor 0": {Type: RoPELlama3, Factor: 2, HighFreqFactor: 4},
+		"rope_theta is -1":  {Theta: -1},
+		"beta_fast 1 and":   {Type: RoPEYaRN, Factor: 2, BetaFast: 1, BetaSlow: 3},
+	} {
+		if err := c.SetRoPE(r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %s", r, err, want)
+		}
+	}
+	if c.RoPE != (RoPE{Type: RoPEDefault, Theta: 10_000}) {
+		t.Errorf("changed to %+v", c.RoPE)
 	}
 }

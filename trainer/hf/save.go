@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +23,7 @@ type Folder struct {
 	MaxShardBytes int64  // weights above this size are split over several files; 0: 5 GB, as transformers
 }
 
-// CopiedFiles are taken over verbatim from the source folder where they exist.
+// copiedFiles are taken over verbatim from the source folder where they exist.
 var copiedFiles = []string{
 	"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 	"tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json",
@@ -193,9 +194,7 @@ func WriteTensors(path string, tensors []Tensor, dtype string, metadata map[stri
 		views[t.Name] = newTensorView(t, stored)
 	}
 	meta := map[string]string{"format": "pt"}
-	for key, value := range metadata {
-		meta[key] = value
-	}
+	maps.Copy(meta, metadata)
 	file, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("hf: %w", err)

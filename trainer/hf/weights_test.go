@@ -82,9 +82,9 @@ func TestDamagedWeightsAreNamed(t *testing.T) {
 			overwrite(t, dir, singleFile, data)
 		}
 	}
-	replace := func(old, new string) func(t *testing.T, dir string) {
+	replace := func(from, to string) func(t *testing.T, dir string) {
 		return func(t *testing.T, dir string) {
-			overwrite(t, dir, singleFile, bytes.Replace(readFile(t, dir, singleFile), []byte(old), []byte(new), 1))
+			overwrite(t, dir, singleFile, bytes.Replace(readFile(t, dir, singleFile), []byte(from), []byte(to), 1))
 		}
 	}
 	for name, tt := range map[string]struct {
