@@ -190,5 +190,8 @@ func wordStarts(after string) bool {
 
 // isWord is \w of Unicode TR18: Alphabetic, marks, decimal digits, connectors and the two joiners.
 func isWord(r rune) bool {
+	if later("M", r) || later("Nd", r) {
+		return true
+	}
 	return classOf(r)&letter != 0 || unicode.In(r, unicode.Other_Alphabetic, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Join_Control)
 }

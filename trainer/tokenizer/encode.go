@@ -127,14 +127,7 @@ func (e *encoder) split(word string) error {
 		}
 	}
 	for i := 0; i < len(word); {
-		id, n := int32(-1), 1
-		if c := word[i]; c < utf8.RuneSelf {
-			id = m.asciiSymbols[c]
-		} else {
-			var r rune
-			r, n = utf8.DecodeRuneInString(word[i:])
-			id = m.symbol(r)
-		}
+		id, n := m.symbolAt(word, i)
 		switch {
 		case id >= 0:
 			flush()
@@ -158,6 +151,15 @@ func (e *encoder) split(word string) error {
 	flush()
 	e.offsets = append(e.offsets, int32(len(word)))
 	return nil
+}
+
+// symbolAt returns the token of the character at i, or -1, and the character's length.
+func (m *bpe) symbolAt(word string, i int) (id int32, n int) {
+	if c := word[i]; c < utf8.RuneSelf {
+		return m.asciiSymbols[c], 1
+	}
+	r, n := utf8.DecodeRuneInString(word[i:])
+	return m.symbol(r), n
 }
 
 func (e *encoder) push(id int32, offset int) {

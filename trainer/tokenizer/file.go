@@ -49,7 +49,11 @@ func Parse(raw []byte) (*Tokenizer, error) {
 func assemble(d document) (*Tokenizer, error) {
 	var t Tokenizer
 	var err error
-	if t.normalizer, err = parseNormalizer(part{path: "normalizer", raw: d.Normalizer}); err != nil {
+	normal := part{path: "normalizer", raw: d.Normalizer}
+	if t.normalizer, err = parseNormalizer(normal); err != nil {
+		return nil, err
+	}
+	if err := t.normalizer.check(normal); err != nil {
 		return nil, err
 	}
 	if t.stages, err = parsePreTokenizer(part{path: "pre_tokenizer", raw: d.PreTokenizer}); err != nil {

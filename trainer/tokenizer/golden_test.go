@@ -24,6 +24,7 @@ func shared(t testing.TB, path ...string) string {
 
 // golden is what Hugging Face tokenizers makes of a text.
 type golden struct {
+	DecodeOnly   []int32 `json:"decode_only"`
 	Text         string  `json:"text"`
 	IDs          []int32 `json:"ids"`
 	IDsNoSpecial []int32 `json:"ids_no_special"`
@@ -66,6 +67,12 @@ func checkGolden(t *testing.T, dir string) {
 	t.Helper()
 	tok := load(t, dir)
 	for _, c := range readGolden(t, dir) {
+		if c.DecodeOnly != nil {
+			if got := tok.Decode(c.DecodeOnly, false); got != c.Decoded {
+				t.Errorf("decode %v: %q, want %q", c.DecodeOnly, got, c.Decoded)
+			}
+			continue
+		}
 		if got := encode(t, tok, c.Text, true); !slices.Equal(got, c.IDs) {
 			t.Errorf("%.60q: ids %v, want %v", c.Text, got, c.IDs)
 		}
@@ -83,6 +90,37 @@ func checkGolden(t *testing.T, dir string) {
 func TestIDsEqualHuggingFaceOnSharedTokenizers(t *testing.T) {
 	for _, name := range []string{"tokenizers/llama3", "tokenizers/gpt2", "tokenizers/qwen2", "stories260k"} {
 		t.Run(name, func(t *testing.T) { checkGolden(t, shared(t, filepath.FromSlash(name))) })
+	}
+}
+
+func TestIDsEqualHuggingFaceOnCommittedTokenizers(t *testing.T) {
+	for _, name := range []string{"llama3", "gpt2", "qwen2", "added", "sentencepiece"} {
+		t.Run(name, func(t *testing.T) { checkGolden(t, filepath.Join("testdata", name)) })
+	}
+}
+
+func TestByteTokenizerGivesBytes(t *testing.T) {
+	dir := filepath.Join("..", "..", "testdata", "bytes")
+	checkGoldenBytes(t, load(t, dir))
+	if files := Files(dir); len(files) != 2 {
+		t.Errorf("files %v, want tokenizer.json and tokenizer_config.json", files)
+	}
+}
+
+func checkGoldenBytes(t *testing.T, tok *Tokenizer) {
+	t.Helper()
+	text := "héllo\x00\n日本 <|bos|>"
+	ids := encode(t, tok, text, true)
+	if len(ids) != len(text) || tok.VocabSize() != 256 {
+		t.Fatalf("%d ids of %d bytes, vocabulary of %d", len(ids), len(text), tok.VocabSize())
+	}
+	for i, id := range ids {
+		if id != int32(text[i]) {
+			t.Errorf("byte %d: id %d, want %d", i, id, text[i])
+		}
+	}
+	if got := tok.Decode(ids, true); got != text {
+		t.Errorf("decoded %q, want %q", got, text)
 	}
 }
 

@@ -8,14 +8,34 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
+// maxGrowth bounds how many times longer the normalizer may make a text: a few replacements in a row can fill any memory.
+const maxGrowth = 64
+
 // normalizer is a list of steps, applied in order to text that holds no added token.
-type normalizer []func(string) string
+type normalizer []normalStep
+
+type normalStep struct {
+	apply  func(string) string
+	growth float64 // how many times longer the text may become
+}
 
 func (n normalizer) apply(s string) string {
 	for _, step := range n {
-		s = step(s)
+		s = step.apply(s)
 	}
 	return s
+}
+
+// check refuses a normalizer under which text explodes.
+func (n normalizer) check(p part) error {
+	growth := 1.0
+	for _, step := range n {
+		growth *= step.growth
+	}
+	if growth > maxGrowth {
+		return fmt.Errorf("tokenizer: %s: may make a text %.3g times longer, more than %d times is not supported", p.path, growth, maxGrowth)
+	}
+	return nil
 }
 
 // pattern is {"String": "x"} or {"Regex": "x"}.
@@ -34,7 +54,7 @@ func parseNormalizer(p part) (normalizer, error) {
 	}
 	switch kind {
 	case "NFC":
-		return normalizer{norm.NFC.String}, nil
+		return normalizer{{apply: norm.NFC.String, growth: 3}}, nil
 	case "Prepend":
 		return parsePrepend(p)
 	case "Replace":
@@ -72,12 +92,13 @@ func parsePrepend(p part) (normalizer, error) {
 	if err := p.decode(&v); err != nil {
 		return nil, err
 	}
-	return normalizer{func(s string) string {
+	prepend := func(s string) string {
 		if s == "" {
 			return s // nothing is put before nothing, so that "" has no tokens
 		}
 		return v.Prepend + s
-	}}, nil
+	}
+	return normalizer{{apply: prepend, growth: 1}}, nil
 }
 
 func parseReplace(p part) (normalizer, error) {
@@ -85,7 +106,8 @@ func parseReplace(p part) (normalizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return normalizer{func(s string) string { return strings.ReplaceAll(s, old, content) }}, nil
+	apply := func(s string) string { return strings.ReplaceAll(s, old, content) }
+	return normalizer{{apply: apply, growth: max(1, float64(len(content))/float64(len(old)))}}, nil
 }
 
 // parseReplacement reads a Replace part, which normalizers and decoders share.
