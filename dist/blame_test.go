@@ -15,7 +15,7 @@ func at(waits ...Waiting) []Waiting {
 }
 
 func TestBlameFollowsTheChainToTheRankThatWaitsForNobody(t *testing.T) {
-	forward := func(hop int) int { return hop<<slotBits | slotForwardKV }
+	forward := func(hop int) int { return (&Comm{}).tag(ForwardKV.slot(), hop) }
 	barrier := 1<<slotBits | slotBarrier
 	for _, c := range []struct {
 		name  string

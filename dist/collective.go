@@ -110,7 +110,10 @@ func AllGather[T Number](ctx context.Context, c *Comm, b []T) ([][]T, error) {
 	for m := range all {
 		all[m] = make([]T, lengths[m])
 	}
-	return all, exchangeAll(ctx, c, c.call("allgather", slotGather, c.me), b, all)
+	if err := exchangeAll(ctx, c, c.call("allgather", slotGather, c.me), b, all); err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // gatherEqual concatenates slices of one length.

@@ -70,15 +70,19 @@ func (l *Late) Error() string {
 	if l.sender {
 		missed = "not received"
 	}
+	return fmt.Sprintf("%s within %v; rank %d is late%s", missed, l.After, l.Rank, l.why())
+}
+
+func (l *Late) why() string {
 	switch {
 	case l.Cycle:
-		return fmt.Sprintf("%s within %v; rank %d is late: %s, so they wait for each other: a message was lost or the ranks call in different order", missed, l.After, l.Rank, l.story())
+		return fmt.Sprintf(": %s, so they wait for each other: a message was lost or the ranks call in different order", l.story())
 	case len(l.Chain) == 0:
-		return fmt.Sprintf("%s within %v; rank %d is late, or waits for a rank that is", missed, l.After, l.Rank)
+		return ", or waits for a rank that is"
 	case len(l.Chain) == 1:
-		return fmt.Sprintf("%s within %v; rank %d is late (it waits for nobody: computing or stuck)", missed, l.After, l.Rank)
+		return " (it waits for nobody: computing or stuck)"
 	}
-	return fmt.Sprintf("%s within %v; rank %d is late (it waits for nobody: computing or stuck; %s)", missed, l.After, l.Rank, l.story())
+	return fmt.Sprintf(" (it waits for nobody: computing or stuck; %s)", l.story())
 }
 
 // story tells the chain in words.

@@ -174,7 +174,11 @@ func TestCallsInDifferentOrderAreACycle(t *testing.T) {
 		if !errors.As(err, &late) || !late.Cycle {
 			t.Fatalf("got %v", err)
 		}
-		for _, want := range []string{"rank 0 waits to receive barrier (call 1) from rank 1", "rank 1 waits to receive allreduce (call 1) from rank 0", "they wait for each other"} {
+		for _, want := range []string{
+			"rank 0 waits to receive barrier (call 1) from rank 1",
+			"rank 1 waits to receive allreduce (call 1) from rank 0",
+			"they wait for each other",
+		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q does not tell %q", err, want)
 			}
@@ -218,7 +222,8 @@ func TestSplitEndsWhereTheTagsDo(t *testing.T) {
 		}
 		return nil
 	})
-	if want := "dist: split number 32 needs tags up to 33791, the engine has 32767: make groups once and keep them"; err == nil || !strings.HasSuffix(err.Error(), want) {
+	want := "dist: split number 32 needs tags up to 33791, the engine has 32767: make groups once and keep them"
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -111,7 +111,7 @@ func (r *run) fail(rank int, err error) {
 	r.mu.Lock()
 	r.errs = append(r.errs, rankError{rank, err})
 	r.mu.Unlock()
-	if r.parent.Err() != nil && errors.Is(err, context.Cause(r.parent)) {
+	if ended := r.parent.Err(); ended != nil && (errors.Is(err, ended) || errors.Is(err, context.Cause(r.parent))) {
 		err = r.cancelled() // a rank saw the end of the context before watch did
 	}
 	r.world.abort(err)
