@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func nnAVX2F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m int, n int, k int, acc bool)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·nnAVX2F32(SB), NOSPLIT, $0-121
 	MOVQ lda+56(FP), AX
 	SHLQ $0x02, AX
@@ -73,8 +73,12 @@ strip2rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPS      (R12), Y12
 	VMOVUPS      32(R12), Y13
 	VBROADCASTSS (R13), Y14
@@ -372,8 +376,12 @@ strip1rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMASKMOVPS   (R12), Y15, Y6
 	VBROADCASTSS (R13), Y7
 	VFMADD231PS  Y6, Y7, Y0
@@ -1558,7 +1566,7 @@ DATA count<>+56(SB)/8, $0x0000000f0000000e
 GLOBL count<>(SB), RODATA|NOPTR, $64
 
 // func nnAVX2F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int, m int, n int, k int, acc bool)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·nnAVX2F64(SB), NOSPLIT, $0-121
 	MOVQ lda+56(FP), AX
 	SHLQ $0x03, AX
@@ -1626,8 +1634,12 @@ strip2rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPD      (R12), Y12
 	VMOVUPD      32(R12), Y13
 	VBROADCASTSD (R13), Y14
@@ -1925,8 +1937,12 @@ strip1rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMASKMOVPD   (R12), Y15, Y6
 	VBROADCASTSD (R13), Y7
 	VFMADD231PD  Y6, Y7, Y0

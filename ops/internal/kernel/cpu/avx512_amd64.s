@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func nnAVX512F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m int, n int, k int, acc bool)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·nnAVX512F32(SB), NOSPLIT, $0-121
 	MOVQ lda+56(FP), AX
 	SHLQ $0x02, AX
@@ -97,8 +97,12 @@ strip4rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip4rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPS      (R12), Z24
 	VMOVUPS      64(R12), Z25
 	VMOVUPS      128(R12), Z26
@@ -489,8 +493,12 @@ strip2rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPS      (R12), Z12
 	VMOVUPS      64(R12), Z13
 	VBROADCASTSS (R13), Z14
@@ -787,8 +795,12 @@ strip1rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPS.Z    (R12), K1, Z6
 	VBROADCASTSS (R13), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -2398,7 +2410,7 @@ DATA count<>+56(SB)/8, $0x0000000f0000000e
 GLOBL count<>(SB), RODATA|NOPTR, $64
 
 // func nnAVX512F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int, m int, n int, k int, acc bool)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·nnAVX512F64(SB), NOSPLIT, $0-121
 	MOVQ lda+56(FP), AX
 	SHLQ $0x03, AX
@@ -2490,8 +2502,12 @@ strip4rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip4rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPD      (R12), Z24
 	VMOVUPD      64(R12), Z25
 	VMOVUPD      128(R12), Z26
@@ -2882,8 +2898,12 @@ strip2rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPD      (R12), Z12
 	VMOVUPD      64(R12), Z13
 	VBROADCASTSD (R13), Z14
@@ -3180,8 +3200,12 @@ strip1rows6loaded:
 	MOVQ  R8, R13
 	LEAQ  (R8)(AX*2), R14
 	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
+	PREFETCHT0   (R15)
+	ADDQ         $0x20, R15
 	VMOVUPD.Z    (R12), K1, Z6
 	VBROADCASTSD (R13), Z7
 	VFMADD231PD  Z6, Z7, Z0

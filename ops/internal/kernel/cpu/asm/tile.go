@@ -12,6 +12,10 @@ import (
 // two for A that is 30 of 32, and 24 multiply-adds for 10 loads.
 var tileRows = []int{6, 4, 2, 1}
 
+// prefetchBytes is how much of A's next rows is asked for at each k: more than the
+// six elements that a k takes, so that it is there in time.
+const prefetchBytes = 32
+
 // strip is a set of columns, counted in vectors; the last one may be partial.
 type strip struct {
 	vectors int
@@ -134,7 +138,17 @@ func (g *tiler) products(name string, rows int, s strip, acc []reg.VecPhysical) 
 	g.JLE(operand.LabelRef(name + "summed"))
 	g.MOVQ(g.b, b)
 	a := g.aPointers(rows)
+	var ahead reg.GPVirtual
+	if prefetch := !g.transA && rows == tileRows[0]; prefetch {
+		ahead = g.GP64()
+		g.LEAQ(operand.Mem{Base: a[1], Index: g.lda, Scale: 2}, ahead)
+		g.ADDQ(g.lda, ahead)
+	}
 	g.Label(name + "k")
+	if ahead != nil {
+		g.PREFETCHT0(operand.Mem{Base: ahead})
+		g.ADDQ(imm(prefetchBytes), ahead)
+	}
 	for v := range s.vectors {
 		g.load(operand.Mem{Base: b, Disp: v * g.bytes()}, vb[v], s.isPartial(v))
 	}
