@@ -17,28 +17,42 @@ func Add(a, b *gorgonia.Node) (*gorgonia.Node, error) {
 	if !a.Shape().Eq(b.Shape()) {
 		return nil, fmt.Errorf("ops: %s: a is %v and b is %v: want one shape", name, a.Shape(), b.Shape())
 	}
-	p := plan{name: name, in: []*gorgonia.Node{a, b}, out: a.Shape().Clone()}
+	return addAll(name, gorgonia.Nodes{a, b})
+}
+
+// addAll adds two or more nodes of one shape and dtype, in order.
+func addAll(name string, nodes gorgonia.Nodes) (*gorgonia.Node, error) {
+	p := plan{name: name, in: nodes, out: nodes[0].Shape().Clone()}
 	return build(p, add[float32]{}, add[float64]{})
 }
 
 type add[T Float] struct{}
 
 func (add[T]) forward(p *pass[T]) error {
-	a, b, y := p.in[0].data, p.in[1].data, p.out.data
+	y := p.out.data
 	eachBlock(len(y), 1, func(from, to int) {
-		b, y := b[from:to], y[from:to]
-		for i, v := range a[from:to] {
+		y, a, b := y[from:to], p.in[0].data[from:to], p.in[1].data[from:to]
+		for i, v := range a {
 			y[i] = v + b[i]
+		}
+		for _, more := range p.in[2:] {
+			for i, v := range more.data[from:to] {
+				y[i] += v
+			}
 		}
 	})
 	return nil
 }
 
 func (add[T]) backward(p *pass[T]) error {
-	da, db, dy := p.grad(0).data, p.grad(1).data, p.dOut.data
+	for i := range p.in { // allocated here, for blocks run at once
+		p.grad(i)
+	}
+	dy := p.dOut.data
 	eachBlock(len(dy), 1, func(from, to int) {
-		copy(da[from:to], dy[from:to])
-		copy(db[from:to], dy[from:to])
+		for i := range p.in {
+			copy(p.grad(i).data[from:to], dy[from:to])
+		}
 	})
 	return nil
 }

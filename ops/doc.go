@@ -23,7 +23,8 @@
 //
 // All nodes are matrices [N, width]: N rows are tokens (of all sequences of a batch, one after the other), the columns of
 // q, k and v are heads·D. So nothing has to be reshaped, transposed or sliced, which gorgonia cannot do reliably (see Lint).
-// Weights have the shapes and names of Hugging Face files, [out, in] or [width]. N may be 0.
+// Weights have the shapes and names of Hugging Face files, [out, in] or [width]. N may be 0 where Backpropagate
+// of this package makes the gradients.
 //
 // What changes from run to run and is no tensor, token ids, labels, rotations, is in an object that the op reads at each run:
 // IDs, Labels, RoPETable.

@@ -29,7 +29,7 @@ func Example() {
 		y = gorgonia.Must(ops.Add(x, gorgonia.Must(ops.Linear(h, down, nil))))
 
 		dy := input("dy", 2, 4)
-		if grads, err = gorgonia.Backpropagate(gorgonia.Nodes{y}, gorgonia.Nodes{dy}, gorgonia.Nodes{x, down}); err != nil {
+		if grads, err = ops.Backpropagate(gorgonia.Nodes{y}, gorgonia.Nodes{dy}, gorgonia.Nodes{x, down}); err != nil {
 			return err
 		}
 		machine = gorgonia.NewTapeMachine(g)

@@ -71,7 +71,7 @@ func compile[T ops.Float](t testing.TB, c opCase) *graph[T] {
 			return err
 		}
 		g.dOut = node[T](e, "dOut", c.out)
-		if g.grads, err = gorgonia.Backpropagate(gorgonia.Nodes{g.out}, gorgonia.Nodes{g.dOut}, g.in); err != nil {
+		if g.grads, err = ops.Backpropagate(gorgonia.Nodes{g.out}, gorgonia.Nodes{g.dOut}, g.in); err != nil {
 			return err
 		}
 		if err := ops.Lint(e); err != nil {

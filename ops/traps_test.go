@@ -166,6 +166,19 @@ func TestTrapAddOverwritesWhatTheUserReads(t *testing.T) {
 	}
 }
 
+// Backpropagate adds gradients with ops.Add because of this: a rank may hold no row.
+func TestTrapAddOfNoRowsPanics(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("gorgonia's tensors of no rows can be added")
+		}
+	}()
+	empty := func() *tensor.Dense {
+		return tensor.New(tensor.WithShape(0, 4), tensor.WithBacking([]float32{}))
+	}
+	_, _ = tensor.Add(empty(), empty(), tensor.WithReuse(empty()))
+}
+
 // failing is an op of the test's own whose Do returns an error or panics.
 type failing struct{ err error }
 
