@@ -158,16 +158,22 @@ func TestALostMessageIsFoundAtItsHop(t *testing.T) {
 
 func TestAChangedMessageIsFoundByItsSum(t *testing.T) {
 	clean := run(t, disttest.Faults{}, true)
-	for at := 1; at < 20; at++ {
-		bad := disttest.Faults{Seed: uint64(at), CorruptSend: at}
-		if o := run(t, bad, true); !errors.Is(o.err, dist.ErrCorrupt) && !errors.Is(o.err, nil) {
-			t.Fatalf("send %d changed: %v", at, o.err)
-		} else if o.err == nil && o.results != clean.results {
-			t.Fatalf("send %d changed, and nobody saw it", at)
+	found := 0
+	for at := 1; ; at++ {
+		o := run(t, disttest.Faults{Seed: uint64(at), CorruptSend: at}, true)
+		if o.err == nil {
+			if o.results != clean.results {
+				t.Fatalf("send %d was changed, and nobody saw it", at)
+			}
+			break // behind the last message
 		}
+		if !errors.Is(o.err, dist.ErrCorrupt) {
+			t.Fatalf("send %d was changed: %v", at, o.err)
+		}
+		found++
 	}
-	if o := run(t, disttest.Faults{CorruptSend: 1}, true); !errors.Is(o.err, dist.ErrCorrupt) {
-		t.Errorf("got %v", o.err)
+	if found < 3*(size-1) {
+		t.Errorf("only %d messages were changed", found)
 	}
 	// Without sums it goes unseen, which shows that the fault is a fault.
 	if o := run(t, disttest.Faults{CorruptSend: 1}, false); o.err != nil || o.results == clean.results {

@@ -31,7 +31,7 @@ func TestConformanceInABubble(t *testing.T) {
 
 // Outside a bubble ranks run on all cores at once, which the race detector wants.
 func TestConformanceInRealTime(t *testing.T) {
-	disttest.Suite{Engines: world, Sizes: []int{2, 3}}.Run(t)
+	disttest.Run(t, world)
 }
 
 // plain hides all abilities: engines over processes look like this.
