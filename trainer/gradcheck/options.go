@@ -1,0 +1,76 @@
+package gradcheck
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn"
+)
+
+// The element types a model can be computed in.
+const (
+	Float64 = "float64"
+	Float32 = "float32"
+)
+
+// Options choose the combinations that a check runs. Empty lists mean what EnsureDefaults says.
+type Options struct {
+	Rings   []int // ring sizes W
+	Layouts []shard.Layout
+	DTypes  []string
+}
+
+// EnsureDefaults sets the rings 1, 2, 3, 4, 8, all layouts and both types.
+func (o *Options) EnsureDefaults() {
+	if len(o.Rings) == 0 {
+		o.Rings = []int{1, 2, 3, 4, 8}
+	}
+	if len(o.Layouts) == 0 {
+		o.Layouts = shard.Layouts()
+	}
+	if len(o.DTypes) == 0 {
+		o.DTypes = []string{Float64, Float32}
+	}
+}
+
+// Validate reports every option that no run could honour, joined into one error.
+func (o Options) Validate() error {
+	var errs []error
+	for _, w := range o.Rings {
+		if w < 1 || w > ringattn.MaxDevices {
+			errs = append(errs, fmt.Errorf("gradcheck: ring size %d: give 1 to %d", w, ringattn.MaxDevices))
+		}
+	}
+	for _, l := range o.Layouts {
+		if _, err := shard.ParseLayout(string(l)); err != nil {
+			errs = append(errs, fmt.Errorf("gradcheck: %w", err))
+		}
+	}
+	for _, d := range o.DTypes {
+		if d != Float64 && d != Float32 {
+			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s", d, Float64, Float32))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setting is one combination.
+type setting struct {
+	ring   int
+	layout shard.Layout
+	dtype  string
+}
+
+// settings lists all combinations, the types first.
+func (o Options) settings() []setting {
+	var all []setting
+	for _, d := range o.DTypes {
+		for _, l := range o.Layouts {
+			for _, w := range o.Rings {
+				all = append(all, setting{w, l, d})
+			}
+		}
+	}
+	return all
+}

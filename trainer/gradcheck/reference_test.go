@@ -1,0 +1,62 @@
+package gradcheck
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+)
+
+// sharedData finds the folder of real models: RINGGRAD_DATA, or shared/data beside the repository. Tests that need it say so loudly
+// where it is missing.
+func sharedData(t testing.TB, path string) string {
+	t.Helper()
+	for _, root := range []string{os.Getenv("RINGGRAD_DATA"), filepath.Join("..", "..", "..", "shared", "data")} {
+		if root == "" {
+			continue
+		}
+		full := filepath.Join(root, filepath.FromSlash(path))
+		if _, err := os.Stat(full); err == nil {
+			return full
+		}
+	}
+	t.Skipf("SKIPPED: %s is neither under RINGGRAD_DATA nor under ../shared/data; this test compares with what transformers computed", path)
+	return ""
+}
+
+// TestModelsEqualTransformers compares logits, loss and every gradient of seven model families to 2e-5.
+func TestModelsEqualTransformers(t *testing.T) {
+	dir := sharedData(t, "hf")
+	for _, name := range []string{"llama", "llama_untied_bias", "llama3_rope", "linear_rope", "yarn_rope", "qwen2", "qwen3"} {
+		for _, o := range []Options{
+			{Rings: []int{1}, Layouts: []shard.Layout{shard.Contiguous}},
+			{Rings: []int{3}, Layouts: []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}, DTypes: []string{Float32}},
+		} {
+			results, err := CheckModel(context.Background(), filepath.Join(dir, name), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range results {
+				worst, rel := r.Worst()
+				what := fmt.Sprintf("%s ring %d %s %s: loss %v (expected %v), worst %s %.1e", name, r.Ring, r.Layout, r.DType, r.Loss, r.LossExpected, worst, rel)
+				if !r.OK || rel > 2e-5 {
+					t.Errorf("%s %s", what, r.Error)
+				} else {
+					t.Log(what)
+				}
+			}
+		}
+	}
+}
+
+// TestUnsupportedModelIsRefusedByName names Mistral's window.
+func TestUnsupportedModelIsRefusedByName(t *testing.T) {
+	_, err := CheckModel(context.Background(), sharedData(t, "hf/mistral_window"), Options{})
+	if err == nil || !strings.Contains(err.Error(), "MistralForCausalLM") || !strings.Contains(err.Error(), "sliding_window 20") {
+		t.Error(err)
+	}
+}

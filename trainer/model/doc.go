@@ -1,0 +1,31 @@
+// Package model computes a Llama, Qwen2 or Qwen3 over a ring of ranks: losses, logits and gradients.
+//
+// Every rank has a Model over the same Params. A Batch is the whole one, [B, T] tokens; each rank takes the rows that the layout
+// gives it and meets the others only in attention:
+//
+//	                 rank 0                          rank 1
+//	ids       its S of T columns               its S of T columns
+//	embed     x0 [B·S, hidden]                 x0 [B·S, hidden]
+//	layer l   norm, q k v, RoPE at global      the same
+//	          positions
+//	          ring attention      ── K, V ──>  ring attention
+//	          o, norm, SwiGLU                  the same
+//	head      norm, logits, NLL of own rows    the same
+//
+// # One graph for all layers
+//
+// A gorgonia graph keeps every value it computes, so a model in one graph would keep everything of all layers. Here each rank
+// builds the graph of one layer and runs it once per layer, with that layer's weights bound by gorgonia.Let. Two programs come
+// from the graph: one runs forward only, the other forward and backward from a given gradient of the output.
+//
+//	forward    x0 → [layer 0] → x1 → [layer 1] → … → xL → head → NLL       kept: x0 … xL, attention's O and log-sum-exp
+//	backward   dxL ← head;  for l = L-1 … 0:  run layer l again from x(l), attention replayed from O, then back: dx(l), dW(l)
+//
+// So a step keeps, for each layer, its input and what attention saved, and for one layer everything else: activation
+// checkpointing that never repeats the ring's forward. Options.Checkpoint has no other scheme to choose.
+//
+// # Weights and gradients
+//
+// Ranks of a process read one set of weights through tensor headers of their own, because gorgonia writes into headers. Only
+// one layer's gradients exist at a time: LossAndGrad hands each finished gradient to a Sink and then forgets it.
+package model

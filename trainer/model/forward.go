@@ -1,0 +1,124 @@
+package model
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ringgrad/ringgrad/ops"
+	"github.com/ringgrad/ringgrad/ops/ringattn"
+)
+
+// Losses returns the negative log-likelihood in nats of every local row [B·S] (none for a rank without rows), 0 where the label is
+// negative. No gradients, no logits beyond a chunk.
+func (m *Model[T]) Losses(ctx context.Context, b Batch) ([]float32, error) {
+	s, err := m.hidden(ctx, b, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.bindHead(s, b); err != nil {
+		return nil, err
+	}
+	if err := s.head.runForward(); err != nil {
+		return nil, fmt.Errorf("model: head: %w", err)
+	}
+	losses := make([]float32, s.real)
+	for i := range losses {
+		losses[i] = float32(s.head.labels.NLL()[i])
+	}
+	return losses, nil
+}
+
+// Logits returns the logits [len(rows), vocabulary] of the given local rows of [B·S]; nil means all of them, an empty list none
+// (the rank still takes part in the ring).
+func (m *Model[T]) Logits(ctx context.Context, b Batch, rows []int) ([]T, error) {
+	s, err := m.hidden(ctx, b, false)
+	if err != nil {
+		return nil, err
+	}
+	if rows == nil {
+		for i := range s.real {
+			rows = append(rows, i)
+		}
+	}
+	for _, r := range rows {
+		if r < 0 || r >= s.real {
+			return nil, fmt.Errorf("model: row %d of the %d local rows of rank %d; rows count from 0", r, s.real, m.rank)
+		}
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	return m.project(s.x[m.cfg.NumLayers], rows)
+}
+
+// project computes the logits of rows of x [N, hidden].
+func (m *Model[T]) project(x []T, rows []int) ([]T, error) {
+	p, err := m.projections.get(len(rows), func() (p *projection[T], err error) {
+		err = ops.Build(func() error {
+			p, err = newProjection[T](m.cfg, len(rows))
+			return err
+		})
+		return p, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	width := m.cfg.HiddenSize
+	in := make([]T, len(rows)*width)
+	for i, r := range rows {
+		copy(in[i*width:(i+1)*width], x[r*width:])
+	}
+	if err := bind(p.x, header(in, len(rows), width)); err != nil {
+		return nil, err
+	}
+	if err := bind(p.norm, m.norm); err != nil {
+		return nil, err
+	}
+	if err := bind(p.w, m.w); err != nil {
+		return nil, err
+	}
+	if err := run(p.program); err != nil {
+		return nil, fmt.Errorf("model: logits: %w", err)
+	}
+	out, err := data[T](p.logits)
+	if err != nil {
+		return nil, err
+	}
+	return append([]T(nil), out...), nil
+}
+
+// hidden runs embedding and layers: s.x holds the input of every layer and of the head. With keep, what attention saved is kept
+// for the backward.
+func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], error) {
+	if err := b.check(m.cfg.VocabSize); err != nil {
+		return nil, err
+	}
+	s, err := m.shape(b)
+	if err != nil {
+		return nil, err
+	}
+	width := m.cfg.HiddenSize
+	for i, id := range local(s.sharding, m.rank, b.IDs, 0) {
+		copy(s.x[0][i*width:(i+1)*width], m.embedding[int(id)*width:])
+	}
+	for i, weights := range m.layers {
+		if err := s.layer.bind(s.x[i], weights); err != nil {
+			return nil, err
+		}
+		saved, err := s.layer.runForward(ctx, s.x[i+1])
+		if err != nil {
+			return nil, fmt.Errorf("model: layer %d: %w", i, err)
+		}
+		if keep {
+			s.saved[i] = saved
+		}
+	}
+	return s, nil
+}
+
+func (m *Model[T]) bindHead(s *shape[T], b Batch) error {
+	return s.head.bind(s.x[m.cfg.NumLayers], m.norm, m.w, local(s.sharding, m.rank, b.Labels, IgnoreLabel))
+}
+
+// forget lets go of what attention saved for layer i.
+func (s *shape[T]) forget(i int) { s.saved[i] = ringattn.Saved{} }
