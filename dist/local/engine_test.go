@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -123,5 +124,22 @@ func TestWaitsForgetWhatWasGivenUp(t *testing.T) {
 	engines[0].Isend(nil, 1, 1)
 	if w := witness.Waits(); len(w) != 0 {
 		t.Fatalf("waits %v", w)
+	}
+}
+
+func TestBothSidesLearnThatSizesDiffer(t *testing.T) {
+	engines := local.NewWorld(2)
+	lender := engines[0].(dist.Lender)
+	borrower := engines[1].(dist.Lender)
+	for _, pair := range [][2]dist.Handle{
+		{engines[0].Isend(make([]byte, 8), 1, 0), engines[1].Irecv(make([]byte, 12), 0, 0)},
+		{lender.Lend(make([]byte, 8), 1, 1), borrower.Borrow(4, 0, 1)},
+		{lender.Lend(nil, 1, 2), engines[1].Irecv(make([]byte, 1), 0, 2)},
+	} {
+		for _, h := range pair {
+			if err := h.Wait(t.Context()); !errors.Is(err, dist.ErrSize) {
+				t.Errorf("got %v", err)
+			}
+		}
 	}
 }
