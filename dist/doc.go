@@ -3,7 +3,7 @@
 // # The ring
 //
 // Shift is a step round the ring. Every rank gives its block to the next one (Step +1) or to the previous one (Step -1) and gets
-// the block of the other side; after hop s a rank holds the block that began s places behind it (shard.ForwardSource):
+// the block of the other side; after s hops a rank holds the block that began s places behind it (shard.ForwardSource):
 //
 //	            hop 0              hop 1              hop 2
 //	rank 0 ──a──▶ rank 1     ──d──▶            ──c──▶             forward: K, V
