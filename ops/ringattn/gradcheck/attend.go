@@ -2,8 +2,8 @@ package gradcheck
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
@@ -26,23 +26,22 @@ type setup struct {
 	DType  string
 }
 
-// session is one graph with one op over a ring in this process, which may be run several times.
+// session is one graph with one op, which may be run several times: over a ring inside of it, or, with a communicator, as
+// one rank of a ring.
 type session struct {
-	problem       ringattn.DenseInputs
-	op            *ringattn.Op
-	out           *gorgonia.Node
-	q, k, v, dOut *gorgonia.Node
-	dq, dk, dv    *gorgonia.Node
-	outV          gorgonia.Value
-	dqV, dkV, dvV gorgonia.Value
-	machine       gorgonia.VM
-	dtype         tensor.Dtype
+	problem      ringattn.DenseInputs
+	cfg          ringattn.Config
+	dtype        tensor.Dtype
+	op           *ringattn.Op
+	q, k, v, out *gorgonia.Node
+	values       [4]gorgonia.Value // of out, dq, dk, dv
+	machine      gorgonia.VM
 }
 
 // attend runs a problem forward and backward through the op in a graph of its own. The result is in float64 whatever the
 // dtype of the run.
 func attend(ctx context.Context, in ringattn.DenseInputs, s setup) (ringattn.DenseResult, ringattn.Ledger, error) {
-	x, err := newSession(ctx, in, s)
+	x, err := newSession(in, s.DType, ringattn.Config{Layout: s.Layout, Devices: s.Ring, Context: ctx})
 	if err != nil {
 		return ringattn.DenseResult{}, nil, err
 	}
@@ -51,58 +50,63 @@ func attend(ctx context.Context, in ringattn.DenseInputs, s setup) (ringattn.Den
 	return r, x.op.Ledger(), err
 }
 
-func newSession(ctx context.Context, in ringattn.DenseInputs, s setup) (x *session, err error) {
-	x = &session{problem: in, dtype: tensor.Float64}
-	switch s.DType {
+// newSession builds the graph of a problem with its gradients.
+func newSession(in ringattn.DenseInputs, dtype string, cfg ringattn.Config) (*session, error) {
+	x := &session{problem: in, cfg: cfg}
+	switch dtype {
 	case Float64:
+		x.dtype = tensor.Float64
 	case Float32:
 		x.dtype = tensor.Float32
 	default:
-		return nil, fmt.Errorf("gradcheck: dtype %q: give %s or %s", s.DType, Float64, Float32)
+		return nil, fmt.Errorf("gradcheck: dtype %q: give %s or %s", dtype, Float64, Float32)
 	}
-	err = ops.Build(func() error { return x.build(ctx, s) })
+	err := ops.Build(func() error {
+		if err := x.build(); err != nil {
+			return err
+		}
+		return x.differentiate()
+	})
 	return x, err
 }
 
-func (x *session) build(ctx context.Context, s setup) error {
+// build adds the attention to a new graph.
+func (x *session) build() (err error) {
 	in, g := x.problem, gorgonia.NewGraph()
-	node := func(name string, data []float64, heads, dim int) *gorgonia.Node {
-		shape := tensor.Shape{in.Batch, in.Tokens, heads, dim}
-		return gorgonia.NewTensor(g, x.dtype, 4, gorgonia.WithShape(shape...), gorgonia.WithName(name),
-			gorgonia.WithValue(x.tensor(data, shape)))
-	}
-	x.q, x.k = node("q", in.Q, in.Heads, in.Dim), node("k", in.K, in.KVHeads, in.Dim)
-	x.v, x.dOut = node("v", in.V, in.KVHeads, in.ValueDim), node("dOut", in.DOut, in.Heads, in.ValueDim)
-	var err error
-	x.out, x.op, err = ringattn.Apply(x.q, x.k, x.v, ringattn.Config{
-		Causal: in.Causal, SoftmaxScale: in.Scale, Layout: s.Layout, Devices: s.Ring, Context: ctx,
-	})
-	if err != nil {
-		return err
-	}
-	grads, err := gorgonia.Backpropagate(gorgonia.Nodes{x.out}, gorgonia.Nodes{x.dOut}, gorgonia.Nodes{x.q, x.k, x.v})
+	x.q = x.node(g, "q", in.Q, in.Heads, in.Dim)
+	x.k = x.node(g, "k", in.K, in.KVHeads, in.Dim)
+	x.v = x.node(g, "v", in.V, in.KVHeads, in.ValueDim)
+	cfg := x.cfg
+	cfg.Causal, cfg.SoftmaxScale = in.Causal, in.Scale
+	x.out, x.op, err = ringattn.Apply(x.q, x.k, x.v, cfg)
+	return err
+}
+
+func (x *session) node(g *gorgonia.ExprGraph, name string, data []float64, heads, width int) *gorgonia.Node {
+	shape := tensor.Shape{x.problem.Batch, x.problem.Tokens, heads, width}
+	return gorgonia.NewTensor(g, x.dtype, 4, gorgonia.WithShape(shape...), gorgonia.WithName(name),
+		gorgonia.WithValue(newDense(data, shape, x.dtype)))
+}
+
+// differentiate adds the gradients and compiles the graph.
+func (x *session) differentiate() error {
+	in, g := x.problem, x.out.Graph()
+	dOut := x.node(g, "dOut", in.DOut, in.Heads, in.ValueDim)
+	grads, err := gorgonia.Backpropagate(gorgonia.Nodes{x.out}, gorgonia.Nodes{dOut}, gorgonia.Nodes{x.q, x.k, x.v})
 	if err != nil {
 		return fmt.Errorf("gradcheck: gradients of the graph: %w", err)
 	}
-	x.dq, x.dk, x.dv = grads[0], grads[1], grads[2]
-	for _, r := range []struct {
-		n  *gorgonia.Node
-		to *gorgonia.Value
-	}{{x.out, &x.outV}, {x.dq, &x.dqV}, {x.dk, &x.dkV}, {x.dv, &x.dvV}} {
-		gorgonia.Read(r.n, r.to)
+	for i, n := range append(gorgonia.Nodes{x.out}, grads...) {
+		gorgonia.Read(n, &x.values[i]) // a node's own value may be overwritten by a later op
 	}
 	x.machine = gorgonia.NewTapeMachine(g)
 	return nil
 }
 
-// tensor copies data into a tensor of the session's dtype.
-func (x *session) tensor(data []float64, shape tensor.Shape) *tensor.Dense {
-	return newDense(data, shape, x.dtype)
-}
-
+// newDense copies data into a tensor of the dtype.
 func newDense(data []float64, shape tensor.Shape, dtype tensor.Dtype) *tensor.Dense {
 	if dtype == tensor.Float64 {
-		return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(append([]float64(nil), data...)))
+		return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(slices.Clone(data)))
 	}
 	f := make([]float32, len(data))
 	for i, v := range data {
@@ -115,19 +119,13 @@ func newDense(data []float64, shape tensor.Shape, dtype tensor.Dtype) *tensor.De
 func (x *session) run() (ringattn.DenseResult, error) {
 	defer x.machine.Reset()
 	if err := x.machine.RunAll(); err != nil {
-		return ringattn.DenseResult{}, errors.Join(x.op.Err(), hide(err, x.op.Err()))
+		if own := x.op.Err(); own != nil {
+			err = own // says what gorgonia's error only wraps
+		}
+		return ringattn.DenseResult{}, err
 	}
-	return ringattn.DenseResult{
-		Out: float64s(x.outV), LSE: x.op.LSE(), DQ: float64s(x.dqV), DK: float64s(x.dkV), DV: float64s(x.dvV),
-	}, nil
-}
-
-// hide drops gorgonia's wrapping of an error that the op reports better itself.
-func hide(wrapped, own error) error {
-	if own != nil {
-		return nil
-	}
-	return wrapped
+	data := func(i int) []float64 { return float64s(x.values[i]) }
+	return ringattn.DenseResult{Out: data(0), LSE: x.op.LSE(), DQ: data(1), DK: data(2), DV: data(3)}, nil
 }
 
 func (x *session) close() { x.machine.Close() }

@@ -7,6 +7,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
 )
 
@@ -47,15 +48,19 @@ func (r *Rank[T]) checkBackward(in Inputs[T], s *Saved[T], dOut []T) error {
 type backward[T kernel.Float] struct {
 	run[T]
 	in    kernel.Inputs[T] // of the local rows; K and V are set for each block
-	dq    []T
-	kv    []T // the own block
-	dkv   []T // its gradient: this rank's share, and after the round the sum of all ranks'
-	spare []T // memory that nobody else reads, for the next share
+	dq    []T              // what one block gives to dQ
+	sum   []float64        // dQ over all blocks: in float32 its error would grow with W
+	kv    []T              // the own block
+	dkv   []T              // its gradient: this rank's share, and after the round the sum of all ranks'
+	spare []T              // memory that nobody else reads, for the next share
 }
 
 func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut []T) *backward[T] {
 	c := r.call
 	b := &backward[T]{run: r.begin(ctx), kv: r.packKV(in), dq: make([]T, len(in.Q)), dkv: make([]T, c.kvLen(r.rows))}
+	if r.size > 1 {
+		b.sum = make([]float64, len(b.dq))
+	}
 	b.in = kernel.Inputs[T]{Q: make([]T, len(in.Q)), DOut: make([]T, len(dOut)), LSE: s.lse, Delta: make([]T, len(s.lse))}
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
 	toHeads(b.in.DOut, dOut, s.shape)
@@ -137,17 +142,24 @@ func (b *backward[T]) share(kv []T, source int) []T {
 		in := b.in
 		in.K, in.V = b.split(kv, source)
 		dk, dv := b.split(share, source)
+		clear(b.dq)
 		b.run.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv}, in, b.call.block(b.rank, source))
+		add(b.sum, b.dq)
 	}
 	return share
 }
 
 // add adds src to dst. Every element of a block's gradient is a sum in ring order, from the rank before its home
-// backwards, whatever the timing: the bits repeat.
-func add[T kernel.Float](dst, src []T) {
-	for i, x := range src {
-		dst[i] += x
-	}
+// backwards, and every element of dQ one over the blocks as they come, whatever the timing: the bits repeat.
+func add[D, S kernel.Float](dst []D, src []S) {
+	const chunk = 1 << 14
+	cpu.Parallel((len(src)+chunk-1)/chunk, func(i int) {
+		from := src[i*chunk : min((i+1)*chunk, len(src))]
+		to := dst[i*chunk:][:len(from)]
+		for j, x := range from {
+			to[j] += D(x)
+		}
+	})
 }
 
 // tokens lays the gradients out as the caller's inputs are.
@@ -155,6 +167,9 @@ func (b *backward[T]) tokens() Gradients[T] {
 	c := b.call
 	g := Gradients[T]{DQ: make([]T, len(b.dq)), DK: make([]T, c.kLen(b.rows)), DV: make([]T, c.vLen(b.rows))}
 	dk, dv := b.split(b.dkv, b.rank)
+	for i, x := range b.sum {
+		b.dq[i] = T(x)
+	}
 	toTokens(g.DQ, b.dq, dims{c.Batch, b.rows, c.Heads, c.Dim})
 	toTokens(g.DK, dk, dims{c.Batch, b.rows, c.KVHeads, c.Dim})
 	toTokens(g.DV, dv, dims{c.Batch, b.rows, c.KVHeads, c.ValueDim})

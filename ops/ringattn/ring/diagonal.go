@@ -50,15 +50,20 @@ func (b *backward[T]) diagonal(p part) {
 	}
 	kv := func(x []T, width int) []T { return x[p.kv*s*width:][:p.kvs*s*width] }
 
+	dq := q(b.dq, c.Dim)
+	clear(dq)
 	block := c.block(b.rank, b.rank)
 	block.Heads, block.KVHeads = p.heads, p.kvs
 	block.Rows = cut(block.Rows, p.row, p.rows)
 	b.run.kernel.Backward(
-		kernel.Gradients[T]{DQ: q(b.dq, c.Dim), DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim)},
+		kernel.Gradients[T]{DQ: dq, DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim)},
 		kernel.Inputs[T]{
 			Q: q(b.in.Q, c.Dim), K: kv(k, c.Dim), V: kv(v, c.ValueDim),
 			DOut: q(b.in.DOut, c.ValueDim), LSE: q(b.in.LSE, 1), Delta: q(b.in.Delta, 1),
 		}, block)
+	if b.sum != nil {
+		add(b.sum[(p.head*s+p.row)*c.Dim:][:len(dq)], dq)
+	}
 }
 
 // cut returns the segments of n rows from row lo on.

@@ -1,0 +1,256 @@
+package gradcheck
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nlpodyssey/safetensors"
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn"
+)
+
+func TestReportHasTheFieldsOfTheContract(t *testing.T) {
+	r, err := CheckGolden(t.Context(), []string{committed + "/a02_causal_7.safetensors"}, Options{Rings: []int{3}, Layouts: []shard.Layout{shard.Zigzag}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		OK    bool `json:"ok"`
+		Cases []struct {
+			Case, Layout, DType string
+			Ring                int
+			OK                  bool
+			MaxAbs              map[string]float64 `json:"max_abs"`
+			MaxRel              map[string]float64 `json:"max_rel"`
+			Sends               map[string]int64
+		}
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if len(doc.Cases) != 1 || !doc.OK {
+		t.Fatalf("%s", b)
+	}
+	c := doc.Cases[0]
+	// 7 tokens of 2 heads of K and V with 8 numbers of 8 bytes, twice round in three kinds
+	wantBytes := int64(7 * 2 * 2 * 8 * 8 * 2 * 3)
+	if c.Case != "a02_causal_7" || c.Layout != "zigzag" || c.DType != "float64" || c.Ring != 3 || !c.OK || len(c.MaxAbs) != 5 || len(c.MaxRel) != 5 ||
+		c.Sends["forward_kv"] != 2 || c.Sends["backward_kv"] != 2 || c.Sends["backward_dkv"] != 2 || c.Sends["bytes"] != wantBytes {
+		t.Errorf("want %d bytes: %s", wantBytes, b)
+	}
+}
+
+func TestNaNAndInfinitiesAreCompared(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	for _, c := range []struct {
+		got, want []float64
+		diff      float64
+	}{
+		{[]float64{1, inf, -inf}, []float64{1, inf, -inf}, 0},
+		{[]float64{1.5}, []float64{1}, 0.5},
+		{[]float64{inf}, []float64{-inf}, incomparable},
+		{[]float64{1}, []float64{inf}, incomparable},
+		{[]float64{nan}, []float64{nan}, incomparable},
+		{[]float64{0, nan}, []float64{0, 1}, incomparable},
+		{[]float64{0}, []float64{nan}, incomparable},
+		{[]float64{1}, []float64{1, 2}, incomparable},
+	} {
+		if d := difference(c.got, c.want); d != c.diff {
+			t.Errorf("difference of %v and %v is %g, want %g", c.got, c.want, d, c.diff)
+		}
+	}
+	one := ringattn.DenseResult{Out: []float64{nan}, LSE: []float64{0}, DQ: []float64{0}, DK: []float64{0}, DV: []float64{1}}
+	if _, rel := compare(one, one); !(rel.Worst() > 1) {
+		t.Errorf("NaN equals NaN: %v", rel)
+	}
+	if b, err := json.Marshal(Errors{"out": incomparable}); err != nil {
+		t.Errorf("%v %s", err, b)
+	}
+}
+
+// edit writes a golden case with its tensors and metadata changed.
+func edit(t *testing.T, change func(tensors map[string]safetensors.TensorView, meta map[string]string)) string {
+	t.Helper()
+	data, err := os.ReadFile(committed + "/a04_causal_33_gqa.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := safetensors.Deserialize(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, header, err := safetensors.ReadMetadata(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensors := map[string]safetensors.TensorView{}
+	for _, n := range st.Names() {
+		tensors[n], _ = st.Tensor(n)
+	}
+	meta := header.Metadata()
+	change(tensors, meta)
+	out, err := safetensors.Serialize(tensors, meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "case.safetensors")
+	if err := os.WriteFile(path, out, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func view(t *testing.T, dtype safetensors.DType, shape ...uint64) safetensors.TensorView {
+	n := dtype.Size()
+	for _, s := range shape {
+		n *= s
+	}
+	v, err := safetensors.NewTensorView(dtype, shape, make([]byte, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestOptionsThatTheOpLacksAreRefusedByName(t *testing.T) {
+	for name, change := range map[string]func(map[string]safetensors.TensorView, map[string]string){
+		"window_left": func(_ map[string]safetensors.TensorView, m map[string]string) { m["window_left"] = "17" },
+		"window_right": func(_ map[string]safetensors.TensorView, m map[string]string) {
+			m["window_right"], m["causal"] = "4", "false"
+		},
+		"softcap":    func(_ map[string]safetensors.TensorView, m map[string]string) { m["softcap"] = "30.0" },
+		"cu_seqlens": func(_ map[string]safetensors.TensorView, m map[string]string) { m["cu_seqlens"] = "[0, 33]" },
+		"sinks": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["sinks"] = view(t, safetensors.F64, 4)
+		},
+		"alibi_slopes": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["alibi_slopes"] = view(t, safetensors.F64, 4)
+		},
+	} {
+		r, err := CheckGolden(t.Context(), []string{edit(t, change)}, Options{Rings: []int{2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.OK || len(r.Cases) != 3 || !strings.Contains(r.Cases[0].Error, name) || r.Cases[0].MaxRel != nil {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+func TestBrokenGoldenFilesAreErrorsThatNameFileAndTensor(t *testing.T) {
+	for want, change := range map[string]func(map[string]safetensors.TensorView, map[string]string){
+		"tensor dq is missing": func(x map[string]safetensors.TensorView, _ map[string]string) { delete(x, "dq") },
+		"tensor k has shape [1 33 3 16], want [1 33 2 16]": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["k"] = view(t, safetensors.F64, 1, 33, 3, 16)
+		},
+		"tensor lse has shape [1 33 4], want [1 4 33]": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["lse"] = view(t, safetensors.F64, 1, 33, 4)
+		},
+		"tensor q has shape [33 4 16], want 4 dimensions": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["q"] = view(t, safetensors.F64, 33, 4, 16)
+		},
+		"tensor v is F32, q is F64": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["v"] = view(t, safetensors.F32, 1, 33, 2, 16)
+		},
+		"tensor q is F16, want F64 or F32": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["q"] = view(t, safetensors.F16, 1, 33, 4, 16)
+		},
+		"every dimension must be at least 1": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["q"] = view(t, safetensors.F64, 1, 0, 4, 16)
+		},
+		"4 heads of q are not a multiple of 3 heads of v": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["v"] = view(t, safetensors.F64, 1, 33, 3, 16)
+		},
+		`causal is "maybe"`:      func(_ map[string]safetensors.TensorView, m map[string]string) { m["causal"] = "maybe" },
+		`scale is "wide"`:        func(_ map[string]safetensors.TensorView, m map[string]string) { m["scale"] = "wide" },
+		"scale is 0":             func(_ map[string]safetensors.TensorView, m map[string]string) { m["scale"] = "0" },
+		`window_left is "NaN"`:   func(_ map[string]safetensors.TensorView, m map[string]string) { m["window_left"] = "NaN" },
+		`metadata key "dropout"`: func(_ map[string]safetensors.TensorView, m map[string]string) { m["dropout"] = "0.1" },
+		"tensor sinks has shape [5], w": func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x["sinks"] = view(t, safetensors.F64, 5)
+		},
+	} {
+		path := edit(t, change)
+		_, err := ReadGolden(path)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v, want it to contain %q and the path", err, want)
+		}
+		r, err := CheckGolden(t.Context(), []string{path}, Options{Rings: []int{1}})
+		if err != nil || r.OK || r.Cases[0].Error == "" {
+			t.Errorf("%s: report %+v, %v", want, r, err)
+		}
+	}
+}
+
+func TestTruncatedGoldenFileIsAnError(t *testing.T) {
+	data, err := os.ReadFile(committed + "/a02_causal_7.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 7, 100, len(data) - 1} {
+		if _, err := ParseGolden(data[:n]); err == nil {
+			t.Errorf("%d of %d bytes are taken", n, len(data))
+		}
+	}
+	if _, err := ParseGolden(append(slices.Clone(data), 0)); err == nil {
+		t.Error("a file that is too long is taken")
+	}
+}
+
+func TestBadOptionsAndPathsAreErrors(t *testing.T) {
+	file := committed + "/a02_causal_7.safetensors"
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, c := range []struct {
+		ctx   context.Context
+		paths []string
+		o     Options
+		want  string
+	}{
+		{t.Context(), []string{file}, Options{Rings: []int{0}}, "ring size 0"},
+		{t.Context(), []string{file}, Options{Layouts: []shard.Layout{"diagonal"}}, "diagonal"},
+		{t.Context(), []string{file}, Options{DTypes: []string{"float16"}}, "float16"},
+		{t.Context(), []string{"no/such.safetensors"}, Options{}, "no/such.safetensors"},
+		{t.Context(), []string{t.TempDir()}, Options{}, "holds no .safetensors file"},
+		{t.Context(), nil, Options{}, "no file given"},
+		{ended, []string{file}, Options{}, "canceled"},
+	} {
+		if _, err := CheckGolden(c.ctx, c.paths, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+	if _, err := Suite(t.Context(), Options{Quick: true, Full: true}); err == nil {
+		t.Error("quick and full at once are taken")
+	}
+}
+
+func FuzzGoldenReader(f *testing.F) {
+	for _, n := range []string{"a01_causal_one_token", "a14_causal_float32"} {
+		data, err := os.ReadFile(committed + "/" + n + ".safetensors")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		f.Add(bytes.Replace(data, []byte("true"), []byte("fals"), 1))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		g, err := ParseGolden(data)
+		if err != nil {
+			return
+		}
+		if n := g.Batch * g.Tokens * g.Heads; len(g.Q) != n*g.Dim || len(g.Want.Out) != n*g.ValueDim || len(g.Want.LSE) != n {
+			t.Errorf("a file is taken whose tensors do not fit: %d %d %d", len(g.Q), len(g.Want.Out), len(g.Want.LSE))
+		}
+	})
+}

@@ -1,0 +1,137 @@
+package gradcheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn"
+)
+
+// Shape is the attention of one configuration.
+type Shape struct {
+	Batch          int // 0 means 1
+	Tokens         int // T of the whole sequence
+	Heads, KVHeads int // KVHeads 0 means Heads
+	Dim, ValueDim  int // ValueDim 0 means Dim
+	Scale          float64
+	Causal         bool
+	Layout         shard.Layout // "" means contiguous
+	Ring           int          // W; 0 means 1
+	DType          string       // what the configuration runs in: "float64", or "" or "float32", which adds float32 checks
+}
+
+// EnsureDefaults replaces zero values by what they mean.
+func (s *Shape) EnsureDefaults() {
+	s.Batch, s.Ring = max(s.Batch, 1), max(s.Ring, 1)
+	if s.KVHeads == 0 {
+		s.KVHeads = s.Heads
+	}
+	if s.ValueDim == 0 {
+		s.ValueDim = s.Dim
+	}
+	if s.Layout == "" {
+		s.Layout = shard.Contiguous
+	}
+	if s.DType == "" {
+		s.DType = Float32
+	}
+}
+
+// Validate reports sizes that make no attention; the op itself reports the rest.
+func (s Shape) Validate() error {
+	var errs []error
+	if s.Tokens < 1 {
+		errs = append(errs, fmt.Errorf("gradcheck: %d tokens: give at least 1", s.Tokens))
+	}
+	if s.Heads < 1 || s.KVHeads < 1 || s.Heads%s.KVHeads != 0 {
+		errs = append(errs, fmt.Errorf("gradcheck: %d heads with %d KV heads: give a multiple", s.Heads, s.KVHeads))
+	}
+	if s.Dim < 1 || s.ValueDim < 1 {
+		errs = append(errs, fmt.Errorf("gradcheck: head dim %d, value dim %d: give at least 1", s.Dim, s.ValueDim))
+	}
+	return errors.Join(append(errs, Options{Rings: []int{s.Ring}, Layouts: []shard.Layout{s.Layout}, DTypes: []string{s.DType}}.Validate())...)
+}
+
+// referenceWork bounds T²·H·D of a problem whose dense reference is worked out, which takes some seconds.
+const referenceWork = 1 << 28
+
+// MaxTokens is the longest sequence that CheckShape checks for s: the dense reference takes time T². What is longer is cut
+// to it, leaving the same remainder for the uneven shards.
+func (s Shape) MaxTokens() int {
+	s.EnsureDefaults()
+	t := s.Tokens
+	for t > 4*s.Ring && t*t > referenceWork/max(s.Batch*s.Heads*(s.Dim+s.ValueDim), 1) {
+		t = t/2 + (s.Tokens-t/2)%(2*s.Ring)
+	}
+	return min(t, s.Tokens)
+}
+
+// CheckShape proves one configuration: ring against dense, with mild and with hot logits; finite differences; that runs
+// repeat; and for float32 the error against a plain float32 program and against a ring of one. Sequences longer than
+// MaxTokens are cut to it.
+func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
+	shape.EnsureDefaults()
+	if err := shape.Validate(); err != nil {
+		return SuiteReport{}, err
+	}
+	in := ringattn.DenseInputs{
+		Batch: shape.Batch, Tokens: shape.MaxTokens(), Heads: shape.Heads, KVHeads: shape.KVHeads, Dim: shape.Dim,
+		ValueDim: shape.ValueDim, Scale: shape.Scale, Causal: shape.Causal,
+	}
+	o := Options{Rings: []int{shape.Ring}, Layouts: []shard.Layout{shape.Layout}}
+	exact := setup{shape.Ring, shape.Layout, Float64}
+	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
+	checks := []shapeCheck{
+		{"ring = dense", limit(Float64, false), func(ctx context.Context, c *Check) error { return o.denseRun(ctx, c, random(1, in, 1)) }},
+		{"ring = dense, hot logits", limit(Float64, true), func(ctx context.Context, c *Check) error {
+			return o.denseRun(ctx, c, random(2, in, hotDeviation))
+		}},
+		{"finite differences", 1e-6, func(ctx context.Context, c *Check) error {
+			return finiteDifference(ctx, c, random(3, in, 1), exact, 8)
+		}},
+		{"bits that differ in a second run", 0, func(ctx context.Context, c *Check) error {
+			return repeated(ctx, c, random(4, in, 1), setup{shape.Ring, shape.Layout, shape.DType})
+		}},
+	}
+	if shape.DType == Float32 {
+		checks = append(checks, float32Checks(in, shape)...)
+	}
+	for _, c := range checks {
+		if err := s.add(c.name, c.limit, c.run); err != nil {
+			return s.report, err
+		}
+	}
+	return s.report, nil
+}
+
+type shapeCheck struct {
+	name  string
+	limit float64
+	run   func(context.Context, *Check) error
+}
+
+func float32Checks(in ringattn.DenseInputs, shape Shape) []shapeCheck {
+	in = rounded(random(5, in, 1))
+	ring := setup{shape.Ring, shape.Layout, Float32}
+	// of few numbers the error is a matter of luck
+	plainLimit, ringLimit := 2.0, 1.1
+	if n := len(in.Q); n < 1<<14 {
+		plainLimit, ringLimit = 4, 2
+	}
+	return []shapeCheck{
+		{"float32 error / plain float32's", plainLimit, func(ctx context.Context, c *Check) error {
+			want := ringattn.Dense(in)
+			return observeRatios(ctx, c, in, ring, want, accuracy(ringattn.Dense32(in), want))
+		}},
+		{fmt.Sprintf("float32 error, W = %d / W = 1", shape.Ring), ringLimit, func(ctx context.Context, c *Check) error {
+			alone, _, err := attend(ctx, in, setup{1, shard.Contiguous, Float32})
+			if err != nil {
+				return err
+			}
+			want := ringattn.Dense(in)
+			return observeRatios(ctx, c, in, ring, want, accuracy(alone, want))
+		}},
+	}
+}
