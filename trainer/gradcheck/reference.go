@@ -44,8 +44,10 @@ type ModelResult struct {
 }
 
 // Worst is the name and the size of the largest difference.
-func (r ModelResult) Worst() (name string, rel float64) {
-	for n, v := range r.MaxRel {
+func (r ModelResult) Worst() (name string, rel float64) { return worstOf(r.MaxRel) }
+
+func worstOf(figures map[string]float64) (name string, rel float64) {
+	for n, v := range figures {
 		if v > rel || name == "" || v == rel && n < name {
 			name, rel = n, v
 		}

@@ -29,11 +29,11 @@ type Model[T ops.Float] struct {
 	rank   int
 	size   int
 
-	embedding  []T // [vocabulary, hidden], shared
-	dEmbedding []T // its gradient in a model that is not tied, kept between steps
-	layers    [][]*tensor.Dense // this rank's headers over the weights of each layer
-	names     [][]string
-	norm, w   *tensor.Dense // of the head
+	embedding  []T               // [vocabulary, hidden], shared
+	dEmbedding []T               // its gradient in a model that is not tied, kept between steps
+	layers     [][]*tensor.Dense // this rank's headers over the weights of each layer
+	names      [][]string
+	norm, w    *tensor.Dense // of the head
 
 	shapes      cache[batchShape, *shape[T]]
 	projections cache[int, *projection[T]]
