@@ -97,7 +97,7 @@ func (m *Model[T]) embeddingBackward(s *shape[T], b Batch, grad []T, sink Sink[T
 		grad = m.dEmbedding
 	}
 	width := m.cfg.HiddenSize
-	ids := local(s.sharding, m.rank, b.IDs, 0)
+	ids := ownRows(s.sharding, m.rank, b.IDs, 0)
 	for i, id := range ids[:s.real] {
 		sum := grad[int(id)*width : (int(id)+1)*width]
 		for j, d := range s.dx[i*width : (i+1)*width] {

@@ -36,9 +36,9 @@ func (b Batch) check(vocabulary int) error {
 	return nil
 }
 
-// local takes a rank's rows [B·S] of global [B, T] values. A rank without rows gets B times filler: gorgonia has no empty
+// ownRows takes a rank's rows [B·S] of global [B, T] values. A rank without rows gets B times filler: gorgonia has no empty
 // tensors, so such a rank computes one row of padding per sequence, which nobody sees and which has no gradient.
-func local(s shard.Sharding, rank int, global []int32, filler int32) []int32 {
+func ownRows(s shard.Sharding, rank int, global []int32, filler int32) []int32 {
 	batch := len(global) / s.Tokens()
 	if s.Len(rank) == 0 {
 		out := make([]int32, batch)

@@ -98,7 +98,7 @@ func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], e
 		return nil, err
 	}
 	width := m.cfg.HiddenSize
-	for i, id := range local(s.sharding, m.rank, b.IDs, 0) {
+	for i, id := range ownRows(s.sharding, m.rank, b.IDs, 0) {
 		copy(s.x[0][i*width:(i+1)*width], m.embedding[int(id)*width:])
 	}
 	for i, weights := range m.layers {
@@ -117,7 +117,7 @@ func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], e
 }
 
 func (m *Model[T]) bindHead(s *shape[T], b Batch) error {
-	return s.head.bind(s.x[m.cfg.NumLayers], m.norm, m.w, local(s.sharding, m.rank, b.Labels, IgnoreLabel))
+	return s.head.bind(s.x[m.cfg.NumLayers], m.norm, m.w, ownRows(s.sharding, m.rank, b.Labels, IgnoreLabel))
 }
 
 // forget lets go of what attention saved for layer i.
