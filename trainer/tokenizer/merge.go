@@ -13,13 +13,14 @@ const noPair = math.MaxUint64
 type pairTable struct {
 	slots []pairSlot
 	shift int
+	empty bool
 }
 
 type pairSlot struct{ key, value uint64 }
 
 func newPairTable(pairs int) pairTable {
 	width := bits.Len(uint(2*pairs + 1))
-	t := pairTable{slots: make([]pairSlot, 1<<width), shift: 64 - width}
+	t := pairTable{slots: make([]pairSlot, 1<<width), shift: 64 - width, empty: true}
 	for i := range t.slots {
 		t.slots[i] = pairSlot{key: noPair, value: noPair}
 	}
@@ -44,6 +45,7 @@ func (t *pairTable) slot(key uint64) *pairSlot {
 func (t *pairTable) put(left, right int32, value uint64) {
 	key := uint64(uint32(left))<<32 | uint64(uint32(right))
 	*t.slot(key) = pairSlot{key: key, value: value}
+	t.empty = false
 }
 
 func (t *pairTable) get(left, right int32) uint64 {
@@ -63,7 +65,10 @@ type merger struct {
 
 // merge merges symbols in place and returns the part of the slice that is left.
 func (g *merger) merge(table *pairTable, symbols []int32) []int32 {
-	if len(symbols) <= shortWord {
+	switch {
+	case table.empty || len(symbols) < 2:
+		return symbols
+	case len(symbols) <= shortWord:
 		return g.mergeShort(table, symbols)
 	}
 	return g.mergeLong(table, symbols)
