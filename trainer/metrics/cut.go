@@ -1,0 +1,82 @@
+package metrics
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// cut removes the lines of steps after last and an unfinished last line. A file that needs no change is left alone.
+func cut(path string, last int) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	kept, err := keep(text, last)
+	if err != nil {
+		return fmt.Errorf("metrics: %s: %w", path, err)
+	}
+	if bytes.Equal(kept, text) {
+		return nil
+	}
+	if err := replace(path, kept); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
+}
+
+// keep returns the lines of steps up to last, each with its newline. A line without one, at the end, is what a kill in the middle
+// of a write leaves; the beginning of an object is no JSON, so it cannot be taken for a whole line.
+func keep(text []byte, last int) ([]byte, error) {
+	var kept []byte
+	number := 0
+	for line := range bytes.Lines(text) {
+		number++
+		var step struct {
+			Step *int `json:"step"`
+		}
+		err := json.Unmarshal(line, &step)
+		unfinished := !bytes.HasSuffix(line, []byte("\n"))
+		if err == nil && step.Step == nil {
+			err = errors.New("there is no step")
+		}
+		switch {
+		case err != nil && unfinished:
+			return kept, nil
+		case err != nil:
+			return nil, fmt.Errorf("line %d is not one of a run's metrics: %w; repair it or move the file away", number, err)
+		case *step.Step > last:
+			continue
+		}
+		kept = append(kept, line...)
+		if unfinished {
+			kept = append(kept, '\n')
+		}
+	}
+	return kept, nil
+}
+
+// replace puts text in place of the file: a new file is written, synced, and renamed.
+func replace(path string, text []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, writeErr := f.Write(text)
+	if err := errors.Join(writeErr, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
