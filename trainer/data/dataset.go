@@ -53,9 +53,9 @@ type Counts struct {
 	TokensCutAway int `json:"tokens_cut_away"` // by truncation, and remainders of one token, which have nothing to predict
 }
 
-// String names what is not zero, such as "59 documents, 182,341 tokens, 3 truncated".
+// String names what is not zero, such as "59 documents, 1 file, 182341 tokens, 3 truncated".
 func (c Counts) String() string {
-	parts := []string{fmt.Sprintf("%d documents of %d files", c.Documents, c.Files), fmt.Sprintf("%d tokens", c.Tokens)}
+	parts := []string{plural(c.Documents, "document"), plural(c.Files, "file"), plural(c.Tokens, "token")}
 	for _, p := range []struct {
 		n    int
 		what string
@@ -71,6 +71,13 @@ func (c Counts) String() string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // Dataset holds all sequences of a run in memory, at four bytes a token.

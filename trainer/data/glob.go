@@ -17,7 +17,7 @@ func find(name string) ([]string, error) {
 	case err == nil && info.IsDir():
 		name = filepath.Join(name, "**")
 	case err == nil:
-		return []string{name}, nil
+		return []string{filepath.Clean(name)}, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	case !hasMeta(name):

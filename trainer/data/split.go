@@ -123,7 +123,7 @@ func (s *Split) Tokens() int {
 
 // cut makes the sequences of a split.
 func cut(documents []document, o Options, c *Counts) (*Split, error) {
-	s := &Split{documents: slices.Clip(documents)}
+	s := &Split{documents: documents}
 	if o.Concatenate {
 		s.concatenate(o, c)
 		return s, nil
@@ -181,11 +181,16 @@ func (s *Split) pieces(doc int, ids []int32, length int, c *Counts) {
 // concatenate joins all documents to one stream and cuts that.
 func (s *Split) concatenate(o Options, c *Counts) {
 	eos, hasEOS := o.Tokenizer.EOS()
-	var stream []int32
+	total := len(s.documents) // room for EOS
+	for _, d := range s.documents {
+		total += len(d.ids)
+	}
+	stream := make([]int32, 0, total)
 	starts := make([]int, len(s.documents))
 	for i, d := range s.documents {
 		starts[i] = len(stream)
 		stream = append(stream, d.ids...)
+		s.documents[i].ids = stream[starts[i]:len(stream):len(stream)] // the tokens are held once
 		if hasEOS && stream[len(stream)-1] != eos {
 			stream = append(stream, eos)
 		}
