@@ -44,29 +44,52 @@ type modelJSON struct {
 	Merges                  json.RawMessage  `json:"merges"`
 }
 
-func parseModel(p part, byteLevel bool) (*bpe, error) {
+// decodeModel reads the part and refuses other models and options.
+func decodeModel(p part) (v modelJSON, err error) {
 	if p.null() {
-		return nil, fmt.Errorf("tokenizer: model: is missing")
+		return v, fmt.Errorf("tokenizer: model: is missing")
 	}
-	kind, err := p.kind()
-	if err != nil {
-		return nil, err
+	var tag struct {
+		Type   *string
+		Merges json.RawMessage
 	}
-	if kind != "BPE" {
-		return nil, p.unsupported("type", fmt.Sprintf("model %q", kind), "BPE")
+	if err := json.Unmarshal(p.raw, &tag); err != nil {
+		return v, fmt.Errorf("tokenizer: %s: %w", p.path, err)
 	}
-	var v modelJSON
+	if old := tag.Type == nil && tag.Merges != nil; !old { // files of 2020 have no type; only BPE has merges
+		if kind, err := p.kind(); err != nil {
+			return v, err
+		} else if kind != "BPE" {
+			return v, p.unsupported("type", fmt.Sprintf("model %q", kind), "BPE")
+		}
+	}
 	if err := p.decode(&v); err != nil {
-		return nil, err
+		return v, err
+	}
+	return v, v.check(p)
+}
+
+// check refuses the options that change ids in ways that are not supported.
+func (v modelJSON) check(p part) error {
+	if len(v.Vocab) == 0 {
+		return fmt.Errorf("tokenizer: model.vocab: is missing or empty")
 	}
 	if v.Dropout != nil && *v.Dropout != 0 {
-		return nil, p.unsupported("dropout", fmt.Sprint(*v.Dropout), "null", "0")
+		return p.unsupported("dropout", fmt.Sprint(*v.Dropout), "null", "0")
 	}
 	if s := v.ContinuingSubwordPrefix; s != nil && *s != "" {
-		return nil, p.unsupported("continuing_subword_prefix", fmt.Sprintf("%q", *s), "null", `""`)
+		return p.unsupported("continuing_subword_prefix", fmt.Sprintf("%q", *s), "null", `""`)
 	}
 	if s := v.EndOfWordSuffix; s != nil && *s != "" {
-		return nil, p.unsupported("end_of_word_suffix", fmt.Sprintf("%q", *s), "null", `""`)
+		return p.unsupported("end_of_word_suffix", fmt.Sprintf("%q", *s), "null", `""`)
+	}
+	return nil
+}
+
+func parseModel(p part, byteLevel bool) (*bpe, error) {
+	v, err := decodeModel(p)
+	if err != nil {
+		return nil, err
 	}
 	m := &bpe{byteLevel: byteLevel, fallback: v.ByteFallback, fuseUnk: v.FuseUnk, ids: v.Vocab}
 	if v.UnkToken != nil {

@@ -44,6 +44,7 @@ var refusals = [][3]string{
 	{"model.vocab", `{"a": -1}`, `out of range`},
 	{"model.vocab", `{"a": 1e10}`, `model:`},
 	{"model.vocab", `["a"]`, `model:`},
+	{"model.vocab", `{}`, `model.vocab: is missing`},
 	{"model.merges", `["a b c"]`, `model.merges[0]`},
 	{"model.merges", `[["a"]]`, `model.merges[0]`},
 	{"model.merges", `["q zzz"]`, `"zzz" is not in the vocabulary`},
@@ -90,6 +91,14 @@ func TestUnknownPartsAreRefusedByNameAndPath(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "tokenizer: ") || !strings.Contains(err.Error(), c[2]) {
 			t.Errorf("%s = %.60s: error %v, want one with %q", c[0], c[1], err, c[2])
 		}
+	}
+}
+
+func TestModelOf2020HasNoType(t *testing.T) {
+	raw := strings.Replace(string(altered(t, "model.type", `"BPE"`)), `,"type":"BPE"`, "", 1)
+	tok, err := Parse([]byte(raw))
+	if err != nil || strings.Contains(raw, "BPE") || tok.VocabSize() != 420 {
+		t.Errorf("error %v", err)
 	}
 }
 
