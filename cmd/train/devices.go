@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringgrad/ringgrad/ops"
+)
+
+// device is one row of `train devices`.
+type device struct {
+	Device string `json:"device"`
+	ISA    string `json:"isa,omitempty"`
+	Cores  int    `json:"cores,omitempty"`
+	Used   bool   `json:"used"`
+	Why    string `json:"why,omitempty"` // why it is not used
+}
+
+func newDevices(out *output) *cobra.Command {
+	return &cobra.Command{
+		Use:   "devices",
+		Short: "Show the CPU instruction set and the CUDA devices found, and why one is not used",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			found := []device{
+				{Device: "cpu", ISA: ops.ISA(), Cores: runtime.GOMAXPROCS(0), Used: true},
+				{Device: "cuda", Why: "this version has no CUDA kernels; attention and matmul run on the CPU"},
+			}
+			if out.json {
+				return out.document(map[string]any{"devices": found})
+			}
+			rows := make([][]string, 0, len(found))
+			for _, d := range found {
+				used := "yes"
+				if !d.Used {
+					used = "no: " + d.Why
+				}
+				cores := ""
+				if d.Cores > 0 {
+					cores = fmt.Sprint(d.Cores)
+				}
+				rows = append(rows, []string{d.Device, d.ISA, cores, used})
+			}
+			return out.table([]string{"device", "isa", "cores", "used"}, rows)
+		},
+	}
+}

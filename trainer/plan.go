@@ -1,0 +1,50 @@
+package trainer
+
+import (
+	"fmt"
+)
+
+// Plan is what a run will do, known before it starts.
+type Plan struct {
+	Model         string    `json:"model"`
+	Parameters    int64     `json:"parameters"`
+	TrainTokens   int64     `json:"train_tokens"`
+	ValTokens     int64     `json:"val_tokens"`
+	TokensPerStep int64     `json:"tokens_per_step"`
+	MicroBatch    int       `json:"micro_batch_size"`
+	SequenceLen   int       `json:"sequence_len"`
+	Accumulation  int       `json:"gradient_accumulation_steps"`
+	Steps         int       `json:"steps"`
+	FirstStep     int       `json:"first_step"` // updates done before this run: a resumed one starts later
+	Ring          int       `json:"context_parallel_size"`
+	Layout        string    `json:"ring_attn_func"`
+	Memory        tmpMemory `json:"memory"`
+	WireBytes     int64     `json:"wire_bytes_per_step"`
+	OutputDir     string    `json:"output_dir"`
+}
+
+func (r *run) plan() Plan {
+	c := r.cfg
+	name := r.source
+	if name == "" {
+		name = "from scratch"
+	}
+	return Plan{
+		Model: fmt.Sprintf("%s (%s, %d layers, hidden %d, %d/%d heads of %d, vocabulary %d)", name, r.model.ModelType, r.model.NumLayers,
+			r.model.HiddenSize, r.model.NumHeads, r.model.NumKVHeads, r.model.HeadDim, r.model.VocabSize),
+		Parameters:    int64(r.model.NumParameters()),
+		TrainTokens:   int64(r.data.Train.Tokens()),
+		ValTokens:     int64(r.data.Val.Tokens()),
+		TokensPerStep: int64(c.SequenceLen) * int64(c.MicroBatchSize) * int64(c.GradientAccumulationSteps),
+		MicroBatch:    c.MicroBatchSize,
+		SequenceLen:   c.SequenceLen,
+		Accumulation:  c.GradientAccumulationSteps,
+		Steps:         r.steps,
+		FirstStep:     r.state.step,
+		Ring:          c.ContextParallelSize,
+		Layout:        string(r.layout),
+		OutputDir:     c.OutputDir,
+	}
+}
+
+type tmpMemory struct{ Process, Rank int64 }

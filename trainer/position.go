@@ -1,0 +1,89 @@
+package trainer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ringgrad/ringgrad/trainer/eval"
+	"github.com/ringgrad/ringgrad/trainer/model"
+)
+
+// Position compares losses by position on held-back long documents: what the model could do before this run with the full
+// context, what it could do within its short window on the same tokens, and what it can do after.
+type Position struct {
+	Documents int         `json:"documents"`
+	Tokens    int         `json:"tokens"`
+	Window    int         `json:"window"`
+	Before    eval.Result `json:"before"`
+	Windowed  eval.Result `json:"before_window"`
+	After     eval.Result `json:"after"`
+	Plot      string      `json:"plot"`
+}
+
+func (p *Position) draw() error {
+	return eval.Plot(p.Plot, fmt.Sprintf("Loss by position, %d held-back documents", p.Documents), []eval.Series{
+		{Name: "before, full context", Bins: p.Before.ByPosition},
+		{Name: fmt.Sprintf("before, window of %d", p.Window), Bins: p.Windowed.ByPosition},
+		{Name: "after, full context", Bins: p.After.ByPosition},
+	})
+}
+
+// measureBefore evaluates the model that the run starts from. The window is measured on the base model as it was, without the
+// run's RoPE scaling. A resumed run takes what the first one measured.
+func (w *worker) measureBefore(ctx context.Context) error {
+	r := w.run
+	if len(r.longDocuments) == 0 || r.state.position != nil {
+		return nil
+	}
+	before, err := eval.Ring(ctx, w.model, w.comm, r.longDocuments, w.evalOptions("before, full context"))
+	if err != nil {
+		return w.stopped(err)
+	}
+	short, err := model.New(r.baseModel, r.params, nil, w.modelOptions())
+	if err != nil {
+		return err
+	}
+	window := eval.Window{Size: r.cfg.LossByPositionWindow}
+	windowed, err := eval.Sliding(ctx, short, w.comm, r.longDocuments, window, w.evalOptions(fmt.Sprintf("before, window of %d", window.Size)))
+	if err != nil {
+		return w.stopped(err)
+	}
+	if w.leader() {
+		r.state.position = &Position{Documents: len(r.longDocuments), Tokens: before.Tokens, Window: window.Size, Before: before, Windowed: windowed}
+	}
+	return nil
+}
+
+// measureAfter completes the table with the trained model; nil when none was asked for.
+func (w *worker) measureAfter(ctx context.Context) (*Position, error) {
+	r := w.run
+	if len(r.longDocuments) == 0 {
+		return nil, nil
+	}
+	after, err := eval.Ring(ctx, w.model, w.comm, r.longDocuments, w.evalOptions("after, full context"))
+	if err != nil {
+		return nil, w.stopped(err)
+	}
+	if !w.leader() {
+		return nil, nil
+	}
+	position := *r.state.position
+	position.After = after
+	return &position, nil
+}
+
+func (w *worker) evalOptions(what string) eval.Options {
+	o := eval.Options{BinSize: w.run.binSize(), Stop: w.stop}
+	if measuring := w.run.observer.Measuring; measuring != nil {
+		o.Progress = func(done, total int) { measuring(what, done, total) }
+	}
+	return o
+}
+
+// stopped turns an evaluation that ended early into the run's own interruption; before the first step there is nothing to save.
+func (w *worker) stopped(err error) error {
+	if err == eval.ErrStopped { //nolint:errorlint // returned bare by package eval
+		return fmt.Errorf("trainer: %w during an evaluation", ErrInterrupted)
+	}
+	return err
+}

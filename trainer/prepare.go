@@ -1,0 +1,233 @@
+package trainer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/trainer/checkpoint"
+	"github.com/ringgrad/ringgrad/trainer/config"
+	"github.com/ringgrad/ringgrad/trainer/data"
+	"github.com/ringgrad/ringgrad/trainer/hf"
+	"github.com/ringgrad/ringgrad/trainer/metrics"
+	"github.com/ringgrad/ringgrad/trainer/model"
+	"github.com/ringgrad/ringgrad/trainer/schedule"
+	"github.com/ringgrad/ringgrad/trainer/tokenizer"
+)
+
+// ErrInput marks an error of what a run was given (folders, files, settings), found before anything was written.
+var ErrInput = errors.New("input")
+
+// inputError carries ErrInput without showing it in the message.
+type inputError struct{ err error }
+
+func (e inputError) Error() string        { return e.err.Error() }
+func (e inputError) Unwrap() error        { return e.err }
+func (e inputError) Is(target error) bool { return target == ErrInput }
+
+// run is what the ranks of one process share.
+type run struct {
+	cfg      config.Config
+	observer Observer
+	layout   shard.Layout
+	timeout  time.Duration
+	steps    int
+
+	model     hf.Config // the model that is trained, with the run's RoPE and length
+	baseModel hf.Config // as it was found
+	source    string    // its folder; "" when trained from scratch
+	params    *model.Params[float32]
+	grads     map[string][]float32
+	moments   map[string]checkpoint.Moments
+	schedule  schedule.Schedule
+
+	data          *data.Dataset
+	tokens        *tokenizer.Tokenizer
+	tokenizerDir  string
+	longDocuments [][]int32
+
+	recorder *metrics.Recorder
+	state    state
+}
+
+// state is what changes from step to step, and what a checkpoint holds besides parameters and moments.
+type state struct {
+	step         int // updates done
+	cursor       data.Cursor
+	tokens       int64
+	lastLoss     float64
+	lastRingWait float64
+	evalLoss     *float64
+	position     *Position // measured before the first step
+	began        time.Time
+	beganStep    int
+}
+
+// prepare reads everything a run needs, cheapest and likeliest to be wrong first.
+func prepare(cfg config.Config, o Options) (*run, error) {
+	r := &run{cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration()}
+	for _, stage := range []func() error{r.readModel, r.readData, r.readParameters, r.planSteps} {
+		if err := stage(); err != nil {
+			return nil, inputError{err}
+		}
+	}
+	if err := r.resume(o.Resume); err != nil {
+		return nil, inputError{err}
+	}
+	return r, nil
+}
+
+// readModel finds out what is trained: the folder's config or the one in the YAML, with the run's RoPE and length.
+func (r *run) readModel() error {
+	var err error
+	if r.cfg.BaseModel != "" {
+		r.source = r.cfg.BaseModel
+		r.baseModel, err = hf.ReadConfig(r.source)
+	} else {
+		r.baseModel, err = hf.ConfigFromMap(r.cfg.Model)
+	}
+	if err != nil {
+		return err
+	}
+	r.model, err = adapt(r.baseModel, r.cfg)
+	if err != nil {
+		return err
+	}
+	r.tokenizerDir = r.cfg.TokenizerConfig
+	if r.tokenizerDir == "" {
+		r.tokenizerDir = r.source
+	}
+	if r.tokenizerDir == "" {
+		return errors.New("trainer: a model from scratch needs tokenizer_config: the folder of a tokenizer.json")
+	}
+	if r.tokens, err = tokenizer.Load(r.tokenizerDir); err != nil {
+		return err
+	}
+	if n := r.tokens.VocabSize(); n > r.model.VocabSize {
+		return fmt.Errorf("trainer: the tokenizer of %s has %d tokens but the model's vocab_size is %d; use the tokenizer that belongs to the model", r.tokenizerDir, n, r.model.VocabSize)
+	}
+	return nil
+}
+
+// adapt gives a model the run's RoPE and sequence length. A longer context without RoPE scaling is honoured: it is what the
+// model was asked to learn.
+func adapt(base hf.Config, cfg config.Config) (hf.Config, error) {
+	m := base.Clone()
+	rope := m.RoPE
+	if cfg.RopeScaling != nil {
+		rope = ropeOf(*cfg.RopeScaling, rope.Theta, base.MaxPositionEmbeddings)
+	}
+	if cfg.RopeTheta > 0 {
+		rope.Theta = cfg.RopeTheta
+	}
+	if cfg.RopeScaling != nil || cfg.RopeTheta > 0 {
+		if err := m.SetRoPE(rope); err != nil {
+			return m, err
+		}
+	}
+	if cfg.SequenceLen > m.MaxPositionEmbeddings {
+		m.SetMaxPositions(cfg.SequenceLen)
+	}
+	return m, nil
+}
+
+func ropeOf(s config.RopeScaling, theta float64, trained int) hf.RoPE {
+	original := s.OriginalMaxPositionEmbeddings
+	if original == 0 {
+		original = trained
+	}
+	return hf.RoPE{
+		Type: s.RopeType, Theta: theta, Factor: s.Factor, OriginalMaxPositions: original,
+		LowFreqFactor: s.LowFreqFactor, HighFreqFactor: s.HighFreqFactor,
+		AttentionFactor: s.AttentionFactor, BetaFast: s.BetaFast, BetaSlow: s.BetaSlow,
+	}
+}
+
+// readData opens the datasets and picks the held-back documents that the table of loss by position uses.
+func (r *run) readData() error {
+	o := data.Options{
+		Tokenizer:   r.tokens,
+		SequenceLen: r.cfg.SequenceLen,
+		Concatenate: r.cfg.Concatenate,
+		Excess:      r.cfg.ExcessLengthStrategy,
+		Shuffle:     r.cfg.ShuffleMergedDatasets,
+		Seed:        r.cfg.Seed,
+		ValSetSize:  r.cfg.ValSetSize,
+		Sources:     sources(r.cfg.Datasets),
+		TestSources: sources(r.cfg.TestDatasets),
+	}
+	var err error
+	if r.data, err = data.Open(o); err != nil {
+		return err
+	}
+	if r.cfg.LossByPosition {
+		r.longDocuments = r.pickLongDocuments()
+		if len(r.longDocuments) == 0 {
+			return fmt.Errorf("trainer: loss_by_position needs held-back documents of at least sequence_len = %d tokens, and there is none; raise val_set_size or give longer documents", r.cfg.SequenceLen)
+		}
+	}
+	return nil
+}
+
+// pickLongDocuments returns the first loss_by_position_documents held-back documents that fill sequence_len, cut to it.
+func (r *run) pickLongDocuments() [][]int32 {
+	var long [][]int32
+	for _, ids := range r.data.Val.Documents() {
+		if len(ids) >= r.cfg.SequenceLen && len(long) < r.cfg.LossByPositionDocuments {
+			long = append(long, ids[:r.cfg.SequenceLen])
+		}
+	}
+	return long
+}
+
+func sources(list []config.Dataset) []data.Source {
+	out := make([]data.Source, 0, len(list))
+	for _, d := range list {
+		out = append(out, data.Source{Path: d.Path, Field: d.Field, Type: d.Type, InvalidUTF8: d.InvalidUTF8, MinDocumentTokens: d.MinDocumentTokens})
+	}
+	return out
+}
+
+// readParameters loads or draws the weights and makes room for gradients and moments.
+func (r *run) readParameters() error {
+	if r.source == "" {
+		r.params = model.Init[float32](r.model, r.cfg.Seed)
+	} else {
+		weights, err := hf.LoadWeights(r.source, r.model)
+		if err != nil {
+			return err
+		}
+		if r.params, err = model.FromHF[float32](r.model, weights); err != nil {
+			return err
+		}
+	}
+	r.grads = map[string][]float32{}
+	r.moments = map[string]checkpoint.Moments{}
+	for _, p := range r.params.All() {
+		r.grads[p.Name] = make([]float32, len(p.Data))
+		r.moments[p.Name] = checkpoint.Moments{M: make([]float32, len(p.Data)), V: make([]float32, len(p.Data))}
+	}
+	return nil
+}
+
+// planSteps turns epochs into steps and makes the schedule.
+func (r *run) planSteps() error {
+	perStep := r.cfg.MicroBatchSize * r.cfg.GradientAccumulationSteps
+	r.steps = r.cfg.MaxSteps
+	if r.steps == 0 {
+		r.steps = int(r.cfg.NumEpochs * float64(r.data.Train.Len()) / float64(perStep))
+		r.steps = max(r.steps, 1)
+	}
+	warmup := r.cfg.WarmupSteps
+	if r.cfg.WarmupRatio > 0 {
+		warmup = int(r.cfg.WarmupRatio * float64(r.steps))
+	}
+	r.schedule = schedule.Schedule{
+		Kind: r.cfg.LrScheduler, Rate: r.cfg.LearningRate, Warmup: warmup, Total: r.steps, MinRatio: r.cfg.CosineMinLrRatio,
+	}
+	return r.schedule.Validate()
+}
+
+// binSize of the table of loss by position: eight rows, as the evaluation would choose.
+func (r *run) binSize() int { return 0 }

@@ -1,0 +1,172 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/ops/adamw"
+	"github.com/ringgrad/ringgrad/trainer/model"
+)
+
+// ErrNotFinite is returned when a loss or a gradient is NaN or infinite.
+var ErrNotFinite = errors.New("not finite")
+
+// stepStats is what a step measured; equal on all ranks.
+type stepStats struct {
+	loss     float64 // mean over the step's targets, before the update
+	gradNorm float64 // before clipping
+	tokens   int     // tokens put through the model
+	targets  int
+	seconds  float64
+	ringWait float64 // share of the step that a rank waited on the ring, mean over ranks
+}
+
+// step trains on the next micro-batches: forward and backward of each, sum of gradients, clip, update.
+func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
+	start := time.Now()
+	waited := w.ringWait()
+	batches, err := w.nextBatches()
+	if err != nil {
+		return stepStats{}, err
+	}
+	stats := stepStats{targets: countTargets(batches), tokens: countTokens(batches)}
+	if stats.targets == 0 {
+		return stats, fmt.Errorf("trainer: step %d has no target token; check the datasets' documents and sequence_len", step+1)
+	}
+	sum := 0.0
+	for _, b := range batches {
+		local, _, err := w.model.LossAndGrad(ctx, b, 1/float64(stats.targets), w.collect(ctx))
+		if err != nil {
+			return stats, fmt.Errorf("trainer: step %d: %w", step+1, err)
+		}
+		sum += local
+	}
+	wait := (w.ringWait() - waited).Seconds()
+	totals := []float64{sum, wait}
+	if err := dist.AllReduce(ctx, w.comm, totals); err != nil {
+		return stats, fmt.Errorf("trainer: step %d: loss: %w", step+1, err)
+	}
+	stats.loss = totals[0] / float64(stats.targets)
+	if err := w.update(ctx, step, &stats); err != nil {
+		return stats, err
+	}
+	stats.seconds = time.Since(start).Seconds()
+	stats.ringWait = totals[1] / float64(w.comm.Size()) / stats.seconds
+	return stats, nil
+}
+
+// collect adds one parameter's gradient over the ranks; the process's leader keeps the sum.
+func (w *worker) collect(ctx context.Context) model.Sink[float32] {
+	return func(name string, grad []float32) error {
+		if err := dist.AllReduce(ctx, w.comm, grad); err != nil {
+			return fmt.Errorf("gradient of %s: %w", name, err)
+		}
+		if w.leader() {
+			for i, g := range grad {
+				w.run.grads[name][i] += g
+			}
+		}
+		return nil
+	}
+}
+
+// update clips and applies the gradients on the process's leader while the other ranks wait.
+func (w *worker) update(ctx context.Context, step int, stats *stepStats) error {
+	norm := []float64{0}
+	if w.leader() {
+		n, err := w.run.gradNorm(stats.loss)
+		if err != nil {
+			return fmt.Errorf("trainer: step %d: %w; nothing was updated. Lower learning_rate or max_grad_norm, or look at the data of this step", step+1, err)
+		}
+		w.run.applyAdamW(step, n)
+		norm[0] = n
+	}
+	if err := dist.Broadcast(ctx, w.comm, norm, 0); err != nil {
+		return fmt.Errorf("trainer: step %d: update: %w", step+1, err)
+	}
+	stats.gradNorm = norm[0]
+	return nil
+}
+
+// gradNorm returns the 2-norm of all gradients, summed in float64 in parameter order, or ErrNotFinite naming the culprit.
+func (r *run) gradNorm(loss float64) (float64, error) {
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return 0, fmt.Errorf("the loss is %v: %w", loss, ErrNotFinite)
+	}
+	total := 0.0
+	for _, p := range r.params.All() {
+		sum := 0.0
+		for _, g := range r.grads[p.Name] {
+			sum += float64(g) * float64(g)
+		}
+		if math.IsNaN(sum) || math.IsInf(sum, 0) {
+			return 0, fmt.Errorf("the gradient of %s holds %v: %w", p.Name, firstNotFinite(r.grads[p.Name]), ErrNotFinite)
+		}
+		total += sum
+	}
+	return math.Sqrt(total), nil
+}
+
+func firstNotFinite(values []float32) float32 {
+	for _, v := range values {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return v
+		}
+	}
+	return float32(math.Inf(1)) // finite entries whose squares overflow
+}
+
+// applyAdamW updates every parameter and clears the gradients. The step is zero-based.
+func (r *run) applyAdamW(step int, norm float64) {
+	scale := 1.0
+	if limit := r.cfg.MaxGradNorm; limit > 0 && norm > limit {
+		scale = limit / (norm + 1e-6) // as torch.nn.utils.clip_grad_norm_
+	}
+	optimizer := adamw.Config{Beta1: r.cfg.AdamBeta1, Beta2: r.cfg.AdamBeta2, Epsilon: r.cfg.AdamEpsilon}
+	for _, p := range r.params.All() {
+		moments := r.moments[p.Name]
+		adamw.Update(optimizer, adamw.Step{
+			LR:          r.schedule.LR(step),
+			WeightDecay: r.decay(p),
+			Step:        step + 1,
+			Param:       p.Data,
+			Grad:        r.grads[p.Name],
+			M:           moments.M,
+			V:           moments.V,
+			GradScale:   scale,
+		})
+		clear(r.grads[p.Name])
+	}
+}
+
+// decay is the weight decay of a parameter: none for norms and biases unless the config asks for it.
+func (r *run) decay(p model.Tensor[float32]) float64 {
+	if len(p.Shape) < 2 && !r.cfg.WeightDecayOnNormAndBias {
+		return 0
+	}
+	return r.cfg.WeightDecay
+}
+
+func countTargets(batches []model.Batch) int {
+	n := 0
+	for _, b := range batches {
+		for _, label := range b.Labels {
+			if label >= 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func countTokens(batches []model.Batch) int {
+	n := 0
+	for _, b := range batches {
+		n += len(b.IDs)
+	}
+	return n
+}

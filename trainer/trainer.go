@@ -1,0 +1,177 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/local"
+	"github.com/ringgrad/ringgrad/trainer/config"
+	"github.com/ringgrad/ringgrad/trainer/eval"
+)
+
+// ErrInterrupted is returned by Run after Stop, once the checkpoint is written.
+var ErrInterrupted = errors.New("interrupted")
+
+// Options of a run that are not part of its config.
+type Options struct {
+	Resume   string // "": start; "latest": the newest checkpoint in output_dir; else a checkpoint folder
+	Observer Observer
+}
+
+// Observer is told what happens; every field may be nil. Calls come from one goroutine at a time.
+type Observer struct {
+	Started   func(Plan)
+	Stepped   func(StepReport)                   // every logging_steps
+	Advanced  func(step int)                     // every step
+	Evaluated func(step int, loss float64)       // on the validation part
+	Saved     func(step int, folder string)      // a checkpoint
+	Measuring func(what string, done, total int) // evaluations, document by document
+	Noted     func(message string)               // something worth a line
+}
+
+// StepReport is one logged step, for people.
+type StepReport struct {
+	Step, Steps     int
+	Loss, GradNorm  float64
+	LearningRate    float64
+	TokensPerSecond float64
+	RingWait        float64 // share of the step
+	Left            time.Duration
+}
+
+// Result is what a finished run reports; the JSON form is that of `train --json`.
+type Result struct {
+	Steps        int       `json:"steps"`
+	Loss         float64   `json:"loss"`
+	EvalLoss     *float64  `json:"eval_loss,omitempty"`
+	Tokens       int64     `json:"tokens"`
+	Seconds      float64   `json:"seconds"`
+	OutputDir    string    `json:"output_dir"`
+	LossBy       *Position `json:"loss_by_position,omitempty"`
+	LastRingWait float64   `json:"ring_wait"`
+}
+
+// Trainer is one prepared run.
+type Trainer struct {
+	run  *run
+	stop atomic.Bool
+}
+
+// New reads config, model, tokenizer, data and, when resuming, the checkpoint. It writes nothing; its errors are mistakes in what
+// it was given.
+func New(cfg config.Config, o Options) (*Trainer, error) {
+	r, err := prepare(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Trainer{run: r}, nil
+}
+
+// Plan tells what will run.
+func (t *Trainer) Plan() Plan { return t.run.plan() }
+
+// Stop asks Run to end after the step in flight, with a checkpoint. It may be called from any goroutine.
+func (t *Trainer) Stop() { t.stop.Store(true) }
+
+// Run trains to the end, or until Stop, ctx's end or an error. Checkpoints that it wrote stay in every case.
+func (t *Trainer) Run(ctx context.Context) (Result, error) {
+	r := t.run
+	unlock, err := r.openOutput()
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	if r.observer.Started != nil {
+		r.observer.Started(r.plan())
+	}
+	start := time.Now()
+	result := Result{OutputDir: r.cfg.OutputDir}
+	err = local.Run(ctx, r.cfg.ContextParallelSize, dist.Options{Timeout: r.timeout}, func(ctx context.Context, comm *dist.Comm) error {
+		w, err := newWorker(r, comm, t.stop.Load)
+		if err != nil {
+			return err
+		}
+		if err := w.train(ctx); err != nil {
+			return err
+		}
+		return w.finish(ctx, &result)
+	})
+	if closeErr := r.closeOutput(); err == nil {
+		err = closeErr
+	}
+	result.Seconds = time.Since(start).Seconds()
+	return result, err
+}
+
+// train is the step loop.
+func (w *worker) train(ctx context.Context) error {
+	if err := w.measureBefore(ctx); err != nil {
+		return err
+	}
+	for step := w.run.state.step; step < w.run.steps; step++ {
+		stats, err := w.step(ctx, step)
+		if err != nil {
+			return err
+		}
+		if err := w.record(step, stats); err != nil {
+			return err
+		}
+		if due(w.run.cfg.EvalSteps, step+1, w.run.steps) {
+			if err := w.evaluate(ctx, step+1); err != nil && !errors.Is(err, eval.ErrStopped) {
+				return err
+			}
+		}
+		stop, err := w.agreeToStop(ctx)
+		if err != nil {
+			return err
+		}
+		if stop || due(w.run.cfg.SaveSteps, step+1, w.run.steps) {
+			if err := w.checkpoint(ctx, step+1); err != nil {
+				return err
+			}
+		}
+		if stop {
+			return fmt.Errorf("trainer: %w after step %d; continue with --resume latest", ErrInterrupted, step+1)
+		}
+	}
+	return nil
+}
+
+// due reports whether something that happens every n steps (0: never) happens after this one; the last step always counts.
+func due(every, step, steps int) bool { return every > 0 && (step%every == 0 || step == steps) }
+
+// agreeToStop shares the leader's wish to stop, so that all ranks end at the same step.
+func (w *worker) agreeToStop(ctx context.Context) (bool, error) {
+	flag := []float32{0}
+	if w.leader() && w.stop() {
+		flag[0] = 1
+	}
+	err := dist.Broadcast(ctx, w.comm, flag, 0)
+	return flag[0] != 0, err
+}
+
+// finish writes the final model and, when asked for, the table of loss by position.
+func (w *worker) finish(ctx context.Context, result *Result) error {
+	if w.leader() {
+		if err := w.run.saveFinal(); err != nil {
+			return err
+		}
+		result.Steps = w.run.steps
+		result.Loss = w.run.state.lastLoss
+		result.LastRingWait = w.run.state.lastRingWait
+		result.Tokens = w.run.state.tokens
+		result.EvalLoss = w.run.state.evalLoss
+	}
+	position, err := w.measureAfter(ctx)
+	if err != nil || !w.leader() || position == nil {
+		return err
+	}
+	result.LossBy = position
+	position.Plot = filepath.Join(w.run.cfg.OutputDir, "loss_by_position.png")
+	return position.draw()
+}

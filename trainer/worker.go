@@ -1,0 +1,67 @@
+package trainer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/trainer/data"
+	"github.com/ringgrad/ringgrad/trainer/model"
+)
+
+// worker is one rank of a run: its own model graphs and its own place in the data, over the state its process shares.
+type worker struct {
+	run    *run
+	comm   *dist.Comm
+	model  *model.Model[float32]
+	loader *data.Loader
+	stop   func() bool
+}
+
+func newWorker(r *run, comm *dist.Comm, stop func() bool) (*worker, error) {
+	w := &worker{run: r, comm: comm, stop: stop}
+	var err error
+	if w.model, err = model.New(r.model, r.params, comm, w.modelOptions()); err != nil {
+		return nil, err
+	}
+	w.loader = data.NewLoader(r.data.Train, data.LoaderOptions{
+		MicroBatch: r.cfg.MicroBatchSize,
+		Seed:       r.cfg.Seed,
+		Shuffle:    r.cfg.ShuffleMergedDatasets,
+	})
+	if err := w.loader.Restore(r.state.cursor); err != nil {
+		return nil, fmt.Errorf("trainer: %w", err)
+	}
+	return w, nil
+}
+
+func (w *worker) modelOptions() model.Options {
+	return model.Options{Layout: w.run.layout, Checkpoint: w.run.cfg.GradientCheckpointing}
+}
+
+// leader is the rank that owns the process's shared state and its files.
+func (w *worker) leader() bool { return w.comm.Rank() == 0 }
+
+// nextBatches reads the micro-batches of one step.
+func (w *worker) nextBatches() ([]model.Batch, error) {
+	batches := make([]model.Batch, w.run.cfg.GradientAccumulationSteps)
+	for i := range batches {
+		b, err := w.loader.Next()
+		if err != nil {
+			return nil, fmt.Errorf("trainer: %w", err)
+		}
+		batches[i] = model.Batch{IDs: b.IDs, Labels: b.Labels, B: b.B, T: b.T}
+	}
+	return batches, nil
+}
+
+// ringWait is how long this rank has waited for KV and dK/dV so far.
+func (w *worker) ringWait() time.Duration {
+	total := time.Duration(0)
+	for kind, entry := range w.comm.Ledger().Snapshot() {
+		if kind != dist.Collective {
+			total += entry.Wait
+		}
+	}
+	return total
+}
