@@ -62,7 +62,11 @@ func (f faulty) Backward(g kernel.Gradients[float64], in kernel.Inputs[float64],
 
 // inKernel plants faulty methods; they may share state between the passes and ranks of a run under a lock.
 func inKernel(f faulty) hooks {
-	return hooks{Kernel: func(k attention) attention { f.attention = k; return f }}
+	return hooks{Kernel: func(k attention) attention {
+		g := f // every rank has its own
+		g.attention = k
+		return g
+	}}
 }
 
 // blockwise changes the description of every block.
