@@ -1,0 +1,112 @@
+// Package estimate predicts what a training step takes before a run: memory of a process and of each rank in it, bytes between
+// the ranks, and floating-point operations, from which follows the time.
+//
+// The formulas follow the code they speak of. Bytes on the wire are exactly those that a dist.Ledger counts; memory is what is
+// alive at the fullest moment of a step, counted buffer by buffer in float32:
+//
+//	process     weights, their gradients, AdamW's two moments, the tokens of the data
+//	each rank   every layer's input and what attention saved of it          grows with layers · T/W
+//	            one layer's activations and gradients, forward and backward grows with T/W
+//	            attention's working memory and the blocks of the ring       grows with T/W
+//	            one layer's weight gradients, the embedding's               do not depend on T or W
+//	            a chunk of logits                                           the same
+//
+// The package knows neither the graph nor the kernels, and runs in no time.
+package estimate
+
+import (
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/trainer/config"
+	"github.com/ringgrad/ringgrad/trainer/hf"
+)
+
+// Model is the shape of a transformer as far as it costs something.
+type Model struct {
+	Layers          int   `json:"layers"`
+	Hidden          int   `json:"hidden_size"`
+	Intermediate    int   `json:"intermediate_size"`
+	Heads           int   `json:"heads"`
+	KVHeads         int   `json:"kv_heads"`
+	HeadDim         int   `json:"head_dim"`
+	Vocab           int   `json:"vocab_size"`
+	Tied            bool  `json:"tied"`    // the output matrix is the embedding
+	QKNorm          bool  `json:"qk_norm"` // heads of q and k are normed
+	Parameters      int64 `json:"parameters"`
+	LayerParameters int64 `json:"layer_parameters"` // of one layer
+	Tensors         int   `json:"tensors"`          // that the parameters are in
+}
+
+// queries is the width of q and of attention's output, keys that of k and of v.
+func (m Model) queries() int64 { return int64(m.Heads) * int64(m.HeadDim) }
+func (m Model) keys() int64    { return int64(m.KVHeads) * int64(m.HeadDim) }
+
+// ModelOf takes the shape from a model's config.
+func ModelOf(c hf.Config) Model {
+	m := Model{
+		Layers: c.NumLayers, Hidden: c.HiddenSize, Intermediate: c.IntermediateSize, Heads: c.NumHeads, KVHeads: c.NumKVHeads,
+		HeadDim: c.HeadDim, Vocab: c.VocabSize, Tied: c.TieWordEmbeddings, QKNorm: c.QKNorm,
+		Parameters: int64(c.NumParameters()), Tensors: len(c.Parameters()),
+	}
+	for _, p := range c.LayerParameters(0) {
+		m.LayerParameters += int64(p.Len())
+	}
+	return m
+}
+
+// Run is how the model is trained. Zero fields count as 1, and as no data.
+type Run struct {
+	SequenceLen  int          `json:"sequence_len"`                // T, of every sequence
+	Ring         int          `json:"context_parallel_size"`       // W ranks, all in one process
+	MicroBatch   int          `json:"micro_batch_size"`            // B
+	Accumulation int          `json:"gradient_accumulation_steps"` // micro-batches of a step
+	Layout       shard.Layout `json:"ring_attn_func"`
+	DataTokens   int64        `json:"data_tokens,omitempty"` // held in memory
+}
+
+func (r *Run) ensureDefaults() {
+	for _, n := range []*int{&r.SequenceLen, &r.Ring, &r.MicroBatch, &r.Accumulation} {
+		*n = max(*n, 1)
+	}
+	if r.Layout == "" {
+		r.Layout = shard.Contiguous
+	}
+}
+
+// tokens of one micro-batch.
+func (r Run) tokens() int64 { return int64(r.SequenceLen) * int64(r.MicroBatch) }
+
+// RunOf takes a run from its config.
+func RunOf(c config.Config) Run {
+	return Run{
+		SequenceLen: c.SequenceLen, Ring: c.ContextParallelSize, MicroBatch: c.MicroBatchSize, Accumulation: c.GradientAccumulationSteps,
+		Layout: shard.Layout(c.RingAttnFunc),
+	}
+}
+
+// Estimate is what one step takes.
+type Estimate struct {
+	Model         Model  `json:"model"`
+	Run           Run    `json:"run"`
+	TokensPerStep int64  `json:"tokens_per_step"`
+	Memory        Memory `json:"memory"`
+	Wire          Wire   `json:"wire"`
+	Flops         Flops  `json:"flops"`
+}
+
+// Compute estimates a step of r's training of m.
+func Compute(m Model, r Run) Estimate {
+	r.ensureDefaults()
+	return Estimate{
+		Model: m, Run: r, TokensPerStep: r.tokens() * int64(r.Accumulation),
+		Memory: memoryOf(m, r), Wire: wireOf(m, r), Flops: flopsOf(m, r),
+	}
+}
+
+// For estimates a step of the run that c describes, with the model m.
+func For(m hf.Config, c config.Config) Estimate { return Compute(ModelOf(m), RunOf(c)) }
+
+// WireBytes is what all ranks send in one step.
+func (e Estimate) WireBytes() int64 { return e.Wire.Bytes() }
+
+// Seconds is how long the step's arithmetic takes at the given speeds.
+func (e Estimate) Seconds(s Speed) float64 { return e.Flops.seconds(s) }
