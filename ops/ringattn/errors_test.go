@@ -145,7 +145,7 @@ func TestEndedContextStopsARunAndErrSeesThroughGorgonia(t *testing.T) {
 	if !errors.Is(x.op.Err(), context.Canceled) {
 		t.Errorf("Err is %v, want context.Canceled inside", x.op.Err())
 	}
-	x.op.SetContext(nil)
+	x.op.SetContext(context.Background())
 	if _, err := x.run(in); err != nil {
 		t.Errorf("with a new context: %v", err)
 	}

@@ -38,7 +38,6 @@ func ExampleAttention() {
 		return
 	}
 	machine := gorgonia.NewTapeMachine(g)
-	defer machine.Close()
 	if err := machine.RunAll(); err != nil {
 		fmt.Println(err)
 		return
@@ -57,7 +56,6 @@ func ExampleApply() {
 		return
 	}
 	machine := gorgonia.NewTapeMachine(g)
-	defer machine.Close()
 	if err := machine.RunAll(); err != nil {
 		fmt.Println(op.Err())
 		return
@@ -92,7 +90,6 @@ func ExampleConfig_comm() {
 		if err != nil {
 			return err
 		}
-		defer machine.Close()
 		return machine.RunAll()
 	})
 	fmt.Println("error:", err)

@@ -47,7 +47,7 @@ func (o *Op) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgoni
 	if err != nil {
 		return fmt.Errorf("ringattn: gradient of the output: %w", err)
 	}
-	grads, err := o.backward(gorgonia.Value(in[0].Value()), in[1].Value(), in[2].Value(), dOut)
+	grads, err := o.backward(in[0].Value(), in[1].Value(), in[2].Value(), dOut)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (b *backwardOp) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
 }
 
 func (b *backwardOp) WriteHash(h hash.Hash) {
-	fmt.Fprint(h, "backward of ")
+	_, _ = fmt.Fprint(h, "backward of ")
 	b.op.WriteHash(h)
 }
 
@@ -141,7 +141,7 @@ func (t *takeOp) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
 }
 
 func (t *takeOp) WriteHash(h hash.Hash) {
-	fmt.Fprint(h, t.what, " of ")
+	_, _ = fmt.Fprint(h, t.what, " of ")
 	t.op.WriteHash(h)
 }
 

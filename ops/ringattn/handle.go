@@ -3,6 +3,7 @@ package ringattn
 import (
 	"context"
 	"fmt"
+	"maps"
 	"unsafe"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -125,11 +126,7 @@ func (e *rings[T]) lse() []float64 {
 func (e *rings[T]) sent() Ledger {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := Ledger{}
-	for k, v := range e.ledger {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(e.ledger)
 }
 
 // counted runs one pass of one rank and adds what its communicator sent meanwhile.

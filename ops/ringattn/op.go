@@ -179,7 +179,7 @@ func (o *Op) OverwritesInput() int { return -1 }
 // WriteHash writes every field and the instance.
 func (o *Op) WriteHash(h hash.Hash) {
 	_, size := o.cfg.place()
-	fmt.Fprintf(h, "ringattn{%d %v %v heads:%d/%d batch:%d causal:%t scale:%v layout:%s seq:%d ring:%d comm:%t devices:%d}",
+	_, _ = fmt.Fprintf(h, "ringattn{%d %v %v heads:%d/%d batch:%d causal:%t scale:%v layout:%s seq:%d ring:%d comm:%t devices:%d}",
 		o.id, o.dtype, o.geo.q, o.geo.call.Heads, o.geo.call.KVHeads, o.geo.call.Batch, o.cfg.Causal, o.geo.call.Scale,
 		o.cfg.Layout, o.cfg.SeqLen, size, o.cfg.Comm != nil, o.cfg.Devices)
 }

@@ -159,7 +159,7 @@ func TestLispMachineComputesTheSameGradients(t *testing.T) {
 	}
 	gorgonia.Must(gorgonia.Sum(gorgonia.Must(gorgonia.HadamardProd(out, nodes[3]))))
 	machine := gorgonia.NewLispMachine(g)
-	defer machine.Close()
+	defer closing(t, machine)
 	if err := machine.RunAll(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -86,8 +87,21 @@ func (x *graph) bind(in DenseInputs) {
 		n    *gorgonia.Node
 		data []float64
 	}{{x.q, in.Q}, {x.k, in.K}, {x.v, in.V}, {x.dOut, in.DOut}} {
-		data := append([]float64(nil), b.data...)
-		gorgonia.Let(b.n, tensor.New(tensor.WithShape(b.n.Shape()...), tensor.WithBacking(data)))
+		let(b.n, b.data)
+	}
+}
+
+// let binds a copy of the data to a node.
+func let(n *gorgonia.Node, data []float64) {
+	t := tensor.New(tensor.WithShape(n.Shape()...), tensor.WithBacking(slices.Clone(data)))
+	if err := gorgonia.Let(n, t); err != nil {
+		panic(err)
+	}
+}
+
+func closing(t *testing.T, machine gorgonia.VM) {
+	if err := machine.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -16,14 +16,14 @@ func backpropagated(t *testing.T, x *graph, in DenseInputs, out, dOut gorgonia.N
 	t.Helper()
 	x.bind(in)
 	if dOut[0] != x.dOut {
-		gorgonia.Let(dOut[0], tensor.New(tensor.WithShape(dOut[0].Shape()...), tensor.WithBacking(append([]float64(nil), in.DOut...))))
+		let(dOut[0], in.DOut)
 	}
 	grads, err := gorgonia.Backpropagate(out, dOut, gorgonia.Nodes{x.q, x.k, x.v})
 	if err != nil {
 		t.Fatal(err)
 	}
 	machine := gorgonia.NewTapeMachine(x.g)
-	defer machine.Close()
+	defer closing(t, machine)
 	if err := machine.RunAll(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestTwoAttentionsOfOneGraphStayTwo(t *testing.T) {
 		if err := machine.RunAll(); err != nil {
 			t.Fatal(err)
 		}
-		machine.Close()
+		closing(t, machine)
 		for _, o := range []*Op{x.op, op} {
 			if f, _ := o.Counts(); f != 1 {
 				t.Errorf("differing in %s: %v ran %d times", name, o, f)
@@ -122,7 +122,7 @@ func TestOneNodeMayBeQueryKeyAndValueAndAttentionsMayBeStacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	machine := gorgonia.NewTapeMachine(g)
-	defer machine.Close()
+	defer closing(t, machine)
 	if err := machine.RunAll(); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestOnlyOneGradientIsAskedForAndTheRingStillGoesRoundOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	machine := gorgonia.NewTapeMachine(x.g, gorgonia.WithPrecompiled(prog, loc))
-	defer machine.Close()
+	defer closing(t, machine)
 	if err := machine.RunAll(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package ringattn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"gorgonia.org/gorgonia"
@@ -46,11 +47,11 @@ func elements[T kernel.Float](name string, v gorgonia.Value, want tensor.Shape) 
 // contiguous reports whether the strides are those of row-major order; those of axes of length 1 do not matter.
 func contiguous(shape tensor.Shape, strides []int) bool {
 	n := 1
-	for i := len(shape) - 1; i >= 0; i-- {
-		if shape[i] != 1 && strides[i] != n {
+	for i, length := range slices.Backward(shape) {
+		if length != 1 && strides[i] != n {
 			return false
 		}
-		n *= shape[i]
+		n *= length
 	}
 	return true
 }

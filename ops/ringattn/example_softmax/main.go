@@ -95,7 +95,7 @@ func train(attend attention) (result, error) {
 		return result{}, err
 	}
 	machine := gorgonia.NewTapeMachine(g)
-	defer machine.Close()
+	defer func() { _ = machine.Close() }()
 	if err := machine.RunAll(); err != nil {
 		return result{}, err
 	}

@@ -128,7 +128,7 @@ func (x *session) run() (ringattn.DenseResult, error) {
 	return ringattn.DenseResult{Out: data(0), LSE: x.op.LSE(), DQ: data(1), DK: data(2), DV: data(3)}, nil
 }
 
-func (x *session) close() { x.machine.Close() }
+func (x *session) close() { _ = x.machine.Close() }
 
 // float64s copies the elements of a tensor.
 func float64s(v gorgonia.Value) []float64 {
@@ -158,11 +158,9 @@ type Sends struct {
 }
 
 func sendsOf(l ringattn.Ledger) Sends {
-	s := Sends{
-		ForwardKV: int(l[dist.ForwardKV].Hops), BackwardKV: int(l[dist.BackwardKV].Hops), BackwardDKV: int(l[dist.BackwardDKV].Hops),
-	}
+	s := Sends{ForwardKV: l[dist.ForwardKV].Hops, BackwardKV: l[dist.BackwardKV].Hops, BackwardDKV: l[dist.BackwardDKV].Hops}
 	for _, e := range l {
-		s.Bytes += int64(e.Bytes)
+		s.Bytes += e.Bytes
 	}
 	return s
 }

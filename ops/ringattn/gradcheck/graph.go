@@ -92,14 +92,13 @@ func Graph(ctx context.Context, c GraphCheck) (GraphReport, error) {
 	x := &graphCheck{GraphCheck: c, random: rand.New(rand.NewPCG(c.Seed, 1))}
 	for _, n := range c.Inputs {
 		original := n.Value().(*tensor.Dense)
-		defer gorgonia.Let(n, original)
+		defer func() { _ = gorgonia.Let(n, original) }() // it was bound before
 		x.data = append(x.data, slices.Clone(original.Float64s()))
 	}
 	if err := ops.Build(x.build); err != nil {
 		return GraphReport{}, fmt.Errorf("gradcheck: graph: %w", err)
 	}
-	defer x.full.Close()
-	defer x.forward.Close()
+	defer func() { _, _ = x.full.Close(), x.forward.Close() }()
 	if err := x.check(ctx); err != nil {
 		return GraphReport{}, err
 	}
@@ -175,7 +174,10 @@ func (x *graphCheck) check(ctx context.Context) error {
 
 // gradients runs the whole graph and looks after its inputs.
 func (x *graphCheck) gradients() ([][]float64, error) {
-	bound := x.bind(-1, 0, 0)
+	bound, err := x.bind(-1, 0, 0)
+	if err != nil {
+		return nil, err
+	}
 	if err := runMachine(x.full); err != nil {
 		return nil, err
 	}
@@ -193,21 +195,25 @@ func (x *graphCheck) gradients() ([][]float64, error) {
 }
 
 // bind gives the inputs copies of their values, entry at of input i moved by step; it returns the copies.
-func (x *graphCheck) bind(i, at int, step float64) [][]float64 {
+func (x *graphCheck) bind(i, at int, step float64) ([][]float64, error) {
 	copies := make([][]float64, len(x.Inputs))
 	for j, n := range x.Inputs {
 		copies[j] = slices.Clone(x.data[j])
 		if j == i {
 			copies[j][at] += step
 		}
-		gorgonia.Let(n, tensor.New(tensor.WithShape(n.Shape()...), tensor.WithBacking(copies[j])))
+		if err := gorgonia.Let(n, tensor.New(tensor.WithShape(n.Shape()...), tensor.WithBacking(copies[j]))); err != nil {
+			return nil, fmt.Errorf("gradcheck: graph: binding %v: %w", n, err)
+		}
 	}
-	return copies
+	return copies, nil
 }
 
 // value is the weighted sum of the output's entries with one entry of one input moved.
 func (x *graphCheck) value(i, at int, step float64) (float64, error) {
-	x.bind(i, at, step)
+	if _, err := x.bind(i, at, step); err != nil {
+		return 0, err
+	}
 	if err := runMachine(x.forward); err != nil {
 		return 0, err
 	}

@@ -66,7 +66,7 @@ func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut [
 	toHeads(b.in.DOut, dOut, s.shape)
 	if r.rows > 0 {
 		// delta = rowsum(dO∘O) once, from the final O: that of a single block would be another softmax's.
-		b.run.kernel.Delta(s.out, b.in.DOut, b.in.Delta, c.block(r.rank, r.rank))
+		b.kernel.Delta(s.out, b.in.DOut, b.in.Delta, c.block(r.rank, r.rank))
 	}
 	return b
 }
@@ -143,7 +143,7 @@ func (b *backward[T]) share(kv []T, source int) []T {
 		in.K, in.V = b.split(kv, source)
 		dk, dv := b.split(share, source)
 		clear(b.dq)
-		b.run.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv}, in, b.call.block(b.rank, source))
+		b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv}, in, b.call.block(b.rank, source))
 		add(b.sum, b.dq)
 	}
 	return share

@@ -55,7 +55,7 @@ func (b *backward[T]) diagonal(p part) {
 	block := c.block(b.rank, b.rank)
 	block.Heads, block.KVHeads = p.heads, p.kvs
 	block.Rows = cut(block.Rows, p.row, p.rows)
-	b.run.kernel.Backward(
+	b.kernel.Backward(
 		kernel.Gradients[T]{DQ: dq, DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim)},
 		kernel.Inputs[T]{
 			Q: q(b.in.Q, c.Dim), K: kv(k, c.Dim), V: kv(v, c.ValueDim),

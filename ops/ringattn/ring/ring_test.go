@@ -151,6 +151,67 @@ func TestBackwardMeetsFirstTheBlockThatForwardMetLast(t *testing.T) {
 	}
 }
 
+// noted is a pending block whose arrival is waited for.
+type noted struct {
+	seam.Pending[float64]
+	note func()
+}
+
+func (p noted) Wait(ctx context.Context) ([]float64, error) {
+	p.note()
+	return p.Pending.Wait(ctx)
+}
+
+func TestEveryHopIsHiddenBehindWork(t *testing.T) {
+	const size = 3
+	c := newCall(t, shard.Contiguous, 4*size, size)
+	c.Causal = false
+	want := []string{
+		"send forward_kv 1", "work", "wait forward_kv 1", "send forward_kv 2", "work", "wait forward_kv 2", "work",
+		"send backward_kv 1", "work", "wait backward_kv 1", // half of the own block
+		"send backward_kv 2", "work", "send backward_dkv 1",
+		"wait backward_kv 2", "work", "wait backward_dkv 1", "send backward_dkv 2",
+		"work", "wait backward_dkv 2", // the other half
+	}
+	err := local.Run(t.Context(), size, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
+		var events []string
+		note := func(format string, args ...any) { events = append(events, fmt.Sprintf(format, args...)) }
+		ctx = seam.With(ctx, seam.Hooks[float64]{
+			Kernel: func(k kernel.Attention[float64]) kernel.Attention[float64] { return worker{k, func() { note("work") }} },
+			Shift: func(c *dist.Comm, m dist.Move, b []float64, n int) seam.Pending[float64] {
+				note("send %s %d", m.Kind, m.Hop)
+				return noted{dist.Shift(c, m, b, n), func() { note("wait %s %d", m.Kind, m.Hop) }}
+			},
+		})
+		if _, _, err := pass[float64](ctx, comm, c); err != nil {
+			return err
+		}
+		if !slices.Equal(events, want) {
+			return fmt.Errorf("rank %d: %q, want %q", comm.Rank(), events, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// worker notes when the kernel works on a block.
+type worker struct {
+	kernel.Attention[float64]
+	note func()
+}
+
+func (k worker) Forward(c kernel.Carry[float64], q, key, v []float64, b kernel.Block) {
+	k.note()
+	k.Attention.Forward(c, q, key, v, b)
+}
+
+func (k worker) Backward(g kernel.Gradients[float64], in kernel.Inputs[float64], b kernel.Block) {
+	k.note()
+	k.Attention.Backward(g, in, b)
+}
+
 func TestWrongLengthsAndSizesAreErrors(t *testing.T) {
 	c := newCall(t, shard.Contiguous, 8, 1)
 	r, err := ring.NewRank[float64](nil, c)
