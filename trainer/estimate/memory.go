@@ -120,8 +120,8 @@ func (m Model) layerGradients() int64 {
 	return width
 }
 
-// attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, and two
-// numbers a row. The forward's Q, carry and three numbers a row are less.
+// attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, and delta.
+// The forward's Q and carry are less.
 func attentionMemory(m Model, r Run, rows int64) int64 {
 	bytes := rows * (3*m.queries() + int64(m.Heads)) * floatSize
 	if r.Ring > 1 {

@@ -1,0 +1,128 @@
+package estimate
+
+import (
+	"math"
+	"testing"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+)
+
+// small has 2 layers of hidden 8, 4 heads of 2 over 2 KV heads, intermediate 12, vocabulary 10, tied, no biases. Layer: q, o 64 each,
+// k, v 32 each, three of 96, two norms of 8: 496. With embedding 80 and last norm 8: 1,080 in 2·9+2 tensors.
+var small = Model{Layers: 2, Hidden: 8, Intermediate: 12, Heads: 4, KVHeads: 2, HeadDim: 2, Vocab: 10, Tied: true, Parameters: 1080, LayerParameters: 496, Tensors: 20}
+
+func TestTrafficByHand(t *testing.T) {
+	e := Compute(small, Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5})
+	// A token's K and V are 2·4 floats, 32 bytes; 12 tokens, 2 hops, 2 layers, 5 micro-batches.
+	ring := Traffic{Hops: 20, Bytes: 32 * 12 * 2 * 2 * 5}
+	// 1,080 floats twice to each of 2 others, 5 times.
+	want := Wire{ring, ring, ring, Traffic{Hops: 100, Bytes: 1080 * 4 * 2 * 2 * 5}}
+	if e.Wire != want {
+		t.Errorf("wire %+v, want %+v", e.Wire, want)
+	}
+	if got, want := e.WireBytes(), int64(3*7680+86400); got != want {
+		t.Errorf("%d bytes in all, want %d", got, want)
+	}
+	if e.TokensPerStep != 60 {
+		t.Errorf("%d tokens a step, want 60", e.TokensPerStep)
+	}
+}
+
+func TestFlopsByHand(t *testing.T) {
+	f := Compute(small, Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5}).Flops
+	// 60 tokens, 2 layers, 2·(64+64+32+32+3·96) = 960 operations each.
+	want := Flops{Forward: 115200, Recompute: 115200, Backward: 230400}
+	want.Head = 60 * 3 * 2 * 80
+	// 10 sequences of 6·6/2 pairs, 4·2 operations for each of 4 heads and 2 layers.
+	want.AttentionForward = 10 * 18 * 8 * 4 * 2
+	want.AttentionBackward = 28800
+	want.Total = 115200*4 + 28800 + 11520 + 28800
+	if f != want {
+		t.Errorf("flops %+v, want %+v", f, want)
+	}
+}
+
+func TestSecondsFollowTheSpeeds(t *testing.T) {
+	e := Estimate{Flops: Flops{Forward: 6e9, Recompute: 1e9, Backward: 2e9, Head: 1e9, AttentionForward: 2e9, AttentionBackward: 5e9}}
+	if got := e.Seconds(Speed{Products: 5, Attention: 2}); got != 2+3.5 {
+		t.Errorf("%v s, want 10 Gflop at 5 and 7 at 2 to take 5.5", got)
+	}
+	if got := e.Seconds(Speed{Products: 5}); got != 0 {
+		t.Errorf("%v s with a speed missing, want 0: unknown", got)
+	}
+}
+
+func TestMemoryByHand(t *testing.T) {
+	m := Compute(small, Run{SequenceLen: 5, Ring: 2, MicroBatch: 3, Accumulation: 1, DataTokens: 100}).Memory
+	// Contiguous: 2 and 3 positions, so the larger rank has 9 rows. 5 layer-wide buffers and so on, in floats a row:
+	parts := RankMemory{
+		LayerInputs:     4 * 9 * (4 * 8),     // inputs of 2 layers and the head, a gradient
+		SavedAttention:  4 * 9 * 2 * (8 + 4), // O and one number a head
+		Activations:     4 * 9 * (6*8 + 3*8 + 3*4 + 36 + 8),
+		ActivationGrads: 4 * 9 * (15*8 + 3*8 + 3*4 + 36 + 2*8),
+		Attention:       4*9*(3*8+4) + 8*9*8,
+		RingBuffers:     3 * 4 * 9 * 8,
+		WeightGrads:     4 * (496 + 80 + 8),
+		CrossEntropy:    4 * 9 * (10 + 16),
+		Tables:          9*(2*8+4+8) + 2*4*15,
+	}
+	if m.Parts != parts {
+		t.Errorf("parts %+v\nwant  %+v", m.Parts, parts)
+	}
+	if m.Rank != parts.total() {
+		t.Errorf("rank %d, want the sum of its parts %d", m.Rank, parts.total())
+	}
+	if want := (Shared{Weights: 4320, Gradients: 4320, Optimizer: 8640, Data: 400}); m.Shared != want {
+		t.Errorf("shared %+v, want %+v", m.Shared, want)
+	}
+	other := rankMemory(small, Run{SequenceLen: 5, Ring: 2, MicroBatch: 3, Accumulation: 1}, 2).total()
+	if want := 17280 + 400 + m.Rank + other; m.Process != want {
+		t.Errorf("process %d, want %d: all shared and both ranks", m.Process, want)
+	}
+}
+
+func TestUntiedAndNormedModelsTakeMore(t *testing.T) {
+	run := Run{SequenceLen: 4}
+	untied, normed := small, small
+	untied.Tied, normed.QKNorm = false, true
+	base := Compute(small, run).Memory.Parts
+	if got := Compute(untied, run).Memory.Parts.WeightGrads - base.WeightGrads; got != 4*80 {
+		t.Errorf("an untied embedding adds %d bytes of gradients, want 320", got)
+	}
+	with := Compute(normed, run).Memory.Parts
+	if a, g := with.Activations-base.Activations, with.ActivationGrads-base.ActivationGrads; a != 4*4*12 || g != 4*4*12 {
+		t.Errorf("norms of q and k add %d and %d bytes, want 192", a, g)
+	}
+}
+
+func TestMemoryOfARankFallsWithTheRing(t *testing.T) {
+	model := Model{Layers: 6, Hidden: 128, Intermediate: 384, Heads: 2, KVHeads: 1, HeadDim: 64, Vocab: 256, Tied: true, Parameters: 1.2e6, LayerParameters: 2e5}
+	for _, layout := range shard.Layouts() {
+		one := Compute(model, Run{SequenceLen: 1 << 16, Ring: 2, Layout: layout}).Memory.Parts
+		eight := Compute(model, Run{SequenceLen: 1 << 16, Ring: 16, Layout: layout}).Memory.Parts
+		for name, pair := range map[string][2]int64{
+			"layer inputs": {one.LayerInputs, eight.LayerInputs}, "activations": {one.Activations, eight.Activations},
+			"attention": {one.Attention, eight.Attention},
+		} {
+			if pair[0] != 8*pair[1] {
+				t.Errorf("%s: %s of 2 ranks %d, of 16 ranks %d: want an eighth", layout, name, pair[0], pair[1])
+			}
+		}
+		if one.WeightGrads != eight.WeightGrads {
+			t.Errorf("%s: weight gradients %d and %d depend on the ring", layout, one.WeightGrads, eight.WeightGrads)
+		}
+	}
+}
+
+// A large model over a million tokens must not overflow; no run has such numbers today.
+func TestLargeRunsDoNotOverflow(t *testing.T) {
+	large := Model{Layers: 126, Hidden: 16384, Intermediate: 53248, Heads: 128, KVHeads: 8, HeadDim: 128, Vocab: 128256, Parameters: 405e9, LayerParameters: 3.2e9, Tensors: 1138}
+	e := Compute(large, Run{SequenceLen: 1 << 20, Ring: 512, MicroBatch: 4, Accumulation: 16})
+	for name, n := range map[string]float64{
+		"process": float64(e.Memory.Process), "rank": float64(e.Memory.Rank), "wire": float64(e.WireBytes()), "flops": e.Flops.Total,
+	} {
+		if n <= 0 || math.IsInf(n, 0) {
+			t.Errorf("%s is %v", name, n)
+		}
+	}
+}
