@@ -48,8 +48,7 @@ func readDocument(name string, data []byte) (*document, error) {
 // syntaxError puts the parser's finding in our form.
 func syntaxError(name string, err error) error {
 	p := Problem{File: name, Message: "not valid YAML"}
-	var detail *yaml.LoadError
-	if errors.As(err, &detail) {
+	if detail, ok := errors.AsType[*yaml.LoadError](err); ok {
 		p.Line, p.Column = detail.Mark.Line, detail.Mark.Column
 		p.Message += ": " + detail.Message
 	}

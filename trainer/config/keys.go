@@ -16,10 +16,10 @@ type Config struct {
 	Datasets []Dataset `yaml:"datasets"`
 	// What to evaluate on, in the form of datasets; instead of val_set_size.
 	TestDatasets []Dataset `yaml:"test_datasets,omitempty"`
-	// Share of the documents that is held back for evaluation, 0 to below 1.
-	ValSetSize float64 `yaml:"val_set_size" jsonschema:"minimum=0,exclusiveMaximum=1"`
+	// Documents that are held back for evaluation: a share of all of them when below 1, a number of them from 1 on.
+	ValSetSize float64 `yaml:"val_set_size" jsonschema:"minimum=0"`
 	// Tokens in a training sequence; all of them attend to each other over the ring.
-	SequenceLen int `yaml:"sequence_len" jsonschema:"minimum=1"`
+	SequenceLen int `yaml:"sequence_len" jsonschema:"minimum=2"`
 	// Join all documents to one stream and cut it every sequence_len tokens; otherwise a sequence holds one document.
 	Concatenate bool `yaml:"concatenate"`
 	// Several documents in a sequence without attention between them. Not supported yet: only false.
@@ -39,7 +39,7 @@ type Config struct {
 	RingAttnFunc string `yaml:"ring_attn_func" jsonschema:"enum=contiguous,enum=zigzag,enum=striped"`
 	// How long a rank waits for another before the run ends with an error that names it; 0s waits for ever.
 	RingTimeout Duration `yaml:"ring_timeout"`
-	// Keep only the layers' inputs and attention's results, and compute the rest of a layer again in its backward pass.
+	// Keep only the layers' inputs and attention's results, and compute the rest of a layer again in its backward pass. Always done at present: false changes nothing.
 	GradientCheckpointing bool `yaml:"gradient_checkpointing"`
 	// Dropout of attention weights. Not supported: only 0.
 	AttentionDropout float64 `yaml:"attention_dropout"`
@@ -105,12 +105,12 @@ type Config struct {
 
 // Dataset is one source of documents.
 type Dataset struct {
-	// File, folder or glob (** crosses folders); ${NAME} expands from the environment and ${GOROOT} always. .gz and .zst are unpacked.
+	// File, folder or glob (** crosses folders), from the working directory; ${NAME} expands from the environment and ${GOROOT} always. .gz and .zst are unpacked.
 	Path string `yaml:"path"`
 	// Field of a JSONL line that holds the text.
 	Field string `yaml:"field,omitempty"`
-	// How files are read: text (one document a file) or jsonl (one a line); by the file's name when left out.
-	Type string `yaml:"type,omitempty" jsonschema:"enum=text,enum=jsonl"`
+	// How files are read: text (one document a file) or jsonl (one a line); by the file's name when left out or completion.
+	Type string `yaml:"type,omitempty" jsonschema:"enum=text,enum=jsonl,enum=completion"`
 	// What a document that is not UTF-8 does: end the run with an error, or be left out.
 	InvalidUTF8 string `yaml:"invalid_utf8,omitempty" jsonschema:"enum=error,enum=skip"`
 	// Leave shorter documents out.

@@ -40,7 +40,7 @@ var foreignValues = map[string]map[string]string{
 	"ring_attn_func": {"ring": "contiguous", "batch_ring": "contiguous", "batch_zigzag": "zigzag", "headtail": "zigzag", "stripe": "striped", "batch_stripe": "striped"},
 	"lr_scheduler":   {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
 	"save_dtype":     {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "half": "float16", "float": "float32"},
-	"type":           {"json": "jsonl", "completion": "text"},
+	"type":           {"json": "jsonl", "txt": "text", "pretrain": "completion"},
 	"invalid_utf8":   {"ignore": "skip", "raise": "error", "strict": "error"},
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -15,15 +16,15 @@ func (c Config) Validate() error { return failure(c.trainingProblems()) }
 type checks struct{ problems []Problem }
 
 // refuse reports a problem when bad is true.
-func (c *checks) refuse(bad bool, key, format string, args ...any) {
+func (k *checks) refuse(bad bool, key, format string, args ...any) {
 	if bad {
-		c.problems = append(c.problems, Problem{Key: key, Message: fmt.Sprintf(format, args...)})
+		k.problems = append(k.problems, Problem{Key: key, Message: fmt.Sprintf(format, args...)})
 	}
 }
 
 func (c Config) trainingProblems() []Problem {
 	var k checks
-	k.refuse(c.SequenceLen == 0, "sequence_len", "sequence_len is 0; it must be at least 1")
+	k.refuse(c.SequenceLen == 0, "sequence_len", "sequence_len is 0; it must be at least 2: a token and the one to predict")
 	k.model(c)
 	k.data(c)
 	k.evaluation(c)
@@ -34,12 +35,10 @@ func (c Config) trainingProblems() []Problem {
 // sharedProblems are those that also matter where a model is used without training, where sequence_len may be 0.
 func (c Config) sharedProblems() []Problem {
 	ranged := c
-	ranged.SequenceLen = max(c.SequenceLen, 0)
 	if c.SequenceLen == 0 {
-		ranged.SequenceLen = 1
+		ranged.SequenceLen = 2
 	}
 	k := checks{problems: rangeProblems(reflect.ValueOf(ranged), "")}
-	k.refuse(c.SequenceLen < 0, "sequence_len", "sequence_len is %d; it must be at least 1", c.SequenceLen)
 	k.refuse(c.SequenceLen > 0 && c.ContextParallelSize > c.SequenceLen, "context_parallel_size",
 		"context_parallel_size is %d but a sequence has %d tokens (sequence_len); a rank would have none: use at most %d ranks", c.ContextParallelSize, c.SequenceLen, c.SequenceLen)
 	k.refuse(c.SamplePacking, "sample_packing", "sample_packing needs document masks, not supported yet: use concatenate: true")
@@ -68,6 +67,8 @@ func (k *checks) data(c Config) {
 	for i, d := range c.TestDatasets {
 		k.refuse(d.Path == "", fmt.Sprintf("test_datasets.%d", i), "test_datasets.%d has no path; give a file, a folder or a glob", i)
 	}
+	k.refuse(c.ValSetSize > 1 && c.ValSetSize != math.Trunc(c.ValSetSize), "val_set_size",
+		"val_set_size is %g; it must be a share below 1 or a whole number of documents", c.ValSetSize)
 	k.refuse(c.ValSetSize > 0 && len(c.TestDatasets) > 0, "val_set_size", "val_set_size and test_datasets are both given; keep one of them")
 }
 
