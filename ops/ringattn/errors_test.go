@@ -123,6 +123,29 @@ func TestPanicInARunBecomesAStickyErrorAndFreesTheOtherRanks(t *testing.T) {
 	}
 }
 
+func TestErrSaysWhichPeerWasLostInWhichHop(t *testing.T) {
+	in := problem(1, gqa)
+	s, err := shard.New(shard.Contiguous, in.Tokens, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = local.Run(t.Context(), 3, dist.Options{}, func(ctx context.Context, c *dist.Comm) error {
+		if c.Rank() == 1 {
+			return nil // leaves without a word
+		}
+		x, err := newGraph(in, s.Len(c.Rank()), 2, Config{SeqLen: in.Tokens, Comm: c, Context: ctx})
+		if err != nil {
+			return err
+		}
+		_, _ = x.run(slice(in, s, c.Rank()))
+		return x.op.Err()
+	})
+	var lost *dist.Error
+	if !errors.Is(err, dist.ErrPeerLost) || !errors.As(err, &lost) || lost.Kind != dist.ForwardKV || lost.Hop != 1 || lost.Peer != 1 {
+		t.Errorf("error %v", err)
+	}
+}
+
 // broken is an engine that panics.
 type broken struct{ engine }
 

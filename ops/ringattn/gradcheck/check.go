@@ -162,7 +162,9 @@ const hotScore = 25
 
 // hotLogits reports whether any visible score is so large.
 func hotLogits(in ringattn.DenseInputs) bool {
-	in.DOut = nil
+	if in.Scale == 0 {
+		in.Scale = 1 / math.Sqrt(float64(in.Dim))
+	}
 	group := in.Heads / in.KVHeads
 	at := func(x []float64, b, t, h, heads int) []float64 {
 		return x[((b*in.Tokens+t)*heads+h)*in.Dim:][:in.Dim]

@@ -79,6 +79,18 @@ func TestNaNAndInfinitiesAreCompared(t *testing.T) {
 	}
 }
 
+func TestHotLogitsAreToldByTheirScores(t *testing.T) {
+	for name, hot := range map[string]bool{"a04_causal_33_gqa": false, "a07_causal_hot": true, "a08_full_hot": true, "a11_causal_d256": false, "a13_causal_scale": false} {
+		g, err := ReadGolden(committed + "/" + name + ".safetensors")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hotLogits(g.DenseInputs) != hot {
+			t.Errorf("%s: hot is %t", name, !hot)
+		}
+	}
+}
+
 // edit writes a golden case with its tensors and metadata changed.
 func edit(t *testing.T, change func(tensors map[string]safetensors.TensorView, meta map[string]string)) string {
 	t.Helper()
