@@ -163,8 +163,8 @@ func readOutcome(p *problem, tensors map[string]hf.RawTensor) (outcome, error) {
 	if len(ids.Shape) != 2 || len(ids.I64) == 0 || !slices.Equal(ids.Shape, labels.Shape) || len(labels.I64) == 0 {
 		return outcome{}, fmt.Errorf("input_ids has shape %v and labels %v; both must be whole numbers [B, T]", ids.Shape, labels.Shape)
 	}
-	if len(loss.F64) != 1 {
-		return outcome{}, errors.New("loss is missing; it must hold one number")
+	if len(loss.F64) != 1 || math.IsNaN(loss.F64[0]) || math.IsInf(loss.F64[0], 0) {
+		return outcome{}, errors.New("loss is missing; it must hold one finite number")
 	}
 	p.batch = shift(ids, labels)
 	if p.targets() == 0 {

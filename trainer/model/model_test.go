@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -28,9 +29,7 @@ func testConfig(t testing.TB, change map[string]any) hf.Config {
 	t.Helper()
 	m := map[string]any{"model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": testLayers,
 		"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 31, "tie_word_embeddings": true, "initializer_range": 0.3}
-	for k, v := range change {
-		m[k] = v
-	}
+	maps.Copy(m, change)
 	cfg, err := hf.ConfigFromMap(m)
 	if err != nil {
 		t.Fatal(err)
