@@ -16,7 +16,7 @@ const enoughTasks = 4
 func (attention[T]) Backward(g kernel.Gradients[T], in kernel.Inputs[T], b kernel.Block) {
 	geo := newGeometry(b)
 	defer geo.release()
-	if len(geo.rows) == 0 || len(geo.cols) == 0 {
+	if len(geo.rows) == 0 || len(geo.cols) == 0 || b.KVHeads == 0 {
 		return
 	}
 	runs := keyRuns(b.KVHeads, len(geo.colSpans))
@@ -117,9 +117,7 @@ func (w *backward[T]) panel(head, panel int) {
 			transpose(w.dOutT, p.n, p.dOut, w.ValueDim, p.n, w.ValueDim, 1)
 			prepared = true
 		}
-		t := tile{row: row, queries: p.n, col: i * tileKeys}
-		t.keys = min(tileKeys, len(w.cols)-t.col)
-		w.tile(t, kind, &p)
+		w.addTile(w.tile(panel, i, kind), kind, &p)
 	}
 }
 
@@ -147,36 +145,28 @@ func (w *backward[T]) leaveOutUnseen(p *queryPanel[T], lse []T) {
 	p.dOut, p.delta = w.dOut[:len(p.dOut)], w.high[:p.n]
 }
 
-// tile does the five products of one tile.
-func (w *backward[T]) tile(t tile, kind tileKind, p *queryPanel[T]) {
+// addTile does the five products of one tile.
+func (w *backward[T]) addTile(t tile, kind tileKind, p *queryPanel[T]) {
 	d, dv, n := w.Dim, w.ValueDim, t.queries
 	k, v := w.k[t.col*d:], w.v[t.col*dv:]
 	probs, ds := w.scores[:t.keys*n], w.dProbs[:t.keys*n]
 
 	tileNN(probs, n, k, d, w.qT, n, t.keys, n, d, false)
 	expSub(probs, w.ref[:n], n, w.sum[:n])
+	tileNN(ds, n, v, dv, w.dOutT, n, t.keys, n, dv, false)
+	subMul(ds, probs, p.delta, n, T(w.Scale))
+
 	if kind == tilePartial {
 		hide(w.geometry, probs, t, 0)
+		hide(w.geometry, ds, t, 0)
+		if !(w.finite(k, t.keys, d) && w.finite(p.q, n, d) && w.finite(p.dOut, n, dv)) {
+			visibleProduct[T]{w.geometry, t, probs}.addToKeys(w.dv[t.col*dv:], p.dOut, dv)
+			visibleProduct[T]{w.geometry, t, ds}.addToKeys(w.dk[t.col*d:], p.q, d)
+			visibleProduct[T]{w.geometry, t, ds}.addToQueries(p.dq, k, d)
+			return
+		}
 	}
 	tileNN(w.dv[t.col*dv:], dv, probs, n, p.dOut, dv, t.keys, dv, n, true)
-
-	tileNN(ds, n, v, dv, w.dOutT, n, t.keys, n, dv, false)
-	scoreGradients(ds, probs, p.delta, T(w.Scale))
-	if kind == tilePartial {
-		hide(w.geometry, ds, t, 0)
-	}
 	tileNN(w.dk[t.col*d:], d, ds, n, p.q, d, t.keys, d, n, true)
 	tileTN(p.dq, d, ds, n, k, d, n, d, t.keys, true)
-}
-
-// scoreGradients turns dP into dS = P∘(dP - delta)·scale in place; ds and probs are [keys, queries], delta [queries].
-func scoreGradients[T kernel.Float](ds, probs, delta []T, scale T) {
-	n := len(delta)
-	for len(ds) >= n && n > 0 {
-		line, p := ds[:n], probs[:n]
-		for j, x := range delta {
-			line[j] = p[j] * (line[j] - x) * scale
-		}
-		ds, probs = ds[n:], probs[n:]
-	}
 }

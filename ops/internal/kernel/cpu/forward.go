@@ -54,8 +54,7 @@ func (f *forward[T]) run() {
 		if kind == tileEmpty {
 			continue
 		}
-		t := tile{row: f.panel * panelRows, queries: f.queries, col: i * tileKeys}
-		t.keys = min(tileKeys, len(f.cols)-t.col)
+		t := f.tile(f.panel, i, kind)
 		f.score(t, kind)
 		if !f.known() || !f.exponentials(t) {
 			if f.known() {
@@ -67,8 +66,19 @@ func (f *forward[T]) run() {
 		for j, sum := range f.sum[:t.queries] {
 			f.l[j] += sum
 		}
-		tileTN(f.o, f.ValueDim, f.scores, t.queries, f.v[t.col*f.ValueDim:], f.ValueDim, t.queries, f.ValueDim, t.keys, true)
+		f.addValues(t, kind)
 	}
+}
+
+// addValues adds Pᵀ·V of the tile to the output.
+func (f *forward[T]) addValues(t tile, kind tileKind) {
+	dv := f.ValueDim
+	v := f.v[t.col*dv:]
+	if kind == tilePartial && !f.finite(v, t.keys, dv) {
+		visibleProduct[T]{f.geometry, t, f.scores}.addToQueries(f.o, v, dv)
+		return
+	}
+	tileTN(f.o, dv, f.scores, t.queries, v, dv, t.queries, dv, t.keys, true)
 }
 
 // score computes the tile's scores and hides what the mask forbids.
@@ -79,45 +89,41 @@ func (f *forward[T]) score(t tile, kind tileKind) {
 	}
 }
 
-// known reports whether every row of the panel has a reference.
+// known reports whether every row of the panel has a reference, or is NaN already and needs none.
 func (f *forward[T]) known() bool {
-	for _, m := range f.m {
-		if math.IsInf(float64(m), -1) {
+	for j, m := range f.m {
+		if math.IsInf(float64(m), -1) && f.l[j] == 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// exponentials turns scores into 2^(score-M) and sums them by row; false if a reference is too low (or a score is NaN).
+// exponentials turns scores into 2^(score-M) and sums them by row; false if a reference is too low. The sum of a row
+// is NaN if one of its scores is: no other reference would help it.
 func (f *forward[T]) exponentials(t tile) bool {
 	for j, m := range f.m {
 		f.ref[j] = m
 		if math.IsInf(float64(m), -1) {
-			f.ref[j] = 0 // the row has seen nothing yet: all its scores are -Inf
+			f.ref[j] = 0 // the row has seen nothing, or nothing but NaN
 		}
 	}
 	clear(f.sum[:t.queries])
 	expSub(f.scores[:t.keys*t.queries], f.ref[:t.queries], t.queries, f.sum[:t.queries])
 	for _, sum := range f.sum[:t.queries] {
-		if !(sum < largeSum) {
+		if sum >= largeSum {
 			return false
 		}
 	}
 	return true
 }
 
-// raise sets every row's reference to the larger of itself and the tile's maximum and rescales what the row has summed.
+// raise sets every row's reference to the larger of itself and the tile's maximum and rescales what the row has summed. A score
+// that is NaN is no maximum; it reaches the row's sum whatever the reference.
 func (f *forward[T]) raise(t tile) {
 	high := f.high[:t.queries]
-	copy(high, f.scores[:t.queries])
-	for i := 1; i < t.keys; i++ {
-		for j, x := range f.scores[i*t.queries:][:t.queries] {
-			if x > high[j] {
-				high[j] = x
-			}
-		}
-	}
+	copy(high, f.m)
+	columnMax(f.scores[:t.keys*t.queries], t.queries, high)
 	for j, m := range f.m {
 		if high[j] > m {
 			f.m[j] = high[j]

@@ -70,7 +70,7 @@ var geometries = sync.Pool{New: func() any { return new(geometry) }}
 // newGeometry returns the geometry of a call; release gives it back.
 func newGeometry(b kernel.Block) *geometry {
 	g := geometries.Get().(*geometry)
-	g.Block, g.group = b, b.Heads/b.KVHeads
+	g.Block, g.group = b, b.Heads/max(1, b.KVHeads)
 	g.rows, g.cols = positions(g.rows[:0], b.Rows), positions(g.cols[:0], b.Cols)
 	g.rowSpans, g.colSpans = spans(g.rowSpans[:0], g.rows, panelRows), spans(g.colSpans[:0], g.cols, tileKeys)
 	return g
@@ -83,10 +83,14 @@ func (g *geometry) visible(row, col int) bool { return !g.Causal || g.cols[col] 
 
 // hide writes value over the pairs of a partial tile x [keys, queries] that are not visible.
 func hide[T kernel.Float](g *geometry, x []T, t tile, value T) {
-	for i := range t.keys {
-		line := x[i*t.queries:][:t.queries]
-		for j := range line {
-			if !g.visible(t.row+j, t.col+i) {
+	rows := g.rows[t.row:][:t.queries]
+	for i, col := range g.cols[t.col:][:t.keys] {
+		if col <= g.rowSpans[t.row/panelRows].lowest {
+			continue
+		}
+		line := x[i*t.queries:][:len(rows)]
+		for j, row := range rows {
+			if row < col {
 				line[j] = value
 			}
 		}
@@ -96,17 +100,31 @@ func hide[T kernel.Float](g *geometry, x []T, t tile, value T) {
 // tile is a rectangle of scores: queries row..row+queries, keys col..col+keys.
 type tile struct{ row, queries, col, keys int }
 
+// tile returns tile i of a panel, without its last keys if no row of the panel sees them: on the diagonal of a causal mask that is
+// a third of the work.
+func (g *geometry) tile(panel, i int, kind tileKind) tile {
+	t := tile{row: panel * panelRows, col: i * tileKeys}
+	t.queries, t.keys = min(panelRows, len(g.rows)-t.row), min(tileKeys, len(g.cols)-t.col)
+	if kind == tilePartial {
+		for g.cols[t.col+t.keys-1] > g.rowSpans[panel].highest {
+			t.keys--
+		}
+	}
+	return t
+}
+
 // tileScratch is one task's working memory; its size depends on the tile and the head dims alone.
 type tileScratch[T kernel.Float] struct {
 	qT, dOutT      []T // [D, queries], [Dv, queries]
 	scores, dProbs []T // [keys, queries]
 	dOut           []T // [queries, Dv], only where rows must be left out
 	ref, sum, high []T // [queries]
+	zeros, probe   []T // see finite
 }
 
 func newTileScratch[T kernel.Float](dim, valueDim int) *tileScratch[T] {
 	const p, k = panelRows, tileKeys
-	memory := make([]T, p*dim+2*p*valueDim+2*p*k+3*p)
+	memory := make([]T, p*dim+2*p*valueDim+2*p*k+3*p+k+max(dim, valueDim))
 	take := func(n int) []T {
 		part := memory[:n:n]
 		memory = memory[n:]
@@ -116,5 +134,6 @@ func newTileScratch[T kernel.Float](dim, valueDim int) *tileScratch[T] {
 		qT: take(p * dim), dOutT: take(p * valueDim), dOut: take(p * valueDim),
 		scores: take(p * k), dProbs: take(p * k),
 		ref: take(p), sum: take(p), high: take(p),
+		zeros: take(max(p, k)), probe: take(max(dim, valueDim)),
 	}
 }
