@@ -23,13 +23,7 @@ const (
 // incomparable stands for a difference that is no number, because JSON has none.
 const incomparable = math.MaxFloat64
 
-// ModelReport is the outcome of CheckModel, in the form of `train gradcheck --model --json`.
-type ModelReport struct {
-	OK     bool          `json:"ok"`
-	Models []ModelResult `json:"models"`
-}
-
-// ModelResult is one model folder in one setting.
+// ModelResult is one model folder in one setting, in the form of `train gradcheck --model --json`.
 type ModelResult struct {
 	Model        string             `json:"model"`
 	Ring         int                `json:"ring"`
