@@ -14,6 +14,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 TOLERANCE = 5e-5
 
@@ -74,6 +75,7 @@ def write_reference(folder):
 
 
 def main():
+    logging.disable_progress_bar()
     repository, scratch = sys.argv[1], sys.argv[2]
     os.makedirs(scratch, exist_ok=True)
     command = os.path.join(scratch, "train")
