@@ -1,0 +1,102 @@
+package kerneltest
+
+import (
+	"math"
+	"testing"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+)
+
+// shapes are the sizes at which kernels go wrong: nothing, one, odd, around tiles, wide heads, groups.
+var shapes = []shape{
+	{tokens: 0, heads: 2, kvHeads: 1, dim: 4, valueDim: 4},
+	{tokens: 1, heads: 1, kvHeads: 1, dim: 1, valueDim: 1},
+	{tokens: 2, heads: 3, kvHeads: 1, dim: 3, valueDim: 1},
+	{tokens: 7, heads: 4, kvHeads: 2, dim: 8, valueDim: 5},
+	{tokens: 33, heads: 2, kvHeads: 2, dim: 1, valueDim: 17},
+	{tokens: 63, heads: 1, kvHeads: 1, dim: 64, valueDim: 64},
+	{tokens: 97, heads: 6, kvHeads: 2, dim: 13, valueDim: 31},
+	{tokens: 129, heads: 1, kvHeads: 1, dim: 80, valueDim: 96},
+	{tokens: 65, heads: 1, kvHeads: 1, dim: 256, valueDim: 256},
+	{tokens: 70, heads: 1, kvHeads: 1, dim: 255, valueDim: 7},
+	{tokens: 200, heads: 2, kvHeads: 2, dim: 32, valueDim: 32},
+}
+
+func equalsDenseForEveryShape[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+	for _, s := range shapes {
+		for _, causal := range []bool{false, true} {
+			s.causal = causal
+			j := newJudge(newProblem[T](s, 1), 1)
+			for _, c := range []cut{{whole, 1, 1}, {layouts[0], 3, -1}, {layouts[1], 2, 1}} {
+				j.expect(t, k, c, "")
+			}
+		}
+	}
+}
+
+func equalsDenseForEveryCut[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+	for _, causal := range []bool{false, true} {
+		j := newJudge(newProblem[T](shape{tokens: 211, heads: 2, kvHeads: 1, dim: 16, valueDim: 12, causal: causal}, 1), 1)
+		for _, l := range layouts {
+			for _, c := range []cut{{l, 2, 1}, {l, 3, -1}, {l, 5, 2}, {l, 8, -3}, {l, 40, 1}} {
+				j.expect(t, k, c, "")
+			}
+		}
+		j.withoutLow = true
+		j.expect(t, k, cut{layouts[1], 3, 1}, ", without the low part of lse")
+	}
+}
+
+// staysRightForHotLogits also makes scores grow along the keys, so that every block finds a larger maximum than the one before.
+func staysRightForHotLogits[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+	for _, logits := range []float64{12, 100, 1e4} {
+		for _, causal := range []bool{false, true} {
+			s := shape{tokens: 140, heads: 2, kvHeads: 1, dim: 24, valueDim: 24, causal: causal}
+			for _, growing := range []bool{false, true} {
+				p := newProblem[T](s, logits)
+				if growing {
+					growAlongKeys(p)
+				}
+				j := newJudge(p, logits)
+				for _, c := range []cut{{whole, 1, 1}, {layouts[0], 4, -1}, {layouts[1], 3, 1}, {layouts[2], 3, 1}} {
+					j.expect(t, k, c, "")
+				}
+			}
+		}
+	}
+}
+
+// growAlongKeys makes the score of key j about proportional to j for every query.
+func growAlongKeys[T kernel.Float](p problem[T]) {
+	for i := range p.heads * p.tokens {
+		q := line(p.q, i, p.dim)
+		q[0] = T(math.Abs(float64(q[0])))
+	}
+	for j := range p.kvHeads * p.tokens {
+		line(p.k, j, p.dim)[0] = T(float64(j%p.tokens) / 16)
+	}
+}
+
+// errorDoesNotGrowWithBlocks compares the root mean square error over many elements: that of one block, of eight, and of the plain
+// computation.
+func errorDoesNotGrowWithBlocks[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+	if !isFloat32[T]() {
+		t.Skip("the reference is in float64 too: its own error would be measured")
+	}
+	for _, causal := range []bool{false, true} {
+		for _, logits := range []float64{1, 12} {
+			j := newJudge(newProblem[T](shape{tokens: 320, heads: 2, kvHeads: 1, dim: 64, valueDim: 64, causal: causal}, logits), logits)
+			one := parts(j.solve(k, cut{whole, 1, 1}))
+			for _, l := range layouts[:3] {
+				eight := parts(j.solve(k, cut{l, 8, -1}))
+				for i, w := range j.want {
+					e1, e8, plain := rms(one[i].x, w.x), rms(eight[i].x, w.x), rms(j.plain[i].x, w.x)
+					if !(e1 <= 1.5*plain && e8 <= 1.1*e1) {
+						t.Errorf("logits %v, causal %t, %s: error of %s is %.3g in one block, %.3g in eight; plain float32 has %.3g",
+							logits, causal, l.name, w.name, e1, e8, plain)
+					}
+				}
+			}
+		}
+	}
+}
