@@ -33,8 +33,12 @@ func Len(segments []Segment) int {
 }
 
 // Carry is the state of a row between blocks (FlashAttention-2, arXiv 2307.08691, algorithm 1): O [H,S,Dv] is the output before
-// normalisation, M [H,S] a reference for the exponent and L [H,S] the sum of exponentials, all relative to exp(M).
-type Carry[T Float] struct{ O, M, L []T }
+// normalisation, M [H,S] a reference for the exponent and L [H,S] the sum of exponentials; O and L are relative to the exponential of
+// M, in a base that the implementation chooses.
+//
+// Low [H,S] may be nil. Where it is not, Finish leaves in it what rounding to T took from lse; as Inputs.LSELow it makes the
+// gradients of hot logits as exact as those of cold ones.
+type Carry[T Float] struct{ O, M, L, Low []T }
 
 // Reset makes a carry that has seen nothing: M = -Inf, L = 0, O = 0.
 func (c Carry[T]) Reset() {
@@ -45,8 +49,8 @@ func (c Carry[T]) Reset() {
 	clear(c.O)
 }
 
-// Inputs of a backward call. LSE and Delta belong to the whole row, not to the block.
-type Inputs[T Float] struct{ Q, K, V, DOut, LSE, Delta []T }
+// Inputs of a backward call. LSE and Delta belong to the whole row, not to the block; LSELow may be nil, see Carry.
+type Inputs[T Float] struct{ Q, K, V, DOut, LSE, LSELow, Delta []T }
 
 // Gradients are added to, never overwritten: DQ [H,S,D], DK [K,N,D], DV [K,N,Dv].
 type Gradients[T Float] struct{ DQ, DK, DV []T }

@@ -24,39 +24,64 @@ var (
 	_ kernel.Attention[float64] = attention[float64]{}
 )
 
+// rowChunk is the rows of one task where work goes row by row.
+const rowChunk = 256
+
+// eachRow calls f for the rows 0..n-1, in parallel if rows times width is worth it.
+func eachRow(n, width int, f func(row int)) {
+	spread(n*width*copyWork, ceilDiv(n, rowChunk), func(chunk int) {
+		for row := chunk * rowChunk; row < min(n, (chunk+1)*rowChunk); row++ {
+			f(row)
+		}
+	})
+}
+
 // Finish writes out = O/L and lse = ln(2^M · L): M is in base 2, see Forward.
 func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 	dv := b.ValueDim
-	Parallel(b.Heads, func(h int) {
-		s := len(c.L) / b.Heads
-		for i := h * s; i < (h+1)*s; i++ {
-			o, in := out[i*dv:(i+1)*dv], c.O[i*dv:(i+1)*dv]
-			if c.L[i] == 0 {
-				clear(o)
-				lse[i] = T(math.Inf(-1))
-				continue
-			}
-			inverse := 1 / c.L[i]
-			for d, x := range in {
-				o[d] = x * inverse
-			}
-			lse[i] = T((float64(c.M[i]) + math.Log2(float64(c.L[i]))) * math.Ln2)
+	eachRow(len(c.L), dv, func(i int) {
+		o, in := out[i*dv:][:dv], c.O[i*dv:][:dv]
+		if c.L[i] == 0 {
+			clear(o)
+			setLSE(c, lse, i, math.Inf(-1), 0)
+			return
 		}
+		inverse := 1 / c.L[i]
+		for d, x := range in {
+			o[d] = x * inverse
+		}
+		exact := (float64(c.M[i]) + math.Log2(float64(c.L[i]))) * math.Ln2
+		setLSE(c, lse, i, exact, exact-float64(T(exact)))
 	})
+}
+
+func setLSE[T kernel.Float](c kernel.Carry[T], lse []T, i int, value, low float64) {
+	lse[i] = T(value)
+	if c.Low != nil {
+		c.Low[i] = T(low)
+	}
 }
 
 // Delta writes rowsum(dO∘O), summed in float64.
 func (attention[T]) Delta(out, dOut, delta []T, b kernel.Block) {
 	dv := b.ValueDim
-	Parallel(b.Heads, func(h int) {
-		s := len(delta) / b.Heads
-		for i := h * s; i < (h+1)*s; i++ {
-			sum := 0.0
-			o := out[i*dv : (i+1)*dv]
-			for d, g := range dOut[i*dv : (i+1)*dv] {
-				sum += float64(g) * float64(o[d])
-			}
-			delta[i] = T(sum)
-		}
+	eachRow(len(delta), dv, func(i int) {
+		delta[i] = T(dot64(out[i*dv:][:dv], dOut[i*dv:][:dv]))
 	})
+}
+
+// dot64 sums in four chains, since one would wait for each addition.
+func dot64[T kernel.Float](x, y []T) float64 {
+	var s0, s1, s2, s3 float64
+	for len(x) >= 4 && len(y) >= 4 {
+		s0 += float64(x[0]) * float64(y[0])
+		s1 += float64(x[1]) * float64(y[1])
+		s2 += float64(x[2]) * float64(y[2])
+		s3 += float64(x[3]) * float64(y[3])
+		x, y = x[4:], y[4:]
+	}
+	for i, a := range x {
+		s0 += float64(a) * float64(y[i])
+	}
+	return (s0 + s1) + (s2 + s3)
 }

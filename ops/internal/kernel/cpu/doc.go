@@ -5,9 +5,17 @@
 // sum, column maxima, the softmax's backward and a transpose. Attention and Gemm are made of nothing else, so what holds for them
 // holds on every instruction set:
 //
-//	attention.go  New, Finish, Delta        tiles.go   which tiles a mask leaves, and scratch memory
-//	forward.go    one block into the carry  masked.go  products over visible pairs alone, where NaN or Inf must not spread
-//	backward.go   gradients of one block    gemm.go    C = alpha·op(A)·op(B) + beta·C
+//	attention.go  New, Finish, Delta        mask.go         which tiles a mask leaves, and of which shape
+//	forward.go    one block into the carry  tilescratch.go  a task's memory; what to do where NaN or Inf must not spread
+//	backward.go   gradients of one block    keyruns.go      how Backward's work is cut
+//	gemm.go       C = alpha·op(A)·op(B) + beta·C
+//
+// A tile of attention holds its queries side by side in vector registers:
+//
+//	      queries (lanes)
+//	     +--------------+    S = K·Qᵀ for 96 keys by 64 queries. Sums over keys add whole rows; K, V, dO and
+//	keys |   S, P, dS   |    O serve as they lie in memory, and only a panel of Q (and dO) is transposed.
+//	     +--------------+
 //
 // Every sum has one order, fixed by the shapes alone: the same inputs give the same bits on any number of threads.
 package cpu
