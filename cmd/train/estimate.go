@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringgrad/ringgrad/trainer"
+	"github.com/ringgrad/ringgrad/trainer/config"
+	"github.com/ringgrad/ringgrad/trainer/estimate"
+	"github.com/ringgrad/ringgrad/trainer/hf"
+)
+
+// prediction is `train estimate --json`.
+type prediction struct {
+	estimate.Estimate
+	WireBytes       int64          `json:"wire_bytes_per_step"`
+	Speed           estimate.Speed `json:"speed"` // of this machine, or as given
+	SecondsPerStep  float64        `json:"seconds_per_step"`
+	TokensPerSecond float64        `json:"tokens_per_second"`
+}
+
+func newEstimate(out *output) *cobra.Command {
+	var path string
+	var set []string
+	var gflops float64
+	cmd := &cobra.Command{
+		Use:   "estimate --config FILE",
+		Short: "Predict memory per rank, bytes on the wire and time per step, before a run",
+		Long: "estimate reads the config and the model's config.json, neither weights nor data. The time is that of the arithmetic, at the\n" +
+			"speed of this machine, which is measured in a moment; --gflops gives another one.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(path, set)
+			if err != nil {
+				return err
+			}
+			m, err := modelOf(cfg)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("gflops") && !(gflops > 0) {
+				return fmt.Errorf("estimate: --gflops %v: give the machine's speed in 10^9 operations a second, such as 100", gflops)
+			}
+			speed := estimate.Speed{Products: gflops, Attention: gflops}
+			if gflops == 0 {
+				if speed, err = measureSpeed(cmd.Context(), m); err != nil {
+					return failed{err}
+				}
+			}
+			return printPrediction(out, predict(estimate.For(m, cfg), speed))
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "the run's YAML file")
+	cmd.Flags().Float64Var(&gflops, "gflops", 0, "the machine's speed in 10^9 operations a second (default: measured)")
+	addSet(cmd, &set)
+	required(cmd, "config")
+	return cmd
+}
+
+// modelOf reads the model that a config trains.
+func modelOf(cfg config.Config) (hf.Config, error) {
+	if cfg.BaseModel != "" {
+		return hf.ReadConfig(cfg.BaseModel)
+	}
+	return hf.ConfigFromMap(cfg.Model)
+}
+
+func predict(e estimate.Estimate, s estimate.Speed) prediction {
+	p := prediction{Estimate: e, WireBytes: e.WireBytes(), Speed: s, SecondsPerStep: e.Seconds(s)}
+	if p.SecondsPerStep > 0 {
+		p.TokensPerSecond = float64(e.TokensPerStep) / p.SecondsPerStep
+	}
+	return p
+}
+
+func printPrediction(out *output, p prediction) error {
+	if out.json {
+		return out.document(p)
+	}
+	r := p.Run
+	_, err := fmt.Fprintf(out.stdout, "%s parameters; a step has %s tokens: %d x %s, accumulated %d times; ring of %d, %s\n",
+		thousands(p.Model.Parameters), thousands(p.TokensPerStep), r.MicroBatch, thousands(int64(r.SequenceLen)), r.Accumulation, r.Ring, r.Layout)
+	if err != nil {
+		return err
+	}
+	if err := printEstimate(out, p.Estimate); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.stdout, "about %.2f s a step, %s tokens a second, at %.0f Gflop/s in matrix products and %.0f in attention\n",
+		p.SecondsPerStep, thousands(int64(p.TokensPerSecond)), p.Speed.Products, p.Speed.Attention)
+	return err
+}
+
+// printPlan shows what a run would do: --dry-run.
+func printPlan(out *output, p trainer.Plan) error {
+	for _, row := range headerRows(p) {
+		if _, err := fmt.Fprintf(out.stdout, "%-10s %s\n", row[0], row[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printEstimate shows what a step takes as three tables.
+func printEstimate(out *output, e estimate.Estimate) error {
+	if err := out.table([]string{"memory", "in all", "largest rank"}, memoryRows(e.Memory)); err != nil {
+		return err
+	}
+	if err := out.table([]string{"on the wire, each step", "hops of a rank", "bytes of all ranks"}, wireRows(e.Wire)); err != nil {
+		return err
+	}
+	return out.table([]string{"arithmetic, each step", "Gflop", "share"}, flopRows(e.Flops))
+}
+
+func memoryRows(m estimate.Memory) [][]string {
+	shared := func(name string, bytes int64) []string { return []string{name, bytesText(bytes), ""} }
+	ranked := func(name string, bytes int64) []string { return []string{name, "", bytesText(bytes)} }
+	s, p := m.Shared, m.Parts
+	rows := [][]string{
+		shared("weights", s.Weights),
+		shared("gradients", s.Gradients),
+		shared("optimizer", s.Optimizer),
+	}
+	if s.Data > 0 {
+		rows = append(rows, shared("data", s.Data))
+	}
+	return append(rows,
+		ranked("inputs of all layers", p.LayerInputs),
+		ranked("attention's output, all layers", p.SavedAttention),
+		ranked("activations, one layer", p.Activations),
+		ranked("their gradients", p.ActivationGrads),
+		ranked("attention at work", p.Attention),
+		ranked("ring buffers", p.RingBuffers),
+		ranked("weight gradients before the sum", p.WeightGrads),
+		ranked("chunk of logits", p.CrossEntropy),
+		ranked("tables and batches", p.Tables),
+		[]string{"all", bytesText(m.Process), bytesText(m.Rank)},
+		[]string{"at most, with garbage", bytesText(2 * m.Process), ""})
+}
+
+func wireRows(w estimate.Wire) [][]string {
+	row := func(name string, t estimate.Traffic) []string {
+		return []string{name, thousands(t.Hops), bytesText(t.Bytes)}
+	}
+	return [][]string{
+		row("forward: K, V", w.ForwardKV),
+		row("backward: K, V", w.BackwardKV),
+		row("backward: dK, dV", w.BackwardDKV),
+		row("sums of gradients", w.Collective),
+		{"all", "", bytesText(w.Bytes())},
+	}
+}
+
+func flopRows(f estimate.Flops) [][]string {
+	row := func(name string, flops float64) []string {
+		return []string{name, fmt.Sprintf("%.1f", flops/1e9), fmt.Sprintf("%.1f %%", 100*flops/f.Total)}
+	}
+	return [][]string{
+		row("layers, forward", f.Forward),
+		row("layers, forward again", f.Recompute),
+		row("layers, backward", f.Backward),
+		row("attention, forward", f.AttentionForward),
+		row("attention, backward", f.AttentionBackward),
+		row("logits", f.Head),
+		row("all", f.Total),
+	}
+}
