@@ -13,6 +13,8 @@ import (
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/adamw"
 	"github.com/ringgrad/ringgrad/trainer/model"
+
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
 )
 
 // curve is what transformers and torch.optim.AdamW computed: loss and gradient norm before clipping of each step.
@@ -30,7 +32,7 @@ type curve struct {
 // where its neighbours are 0.1, below the rounding of float32 and near Adam's epsilon, so its first step is up to chance. PyTorch's
 // own float64 is 4e-5 and 4e-4 away from PyTorch's float32 there.
 func TestTrainingCurvesEqualTransformers(t *testing.T) {
-	root := sharedData(t, "hf")
+	root := realdata.Path(t, "hf")
 	for _, name := range []string{"llama", "llama_untied_bias", "llama3_rope", "linear_rope", "yarn_rope", "qwen2", "qwen3"} {
 		dir := filepath.Join(root, name)
 		data, err := os.ReadFile(filepath.Join(dir, "reference.json"))

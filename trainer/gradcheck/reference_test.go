@@ -3,34 +3,18 @@ package gradcheck
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
-)
 
-// sharedData finds the folder of real models: RINGGRAD_DATA, or shared/data beside the repository. Tests that need it say so loudly
-// where it is missing.
-func sharedData(t testing.TB, path string) string {
-	t.Helper()
-	for _, root := range []string{os.Getenv("RINGGRAD_DATA"), filepath.Join("..", "..", "..", "shared", "data")} {
-		if root == "" {
-			continue
-		}
-		full := filepath.Join(root, filepath.FromSlash(path))
-		if _, err := os.Stat(full); err == nil {
-			return full
-		}
-	}
-	t.Skipf("SKIPPED: %s is neither under RINGGRAD_DATA nor under ../shared/data; this test compares with what transformers computed", path)
-	return ""
-}
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
+)
 
 // TestModelsEqualTransformers compares logits, loss and every gradient of seven model families to 2e-5.
 func TestModelsEqualTransformers(t *testing.T) {
-	dir := sharedData(t, "hf")
+	dir := realdata.Path(t, "hf")
 	for _, name := range []string{"llama", "llama_untied_bias", "llama3_rope", "linear_rope", "yarn_rope", "qwen2", "qwen3"} {
 		for _, o := range []Options{
 			{Rings: []int{1}, Layouts: []shard.Layout{shard.Contiguous}},
@@ -55,7 +39,7 @@ func TestModelsEqualTransformers(t *testing.T) {
 
 // TestUnsupportedModelIsRefusedByName names Mistral's window.
 func TestUnsupportedModelIsRefusedByName(t *testing.T) {
-	_, err := CheckModel(context.Background(), sharedData(t, "hf/mistral_window"), Options{})
+	_, err := CheckModel(context.Background(), realdata.Path(t, "hf/mistral_window"), Options{})
 	if err == nil || !strings.Contains(err.Error(), "MistralForCausalLM") || !strings.Contains(err.Error(), "sliding_window 20") {
 		t.Error(err)
 	}

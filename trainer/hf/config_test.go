@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
 )
 
 func mustParse(t testing.TB, text string) Config {
@@ -172,7 +174,7 @@ func TestAllProblemsAreToldAtOnce(t *testing.T) {
 // TestUnchangedConfigIsWrittenBackAsItWas compares member by member, in order.
 func TestUnchangedConfigIsWrittenBackAsItWas(t *testing.T) {
 	for _, folder := range []string{"hf/llama", "hf/yarn_rope", "hf/qwen3", "stories260k"} {
-		dir := sharedData(t, folder)
+		dir := realdata.Path(t, folder)
 		before, err := os.ReadFile(filepath.Join(dir, "config.json"))
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
 )
 
 const tinyConfig = `{"model_type": "llama", "hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 12, "num_hidden_layers": 2, "vocab_size": 11}`
@@ -216,7 +218,7 @@ func TestTiedHeadMayBeStoredToo(t *testing.T) {
 
 // TestRealFoldersLoad reads every model of the shared data.
 func TestRealFoldersLoad(t *testing.T) {
-	dir := sharedData(t, "hf")
+	dir := realdata.Path(t, "hf")
 	for _, name := range []string{"llama", "llama_untied_bias", "llama3_rope", "linear_rope", "yarn_rope", "qwen2", "qwen3"} {
 		c, err := ReadConfig(filepath.Join(dir, name))
 		if err != nil {

@@ -16,24 +16,9 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/hf"
 	"github.com/ringgrad/ringgrad/trainer/model"
 	"github.com/ringgrad/ringgrad/trainer/tokenizer"
-)
 
-// sharedData finds the folder of real models: RINGGRAD_DATA, or shared/data beside the repository. Tests that need it say so loudly
-// where it is missing.
-func sharedData(t testing.TB, path string) string {
-	t.Helper()
-	for _, root := range []string{os.Getenv("RINGGRAD_DATA"), filepath.Join("..", "..", "..", "shared", "data")} {
-		if root == "" {
-			continue
-		}
-		full := filepath.Join(root, filepath.FromSlash(path))
-		if _, err := os.Stat(full); err == nil {
-			return full
-		}
-	}
-	t.Skipf("SKIPPED: %s is neither under RINGGRAD_DATA nor under ../shared/data; this test compares with what transformers computed", path)
-	return ""
-}
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
+)
 
 // texts reads the first n documents of a JSONL file.
 func texts(t *testing.T, path string, n int) []string {
@@ -58,7 +43,7 @@ func texts(t *testing.T, path string, n int) []string {
 
 // TestStoriesHaveTransformersLosses evaluates a pretrained model on five speeches over rings of 1 and 3.
 func TestStoriesHaveTransformersLosses(t *testing.T) {
-	dir := sharedData(t, "stories260k")
+	dir := realdata.Path(t, "stories260k")
 	var reference struct {
 		Eval []struct {
 			Tokens   int     `json:"tokens"`
@@ -78,7 +63,7 @@ func TestStoriesHaveTransformersLosses(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg, params := load(t, dir)
-	for i, text := range texts(t, sharedData(t, "inaugural.jsonl"), len(reference.Eval)) {
+	for i, text := range texts(t, realdata.Path(t, "inaugural.jsonl"), len(reference.Eval)) {
 		want := reference.Eval[i]
 		ids, err := tokens.Encode(text, true)
 		if err != nil {

@@ -6,21 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-)
 
-// shared finds the folder of test data outside the repository, or skips.
-func shared(t testing.TB, path ...string) string {
-	t.Helper()
-	root := os.Getenv("RINGGRAD_DATA")
-	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	full := filepath.Join(append([]string{root}, path...)...)
-	if _, err := os.Stat(full); err != nil {
-		t.Skipf("SKIPPED, NOT CHECKED: %s is missing; set RINGGRAD_DATA to the folder with the shared test data", full)
-	}
-	return full
-}
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
+)
 
 // golden is what Hugging Face tokenizers makes of a text.
 type golden struct {
@@ -89,7 +77,7 @@ func checkGolden(t *testing.T, dir string) {
 
 func TestIDsEqualHuggingFaceOnSharedTokenizers(t *testing.T) {
 	for _, name := range []string{"tokenizers/llama3", "tokenizers/gpt2", "tokenizers/qwen2", "stories260k"} {
-		t.Run(name, func(t *testing.T) { checkGolden(t, shared(t, filepath.FromSlash(name))) })
+		t.Run(name, func(t *testing.T) { checkGolden(t, realdata.Path(t, filepath.FromSlash(name))) })
 	}
 }
 
@@ -127,11 +115,11 @@ func checkGoldenBytes(t *testing.T, tok *Tokenizer) {
 func BenchmarkEncode(b *testing.B) {
 	for _, name := range []string{"tokenizers/llama3", "tokenizers/gpt2", "tokenizers/qwen2", "stories260k"} {
 		b.Run(name, func(b *testing.B) {
-			text, err := os.ReadFile(shared(b, "tinyshakespeare.txt"))
+			text, err := os.ReadFile(realdata.Path(b, "tinyshakespeare.txt"))
 			if err != nil {
 				b.Fatal(err)
 			}
-			dir := shared(b, filepath.FromSlash(name))
+			dir := realdata.Path(b, filepath.FromSlash(name))
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
 				b.StopTimer()

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
 )
 
 var styles = []string{"llama3", "gpt2", "qwen2", "added", "sentencepiece"}
@@ -62,7 +64,7 @@ func TestLongWordsAreFastAndRoundTrip(t *testing.T) {
 }
 
 func TestEncodesAMillionCharactersASecond(t *testing.T) {
-	raw, err := os.ReadFile(shared(t, "tinyshakespeare.txt"))
+	raw, err := os.ReadFile(realdata.Path(t, "tinyshakespeare.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
