@@ -2,6 +2,7 @@ package estimate_test
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"testing"
 
@@ -19,9 +20,7 @@ func configOf(t testing.TB, changes map[string]any) hf.Config {
 		"model_type": "llama", "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 6,
 		"num_key_value_heads": 2, "head_dim": 4, "vocab_size": 33, "max_position_embeddings": 64,
 	}
-	for k, v := range changes {
-		m[k] = v
-	}
+	maps.Copy(m, changes)
 	c, err := hf.ConfigFromMap(m)
 	if err != nil {
 		t.Fatal(err)

@@ -80,17 +80,17 @@ func (r Run) shards() map[int]int {
 // rankMemory counts the buffers of a rank that holds the given positions of every sequence; see packages model, ops and ring.
 func rankMemory(m Model, r Run, positions int64) RankMemory {
 	batch := int64(r.MicroBatch)
-	real := batch * positions
-	rows := max(real, batch) // a rank without rows computes one of padding for each sequence
+	held := batch * positions
+	rows := max(held, batch) // a rank without rows computes one of padding for each sequence
 	layers, hidden, vocab := int64(m.Layers), int64(m.Hidden), int64(m.Vocab)
-	kv := real * 2 * m.keys() * floatSize
+	kv := held * 2 * m.keys() * floatSize
 	return RankMemory{
 		// The input of every layer and of the head, and the gradient on its way back.
 		LayerInputs:     (layers + 2) * rows * hidden * floatSize,
-		SavedAttention:  layers * real * (m.queries() + int64(m.Heads)) * floatSize,
+		SavedAttention:  layers * held * (m.queries() + int64(m.Heads)) * floatSize,
 		Activations:     rows * (m.layerOutputs() + hidden) * floatSize, // and the head's norm
 		ActivationGrads: rows * (m.layerGradients() + 2*hidden) * floatSize,
-		Attention:       attentionMemory(m, r, real),
+		Attention:       attentionMemory(m, r, held),
 		// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
 		RingBuffers:  kv * int64(1+min(r.Ring, 3)),
 		WeightGrads:  m.weightGrads() * floatSize,

@@ -12,6 +12,7 @@ import (
 
 // cut removes the lines of steps after last and an unfinished last line. A file that needs no change is left alone.
 func cut(path string, last int) error {
+	_ = os.Remove(temporary(path)) // of a cut that was killed
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -63,20 +64,20 @@ func keep(text []byte, last int) ([]byte, error) {
 	return kept, nil
 }
 
+// temporary is where a new file is written before it takes path's place.
+func temporary(path string) string {
+	return filepath.Join(filepath.Dir(path), ".tmp-"+filepath.Base(path))
+}
+
 // replace puts text in place of the file: a new file is written, synced, and renamed.
-func replace(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-")
+func replace(path string, text []byte) error {
+	f, err := os.Create(temporary(path))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
 	_, writeErr := f.Write(text)
-	if err := errors.Join(writeErr, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
+	if err := errors.Join(writeErr, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return os.Rename(f.Name(), path)
 }

@@ -116,6 +116,9 @@ func TestCuttingKeepsTheFileWhole(t *testing.T) {
 	}
 	defer func() { _ = open.Close() }()
 	before := read(t, path)
+	if err := os.WriteFile(temporary(path), []byte("of a killed run"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	record(t, path, 1, 0, 2)
 	old := make([]byte, len(before)+1)
 	if n, _ := open.Read(old); string(old[:n]) != before {
