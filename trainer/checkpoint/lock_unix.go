@@ -1,30 +1,17 @@
-//go:build unix
+//go:build darwin || dragonfly || freebsd || illumos || linux || netbsd || openbsd
 
 package checkpoint
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
-const lockFile = ".lock"
-
-// Lock takes a run's folder for this process; the system releases it when the process ends, however it ends.
-func Lock(root string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(root, lockFile), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("checkpoint: %w", err)
+func lock(f *os.File) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errLocked
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("checkpoint: another process is training in %s; wait for it or choose another output_dir", root)
-		}
-		return nil, fmt.Errorf("checkpoint: lock %s: %w", root, err)
-	}
-	return func() { _ = f.Close() }, nil
+	return err
 }

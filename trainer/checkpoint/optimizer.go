@@ -1,60 +1,102 @@
 package checkpoint
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
+	"os"
 	"path/filepath"
+	"slices"
+
+	"github.com/edsrzf/mmap-go"
+	"github.com/nlpodyssey/safetensors"
 
 	"github.com/ringgrad/ringgrad/trainer/hf"
 )
 
 const optimizerFile = "optimizer.safetensors"
 
+// The names that torch's AdamW gives its state.
+const (
+	meanPrefix   = "exp_avg."
+	squarePrefix = "exp_avg_sq."
+)
+
+// ErrOtherModel is wrapped by errors about a checkpoint that belongs to another model than the one that is trained.
+var ErrOtherModel = errors.New("it belongs to another model")
+
 // Moments are AdamW's running means of the gradient and of its square for one parameter.
 type Moments struct{ M, V []float32 }
 
-// WriteOptimizer writes optimizer.safetensors: exp_avg.NAME and exp_avg_sq.NAME for every parameter, float32.
+// WriteOptimizer writes optimizer.safetensors: exp_avg.NAME and exp_avg_sq.NAME for every parameter, float32, in its shape.
 func WriteOptimizer(dir string, parameters []hf.Parameter, moments map[string]Moments) error {
 	tensors := make([]hf.Tensor, 0, 2*len(parameters))
 	for _, p := range parameters {
 		m := moments[p.Name]
 		tensors = append(tensors,
-			hf.Tensor{Name: "exp_avg." + p.Name, Shape: p.Shape, Data: m.M},
-			hf.Tensor{Name: "exp_avg_sq." + p.Name, Shape: p.Shape, Data: m.V})
+			hf.Tensor{Name: meanPrefix + p.Name, Shape: p.Shape, Data: m.M},
+			hf.Tensor{Name: squarePrefix + p.Name, Shape: p.Shape, Data: m.V})
 	}
 	return hf.WriteTensors(filepath.Join(dir, optimizerFile), tensors, hf.Float32, nil)
 }
 
-// ReadOptimizer reads the moments of exactly these parameters into moments, whose slices have their lengths.
-func ReadOptimizer(dir string, parameters []hf.Parameter, moments map[string]Moments) error {
+// ReadOptimizer reads the moments of exactly these parameters into moments, whose slices have their lengths. The file is mapped:
+// beyond the moments themselves nothing is held in memory.
+func ReadOptimizer(dir string, parameters []hf.Parameter, moments map[string]Moments) (err error) {
 	path := filepath.Join(dir, optimizerFile)
-	raw, _, err := hf.ReadTensors(path)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("checkpoint: %s: %w; resume from another checkpoint, or start anew in another output_dir", path, err)
+		}
+	}()
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	if want := 2 * len(parameters); len(raw) != want {
-		return fmt.Errorf("checkpoint: %s holds %d tensors, the model needs %d: it belongs to another model", path, len(raw), want)
+	defer func() { _ = f.Close() }()
+	mapped, err := mmap.Map(f, mmap.RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, mapped.Unmap()) }()
+	tensors, err := safetensors.Deserialize(mapped)
+	if err != nil {
+		return err
+	}
+	if got, want := tensors.Len(), 2*len(parameters); got != want {
+		return fmt.Errorf("it holds %d tensors and the model needs %d: %w", got, want, ErrOtherModel)
 	}
 	for _, p := range parameters {
-		if err := fill(raw, path, "exp_avg."+p.Name, moments[p.Name].M); err != nil {
-			return err
-		}
-		if err := fill(raw, path, "exp_avg_sq."+p.Name, moments[p.Name].V); err != nil {
+		m := moments[p.Name]
+		if err := errors.Join(readTensor(tensors, meanPrefix+p.Name, p.Shape, m.M), readTensor(tensors, squarePrefix+p.Name, p.Shape, m.V)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func fill(raw map[string]hf.RawTensor, path, name string, into []float32) error {
-	t, ok := raw[name]
+// readTensor copies one tensor, which must have the shape, be float32 and hold finite numbers.
+func readTensor(tensors safetensors.SafeTensors, name string, shape []int, into []float32) error {
+	t, ok := tensors.Tensor(name)
 	if !ok {
-		return fmt.Errorf("checkpoint: %s has no %s: it belongs to another model", path, name)
+		return fmt.Errorf("there is no %s: %w", name, ErrOtherModel)
 	}
-	if len(t.F64) != len(into) {
-		return fmt.Errorf("checkpoint: %s: %s has shape %v, the model's has %d entries: it belongs to another model", path, name, t.Shape, len(into))
+	got := make([]int, len(t.Shape()))
+	for i, n := range t.Shape() {
+		got[i] = int(n)
 	}
-	for i, x := range t.F64 {
-		into[i] = float32(x)
+	if !slices.Equal(got, shape) || len(t.Data()) != 4*len(into) {
+		return fmt.Errorf("%s has shape %v and the model's is %v: %w", name, got, shape, ErrOtherModel)
+	}
+	if t.DType() != safetensors.F32 {
+		return fmt.Errorf("%s is %s, not F32", name, t.DType())
+	}
+	for i := range into {
+		into[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data()[4*i:]))
+		if x := float64(into[i]); math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Errorf("%s holds %v", name, x)
+		}
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func ReadState(dir string, state any) error {
 		return fmt.Errorf("checkpoint: %w; give a folder checkpoint-N of a run", err)
 	}
 	if err := json.Unmarshal(text, state); err != nil {
-		return fmt.Errorf("checkpoint: %s: %w", path, err)
+		return fmt.Errorf("checkpoint: %s: %w; resume from another checkpoint", path, err)
 	}
 	return nil
 }
