@@ -7,7 +7,8 @@ import (
 	"math"
 )
 
-// Schedule is the learning rate by step.
+// Schedule is the learning rate by step. A warm-up may be longer than the run, as in transformers: a run that is cut short for a
+// trial (max_steps: 3) then ends while the rate still rises.
 type Schedule struct {
 	Kind     string  // constant, linear or cosine
 	Rate     float64 // the rate at the end of the warm-up
@@ -21,8 +22,10 @@ func (s Schedule) Validate() error {
 	switch {
 	case s.Kind != "constant" && s.Kind != "linear" && s.Kind != "cosine":
 		return fmt.Errorf("schedule: unknown kind %q: use constant, linear or cosine", s.Kind)
-	case s.Warmup < 0 || s.Warmup > s.Total:
-		return fmt.Errorf("schedule: %d warm-up steps of %d in all: use 0 to %d", s.Warmup, s.Total, s.Total)
+	case s.Warmup < 0 || s.Total < 0:
+		return fmt.Errorf("schedule: %d warm-up steps of %d in all: use 0 or more", s.Warmup, s.Total)
+	case s.Rate < 0 || math.IsNaN(s.Rate) || math.IsInf(s.Rate, 0):
+		return fmt.Errorf("schedule: the rate is %v: use a finite number of 0 or more", s.Rate)
 	case s.MinRatio < 0 || s.MinRatio > 1 || math.IsNaN(s.MinRatio):
 		return fmt.Errorf("schedule: the lowest rate is %v of the highest: use 0 to 1", s.MinRatio)
 	}

@@ -19,6 +19,7 @@ func TestRatesAreThoseOfTransformers(t *testing.T) {
 		{Schedule{Kind: "constant", Rate: 1, Warmup: 2, Total: 6}, []float64{0, 0.5, 1, 1, 1, 1, 1}},
 		{Schedule{Kind: "cosine", Rate: 1, Total: 2, MinRatio: 0.1}, []float64{1, 0.55, 0.1}},
 		{Schedule{Kind: "linear", Rate: 1}, []float64{1, 0}},
+		{Schedule{Kind: "cosine", Rate: 1, Warmup: 4, Total: 2}, []float64{0, 0.25, 0.5}},
 	} {
 		for step, want := range c.want {
 			if got := c.schedule.LR(step); math.Abs(got-want) > 1e-15 {
@@ -31,7 +32,8 @@ func TestRatesAreThoseOfTransformers(t *testing.T) {
 func TestWhatIsOutOfRangeIsNamed(t *testing.T) {
 	for want, s := range map[string]Schedule{
 		`unknown kind "poly"`: {Kind: "poly"},
-		"9 warm-up steps":     {Kind: "linear", Warmup: 9, Total: 8},
+		"-1 warm-up steps":    {Kind: "linear", Warmup: -1, Total: 8},
+		"the rate is NaN":     {Kind: "linear", Rate: math.NaN()},
 		"lowest rate is 2":    {Kind: "cosine", Total: 8, MinRatio: 2},
 	} {
 		if err := s.Validate(); err == nil || !strings.Contains(err.Error(), want) {
