@@ -94,6 +94,7 @@ func (g *geometry) tile(panel, run int) (tile, bool) {
 		blind, _ := slices.BinarySearch(g.rows[t.row:][:t.queries], cols.lowest)
 		t.skip = blind / register * register
 		t.row, t.queries = t.row+t.skip, t.queries-t.skip
+		t.partial = g.cols[t.col+t.keys-1] > g.rows[t.row]
 	}
 	return t, true
 }

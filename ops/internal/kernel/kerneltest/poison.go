@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
@@ -31,6 +32,24 @@ func rowsThatSeeNothingAreZero[T kernel.Float](t *testing.T, k kernel.Attention[
 		if zero(line(g.DK, j, p.dim)) == seen || zero(line(g.DV, j, p.valueDim)) == seen {
 			t.Errorf("key %d: dk %v, dv %v, key is seen: %t", j, line(g.DK, j, p.dim), line(g.DV, j, p.valueDim), seen)
 		}
+	}
+}
+
+// keysOfTheFutureAreNotTouched: a block whose keys all lie behind the queries changes no bit, whatever it holds.
+func keysOfTheFutureAreNotTouched[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+	p := newProblem[T](shape{tokens: 150, heads: 2, kvHeads: 1, dim: 6, valueDim: 4, causal: true}, 1)
+	blocks := contiguous(p.tokens, 2)
+	l := p.rows(blocks[0])
+	l.forward(k, p, blocks, []int{0})
+	o, lse := slices.Clone(l.carry.O), slices.Clone(l.lse)
+	for i := range p.k[75*p.dim:] {
+		p.k[75*p.dim+i] = T(math.NaN())
+	}
+	l.forward(k, p, blocks, []int{1})
+	g := kernel.Gradients[T]{DQ: l.dq, DK: make([]T, 75*p.dim), DV: make([]T, 75*p.valueDim)}
+	l.backward(k, p, blocks[1], g)
+	if !sameBits(o, l.carry.O) || !sameBits(lse, l.lse) || !zero(g.DQ) || !zero(g.DK) || !zero(g.DV) {
+		t.Error("a block of keys behind all queries changed the carry or the gradients")
 	}
 }
 
