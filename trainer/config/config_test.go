@@ -34,6 +34,8 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 		"unknown keys":   {"base_model: m\ncutoff_len: 5\nlearning_rat: 3\ndatasets: [{path: a, pth: 3}]\nfoo: 1\n", nil, []string{`run.yaml:2:1: unknown key "cutoff_len"; here it is called sequence_len`, `run.yaml:3:1: unknown key "learning_rat"; did you mean "learning_rate"?`, `run.yaml:4:22: unknown key "datasets.0.pth"; did you mean "path"?`, "run.yaml:5:1: unknown key \"foo\"; `train schema` lists the keys"}},
 		"wrong types":    {minimal + "sequence_len: 12.5\nlearning_rate: abc\nconcatenate: 3\nmicro_batch_size: [1]\noutput_dir: 5\nseed: \"7\"\nring_timeout: 5\nrope_scaling: yarn\n", nil, []string{"run.yaml:3:15: sequence_len must be a whole number, not the number 12.5", `run.yaml:4:16: learning_rate must be a number, not the text "abc"`, "5:14: concatenate must be true or false, not the number 3", "6:19: micro_batch_size must be a number, not a list", "output_dir must be text (put it in quotes), not the number 5", "seed must be a number without quotes", "ring_timeout must be a time span with its unit", `rope_scaling must be a mapping of keys, not the text "yarn"`}},
 		"not finite":     {minimal + "learning_rate: .nan\nweight_decay: .inf\n", nil, []string{"3:16: learning_rate must be a finite number", "4:15: weight_decay must be a finite number"}},
+		"octal":          {minimal + "seed: 010\n", nil, []string{"3:7: seed must be a number without leading zeros"}},
+		"plain paths":    {"base_model: m\ndatasets: [a.txt]\n", nil, []string{`2:12: datasets.0 must be a mapping of keys, not the text "a.txt"`}},
 		"two documents":  {minimal + "---\nseed: 1\n", nil, []string{"run.yaml:3:1: a second document begins here"}},
 		"empty":          {"# nothing\n", nil, []string{"run.yaml: the file is empty"}},
 		"a list":         {"- a\n", nil, []string{"run.yaml:1:1: the file holds a list"}},
@@ -66,5 +68,12 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestYAMLsOwnSpellingsOfNumbersAndTruthAreRead(t *testing.T) {
+	c := parse(t, minimal+"max_steps: 1e3\nseed: 1_000\nlearning_rate: 1\nconcatenate: yes\nshuffle_merged_datasets: off\neval_steps: null\nwarmup_steps:\n")
+	if c.MaxSteps != 1000 || c.Seed != 1000 || c.LearningRate != 1 || !c.Concatenate || c.ShuffleMergedDatasets || c.EvalSteps != 0 {
+		t.Errorf("%+v", c)
 	}
 }

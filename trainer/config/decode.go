@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -177,6 +178,8 @@ func (d *decoder) duration(n *yaml.Node, into reflect.Value, key string) {
 	d.wrong(n, key, "a time span with its unit, such as 90s or 10m")
 }
 
+var octal = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
+
 // integer takes whole numbers, also in the form 1e6.
 func (d *decoder) integer(n *yaml.Node, key string) (int64, bool) {
 	f, ok := d.number(n, key)
@@ -185,6 +188,10 @@ func (d *decoder) integer(n *yaml.Node, key string) (int64, bool) {
 	}
 	if f != math.Trunc(f) {
 		d.wrong(n, key, "a whole number")
+		return 0, false
+	}
+	if octal.MatchString(n.Value) {
+		d.wrong(n, key, "a number without leading zeros, which older YAML reads as octal")
 		return 0, false
 	}
 	var i int64
