@@ -136,7 +136,7 @@ func memoryRows(m estimate.Memory) [][]string {
 		ranked("chunk of logits", p.CrossEntropy),
 		ranked("tables and batches", p.Tables),
 		[]string{"all", bytesText(m.Process), bytesText(m.Rank)},
-		[]string{"at most, with garbage", bytesText(2 * m.Process), ""})
+		[]string{"about, with garbage", bytesText(2 * m.Process), ""})
 }
 
 func wireRows(w estimate.Wire) [][]string {

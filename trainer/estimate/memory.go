@@ -10,7 +10,7 @@ const (
 )
 
 // Memory is what is alive at the fullest moment of a step, in bytes. Go's collector lets short-lived memory pile up before it
-// collects: at GOGC=100 a process may hold up to twice Process, less with GOMEMLIMIT set.
+// collects: at GOGC=100 a process grows to about twice Process, less with GOMEMLIMIT set.
 type Memory struct {
 	Process int64      `json:"process"` // Shared and the part of every rank
 	Rank    int64      `json:"rank"`    // the part of the rank with most rows: the sum of Parts
