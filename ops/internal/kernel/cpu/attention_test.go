@@ -12,3 +12,5 @@ func TestAttentionConformsOnEveryInstructionSet(t *testing.T) {
 		kerneltest.Run(t, "float64", New[float64])
 	})
 }
+
+func FuzzAttentionShapes(f *testing.F) { kerneltest.Fuzz(f, New[float32]) }

@@ -72,7 +72,7 @@ func newJudge[T kernel.Float](p problem[T], logits float64) judge[T] {
 }
 
 // expect solves the problem with k and checks the result.
-func (j judge[T]) expect(t *testing.T, k kernel.Attention[T], c cut, what string) {
+func (j judge[T]) expect(t testing.TB, k kernel.Attention[T], c cut, what string) {
 	t.Helper()
 	for i, g := range parts(j.solve(k, c)) {
 		want := j.want[i].x

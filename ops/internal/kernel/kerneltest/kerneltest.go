@@ -16,17 +16,20 @@ import (
 type claim[T kernel.Float] struct {
 	name       string
 	valuesOnly bool
-	test       func(*testing.T, kernel.Attention[T])
+	test       func(testing.TB, kernel.Attention[T])
 }
 
 func claims[T kernel.Float]() []claim[T] {
 	return []claim[T]{
 		{"EqualsDenseForEveryShape", false, equalsDenseForEveryShape[T]},
 		{"EqualsDenseForEveryCut", true, equalsDenseForEveryCut[T]},
+		{"EqualsDenseForSampledShapes", true, equalsDenseForSampledShapes[T]},
 		{"StaysRightForHotLogits", true, staysRightForHotLogits[T]},
+		{"StaysRightForEveryCourseOfLogits", true, staysRightForEveryCourseOfLogits[T]},
 		{"ErrorDoesNotGrowWithBlocks", true, errorDoesNotGrowWithBlocks[T]},
 		{"RowsThatSeeNothingAreZero", false, rowsThatSeeNothingAreZero[T]},
 		{"KeysOfTheFutureAreNotTouched", false, keysOfTheFutureAreNotTouched[T]},
+		{"WhatNothingSeesMayHoldAnything", false, whatNothingSeesMayHoldAnything[T]},
 		{"NaNReachesTheRowsThatSeeIt", true, nanReachesTheRowsThatSeeIt[T]},
 		{"InfiniteLogitsAreNotHidden", true, infiniteLogitsAreNotHidden[T]},
 		{"GradientsAccumulate", false, gradientsAccumulate[T]},

@@ -10,7 +10,7 @@ import (
 )
 
 // rowsThatSeeNothingAreZero gives five queries before the first key and five among the keys.
-func rowsThatSeeNothingAreZero[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func rowsThatSeeNothingAreZero[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	p := newProblem[T](shape{tokens: 20, heads: 2, kvHeads: 1, dim: 6, valueDim: 4, causal: true}, 1)
 	rows := []kernel.Segment{{Start: 0, Stride: 1, Count: 5}, {Start: 12, Stride: 1, Count: 5}}
 	cols := []kernel.Segment{{Start: 8, Stride: 1, Count: 12}}
@@ -36,7 +36,7 @@ func rowsThatSeeNothingAreZero[T kernel.Float](t *testing.T, k kernel.Attention[
 }
 
 // keysOfTheFutureAreNotTouched: a block whose keys all lie behind the queries changes no bit, whatever it holds.
-func keysOfTheFutureAreNotTouched[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func keysOfTheFutureAreNotTouched[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	p := newProblem[T](shape{tokens: 150, heads: 2, kvHeads: 1, dim: 6, valueDim: 4, causal: true}, 1)
 	blocks := contiguous(p.tokens, 2)
 	l := p.rows(blocks[0])
@@ -53,6 +53,52 @@ func keysOfTheFutureAreNotTouched[T kernel.Float](t *testing.T, k kernel.Attenti
 	}
 }
 
+// whatNothingSeesMayHoldAnything fills queries before the first key, and keys behind the last query, with NaN and Inf: all other
+// results stay what they were but for rounding, and those of the filled ones are exactly nothing.
+func whatNothingSeesMayHoldAnything[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
+	const blind, n = 70, 150 // rows before the first key; rows, and keys from blind on
+	p := newProblem[T](shape{tokens: 220, heads: 4, kvHeads: 2, dim: 6, valueDim: 4, causal: true}, 1)
+	rows := []kernel.Segment{{Start: 0, Stride: 1, Count: n}}
+	blocks := [][]kernel.Segment{{{Start: blind, Stride: 1, Count: 100}}, {{Start: blind + 100, Stride: 1, Count: 50}}}
+	run := func() (arrays [][]T) {
+		l := p.rows(rows)
+		l.forward(k, p, blocks, []int{1, 0})
+		arrays = append(arrays, l.out, l.lse, l.dq)
+		for _, cols := range blocks {
+			g := kernel.Gradients[T]{DQ: l.dq, DK: make([]T, 2*kernel.Len(cols)*p.dim), DV: make([]T, 2*kernel.Len(cols)*p.valueDim)}
+			l.backward(k, p, cols, g)
+			arrays = append(arrays, g.DK, g.DV)
+		}
+		return arrays
+	}
+	clean := run()
+	p.spoil(p.q, p.dim, 0, blind)
+	p.spoil(p.dOut, p.valueDim, 0, blind)
+	p.spoil(p.k, p.dim, n, p.tokens)
+	p.spoil(p.v, p.valueDim, n, p.tokens)
+	for a, spoilt := range run() {
+		name := []string{"out", "lse", "dq", "dk", "dv", "dk of the second block", "dv of the second block"}[a]
+		for i, x := range spoilt {
+			want := clean[a][i]
+			if near := math.Abs(float64(x-want)) < 1e-5; x != want && (!near || want == 0) {
+				t.Fatalf("%s[%d] is %v; it was %v before NaN and Inf were put where no row sees them", name, i, x, want)
+			}
+		}
+	}
+}
+
+// spoil fills the rows from..to of every head.
+func (p problem[T]) spoil(x []T, width, from, to int) {
+	values := []T{T(math.NaN()), T(math.Inf(1)), T(math.Inf(-1))}
+	for head := range len(x) / (p.tokens * width) {
+		for i := from; i < to; i++ {
+			for d := range width {
+				line(x, head*p.tokens+i, width)[d] = values[(i+d)%len(values)]
+			}
+		}
+	}
+}
+
 // zero reports whether all of x is 0; NaN is not.
 func zero[T kernel.Float](x []T) bool {
 	for _, a := range x {
@@ -65,7 +111,7 @@ func zero[T kernel.Float](x []T) bool {
 
 // nanReachesTheRowsThatSeeIt puts one NaN in turn into every input: it must show in exactly those results that depend on it, which
 // under a causal mask leaves the past clean.
-func nanReachesTheRowsThatSeeIt[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func nanReachesTheRowsThatSeeIt[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	for _, causal := range []bool{false, true} {
 		s := shape{tokens: 150, heads: 2, kvHeads: 1, dim: 5, valueDim: 6, causal: causal}
 		for _, at := range []int{0, 40, 149} {
@@ -83,7 +129,7 @@ func nanReachesTheRowsThatSeeIt[T kernel.Float](t *testing.T, k kernel.Attention
 }
 
 // infiniteLogitsAreNotHidden: a query whose scores overflow must not come out as a number.
-func infiniteLogitsAreNotHidden[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func infiniteLogitsAreNotHidden[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	p := newProblem[T](shape{tokens: 100, heads: 1, kvHeads: 1, dim: 4, valueDim: 4}, 1)
 	p.q[0] = T(math.Inf(1))
 	r := p.solve(k, cut{layouts[0], 3, 1})

@@ -12,7 +12,7 @@ import (
 )
 
 // gradientsAccumulate: what is in dQ, dK and dV beforehand stays in the sum.
-func gradientsAccumulate[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func gradientsAccumulate[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	p := newProblem[T](shape{tokens: 140, heads: 4, kvHeads: 2, dim: 8, valueDim: 9, causal: true}, 1)
 	all := contiguous(p.tokens, 1)
 	l := p.rows(all[0])
@@ -40,7 +40,7 @@ func gradientsAccumulate[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
 }
 
 // touchesNothingElse runs on arrays that lie between guards and compares inputs and guards afterwards.
-func touchesNothingElse[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func touchesNothingElse[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	for _, s := range shapes {
 		s.causal = true
 		p := newProblem[T](s, 1)
@@ -117,7 +117,7 @@ var threadedShapes = []shape{
 	{tokens: 250, heads: 6, kvHeads: 6, dim: 8, valueDim: 24},
 }
 
-func bitsDoNotDependOnThreads[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func bitsDoNotDependOnThreads[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for _, s := range threadedShapes {
 		p := newProblem[T](s, 1)
@@ -134,7 +134,7 @@ func bitsDoNotDependOnThreads[T kernel.Float](t *testing.T, k kernel.Attention[T
 }
 
 // concurrentCallsDoNotMeet shares one kernel among ranks that run at the same time.
-func concurrentCallsDoNotMeet[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func concurrentCallsDoNotMeet[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	p := newProblem[T](threadedShapes[0], 1)
 	c := cut{layouts[0], 2, 1}
 	want := p.solve(k, c)
@@ -151,7 +151,7 @@ func concurrentCallsDoNotMeet[T kernel.Float](t *testing.T, k kernel.Attention[T
 
 // memoryStaysBelowTheScoreMatrix counts what one forward and backward allocate once scratch is pooled. A score matrix would be
 // 4 MB in float32; working copies of rows are allowed a few times S·D.
-func memoryStaysBelowTheScoreMatrix[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func memoryStaysBelowTheScoreMatrix[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	s := shape{tokens: 1024, heads: 1, kvHeads: 1, dim: 8, valueDim: 8, causal: true}
 	p := newProblem[T](s, 1)
 	all := contiguous(s.tokens, 1)[0]

@@ -22,7 +22,7 @@ var shapes = []shape{
 	{tokens: 200, heads: 2, kvHeads: 2, dim: 32, valueDim: 32},
 }
 
-func equalsDenseForEveryShape[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func equalsDenseForEveryShape[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	for _, s := range shapes {
 		for _, causal := range []bool{false, true} {
 			s.causal = causal
@@ -34,7 +34,7 @@ func equalsDenseForEveryShape[T kernel.Float](t *testing.T, k kernel.Attention[T
 	}
 }
 
-func equalsDenseForEveryCut[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func equalsDenseForEveryCut[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	for _, causal := range []bool{false, true} {
 		j := newJudge(newProblem[T](shape{tokens: 197, heads: 2, kvHeads: 1, dim: 16, valueDim: 12, causal: causal}, 1), 1)
 		for _, l := range layouts {
@@ -48,7 +48,7 @@ func equalsDenseForEveryCut[T kernel.Float](t *testing.T, k kernel.Attention[T])
 }
 
 // staysRightForHotLogits also makes scores grow along the keys, so that every block finds a larger maximum than the one before.
-func staysRightForHotLogits[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func staysRightForHotLogits[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	for _, logits := range []float64{12, 100, 1e4} {
 		for _, causal := range []bool{false, true} {
 			s := shape{tokens: 140, heads: 2, kvHeads: 1, dim: 24, valueDim: 24, causal: causal}
@@ -79,7 +79,7 @@ func growAlongKeys[T kernel.Float](p problem[T]) {
 
 // errorDoesNotGrowWithBlocks compares the root mean square error over many elements: that of one block, of eight, and of the plain
 // computation.
-func errorDoesNotGrowWithBlocks[T kernel.Float](t *testing.T, k kernel.Attention[T]) {
+func errorDoesNotGrowWithBlocks[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	if !isFloat32[T]() {
 		t.Skip("the reference is in float64 too: its own error would be measured")
 	}
