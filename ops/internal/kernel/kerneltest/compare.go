@@ -64,11 +64,8 @@ type judge[T kernel.Float] struct {
 }
 
 func newJudge[T kernel.Float](p problem[T], logits float64) judge[T] {
-	j := judge[T]{problem: p, logits: logits, want: parts(dense[float64](p))}
-	if isFloat32[T]() {
-		j.plain = parts(dense[T](p))
-	}
-	return j
+	want, plain := p.references()
+	return judge[T]{problem: p, logits: logits, want: want, plain: plain}
 }
 
 // expect solves the problem with k and checks the result.
