@@ -3,6 +3,8 @@ package trainer
 import (
 	"context"
 	"fmt"
+	"math"
+	runtimemetrics "runtime/metrics"
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -11,15 +13,13 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
 
-// evaluate measures the mean loss over the held-back sequences, in micro-batches, and records it.
+// evaluate measures the mean loss over the held-back sequences, one at a time, and records it.
 func (w *worker) evaluate(ctx context.Context, step int) error {
 	n := w.run.data.Val.Len()
 	if limit := w.run.cfg.EvalBatches; limit > 0 {
 		n = min(n, limit)
 	}
-	if n == 0 {
-		return nil
-	}
+	start := time.Now()
 	totals := []float64{0, 0} // sum of losses, targets; of this rank
 	for i := range n {
 		if stop, err := w.agreeToStop(ctx); err != nil || stop {
@@ -43,12 +43,18 @@ func (w *worker) evaluate(ctx context.Context, step int) error {
 	if !w.leader() || totals[1] == 0 {
 		return nil
 	}
-	loss := totals[0] / totals[1]
-	w.run.state.evalLoss = &loss
-	if w.run.observer.Evaluated != nil {
-		w.run.observer.Evaluated(step, loss)
+	return w.run.recordEval(metrics.Eval{Step: step, EvalLoss: totals[0] / totals[1], Tokens: int(totals[1]), Seconds: time.Since(start).Seconds()})
+}
+
+func (r *run) recordEval(e metrics.Eval) error {
+	if math.IsNaN(e.EvalLoss) || math.IsInf(e.EvalLoss, 0) {
+		return fmt.Errorf("trainer: step %d: the loss on held-back data is %v: %w; the last checkpoint stays. Lower learning_rate or max_grad_norm", e.Step, e.EvalLoss, ErrNotFinite)
 	}
-	return w.run.recorder.Eval(metrics.Eval{Step: step, EvalLoss: loss})
+	r.state.evalLoss = &e.EvalLoss
+	if r.observer.Evaluated != nil {
+		r.observer.Evaluated(e.Step, e.EvalLoss)
+	}
+	return r.recorder.Eval(e)
 }
 
 func stopOr(err error) error {
@@ -70,8 +76,8 @@ func (w *worker) record(step int, s stepStats) error {
 		return nil
 	}
 	r := w.run
-	r.state.step = step + 1
-	r.state.cursor = w.loader.State()
+	r.state.step, r.state.onDisk = step+1, false
+	r.state.cursor = w.batches.State()
 	r.state.tokens += int64(s.tokens)
 	r.state.lastLoss, r.state.lastRingWait = s.loss, s.ringWait
 	if r.observer.Advanced != nil {
@@ -82,7 +88,7 @@ func (w *worker) record(step int, s stepStats) error {
 	}
 	rate := float64(s.tokens) / s.seconds
 	if r.observer.Stepped != nil {
-		perStep := time.Since(r.state.began) / time.Duration(step+1-r.state.beganStep)
+		perStep := time.Since(w.began) / time.Duration(step+1-w.beganStep)
 		r.observer.Stepped(StepReport{
 			Step: step + 1, Steps: r.steps, Loss: s.loss, GradNorm: s.gradNorm, LearningRate: r.schedule.LR(step),
 			TokensPerSecond: rate, RingWait: s.ringWait, Left: perStep * time.Duration(r.steps-step-1),
@@ -90,8 +96,15 @@ func (w *worker) record(step int, s stepStats) error {
 	}
 	return r.recorder.Step(metrics.Step{
 		Step: step + 1, Loss: s.loss, GradNorm: s.gradNorm, LearningRate: r.schedule.LR(step),
-		Tokens: s.tokens, TokensPerSecond: rate, RingWait: s.ringWait, Epoch: r.epoch(), Seconds: s.seconds,
+		Tokens: s.tokens, TokensPerSecond: rate, RingWait: s.ringWait, Epoch: r.epoch(), Seconds: s.seconds, MemoryBytes: memory(),
 	})
+}
+
+// memory is what the process has from the system and has not given back, in bytes.
+func memory() uint64 {
+	sample := []runtimemetrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	runtimemetrics.Read(sample)
+	return sample[0].Value.Uint64() - sample[1].Value.Uint64()
 }
 
 // epoch is the place in the data as a number of passes.

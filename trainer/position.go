@@ -37,16 +37,17 @@ func (w *worker) measureBefore(ctx context.Context) error {
 	}
 	before, err := eval.Ring(ctx, w.model, w.comm, r.longDocuments, w.evalOptions("before, full context"))
 	if err != nil {
-		return w.stopped(err)
+		return err
 	}
 	short, err := model.New(r.baseModel, r.params, nil, w.modelOptions())
 	if err != nil {
 		return err
 	}
+	defer func() { _ = short.Close() }() // only memory
 	window := eval.Window{Size: r.cfg.LossByPositionWindow}
 	windowed, err := eval.Sliding(ctx, short, w.comm, r.longDocuments, window, w.evalOptions(fmt.Sprintf("before, window of %d", window.Size)))
 	if err != nil {
-		return w.stopped(err)
+		return err
 	}
 	if w.leader() {
 		r.state.position = &Position{Documents: len(r.longDocuments), Tokens: before.Tokens, Window: window.Size, Before: before, Windowed: windowed}
@@ -54,7 +55,7 @@ func (w *worker) measureBefore(ctx context.Context) error {
 	return nil
 }
 
-// measureAfter completes the table with the trained model; nil when none was asked for.
+// measureAfter completes the table with the trained model, on the leader; nil when none was asked for.
 func (w *worker) measureAfter(ctx context.Context) (*Position, error) {
 	r := w.run
 	if len(r.longDocuments) == 0 {
@@ -62,7 +63,7 @@ func (w *worker) measureAfter(ctx context.Context) (*Position, error) {
 	}
 	after, err := eval.Ring(ctx, w.model, w.comm, r.longDocuments, w.evalOptions("after, full context"))
 	if err != nil {
-		return nil, w.stopped(err)
+		return nil, err
 	}
 	if !w.leader() {
 		return nil, nil
@@ -73,17 +74,9 @@ func (w *worker) measureAfter(ctx context.Context) (*Position, error) {
 }
 
 func (w *worker) evalOptions(what string) eval.Options {
-	o := eval.Options{BinSize: w.run.binSize(), Stop: w.stop}
+	o := eval.Options{Stop: w.stop}
 	if measuring := w.run.observer.Measuring; measuring != nil {
 		o.Progress = func(done, total int) { measuring(what, done, total) }
 	}
 	return o
-}
-
-// stopped turns an evaluation that ended early into the run's own interruption; before the first step there is nothing to save.
-func (w *worker) stopped(err error) error {
-	if err == eval.ErrStopped { //nolint:errorlint // returned bare by package eval
-		return fmt.Errorf("trainer: %w during an evaluation", ErrInterrupted)
-	}
-	return err
 }

@@ -3,8 +3,10 @@ package trainer
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 	"github.com/ringgrad/ringgrad/trainer/config"
@@ -47,8 +49,15 @@ type run struct {
 	tokenizerDir  string
 	longDocuments [][]int32
 
-	recorder *metrics.Recorder
-	state    state
+	recorder     *metrics.Recorder
+	state        state
+	resumedFrom  string // checkpoint folder, "" for a new run
+	mayStartAnew bool   // over a run that never reached a checkpoint
+	dataSum      string // of the training sequences, once it is needed
+
+	// Tests put other batches and faulty engines here.
+	feed func(rank int) batches
+	wrap func(dist.Engine) dist.Engine
 }
 
 // state is what changes from step to step, and what a checkpoint holds besides parameters and moments.
@@ -59,13 +68,17 @@ type state struct {
 	lastLoss     float64
 	lastRingWait float64
 	evalLoss     *float64
-	position     *Position // measured before the first step
-	began        time.Time
-	beganStep    int
+	position     *Position     // measured before the first step
+	onDisk       bool          // as a checkpoint in output_dir
+	before       time.Duration // training before this process
+	began        time.Time     // when this process began
 }
 
 // prepare reads everything a run needs, cheapest and likeliest to be wrong first.
 func prepare(cfg config.Config, o Options) (*run, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, inputError{err}
+	}
 	r := &run{cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration()}
 	for _, stage := range []func() error{r.readModel, r.readData, r.readParameters, r.planSteps} {
 		if err := stage(); err != nil {
@@ -76,6 +89,13 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 		return nil, inputError{err}
 	}
 	return r, nil
+}
+
+// note tells people something worth a line.
+func (r *run) note(format string, args ...any) {
+	if r.observer.Noted != nil {
+		r.observer.Noted(fmt.Sprintf(format, args...))
+	}
 }
 
 // readModel finds out what is trained: the folder's config or the one in the YAML, with the run's RoPE and length.
@@ -101,13 +121,20 @@ func (r *run) readModel() error {
 	if r.tokenizerDir == "" {
 		return errors.New("trainer: a model from scratch needs tokenizer_config: the folder of a tokenizer.json")
 	}
-	if r.tokens, err = tokenizer.Load(r.tokenizerDir); err != nil {
-		return err
+	r.tokens, err = loadTokenizer(r.tokenizerDir, r.model)
+	return err
+}
+
+// loadTokenizer refuses a tokenizer whose ids the model does not have.
+func loadTokenizer(dir string, m hf.Config) (*tokenizer.Tokenizer, error) {
+	t, err := tokenizer.Load(dir)
+	if err != nil {
+		return nil, err
 	}
-	if n := r.tokens.VocabSize(); n > r.model.VocabSize {
-		return fmt.Errorf("trainer: the tokenizer of %s has %d tokens but the model's vocab_size is %d; use the tokenizer that belongs to the model", r.tokenizerDir, n, r.model.VocabSize)
+	if n := t.VocabSize(); n > m.VocabSize {
+		return nil, fmt.Errorf("trainer: the tokenizer of %s has %d tokens but the model's vocab_size is %d; use the tokenizer that belongs to the model", dir, n, m.VocabSize)
 	}
-	return nil
+	return t, nil
 }
 
 // adapt gives a model the run's RoPE and sequence length. A longer context without RoPE scaling is honoured: it is what the
@@ -161,6 +188,9 @@ func (r *run) readData() error {
 	if r.data, err = data.Open(o); err != nil {
 		return err
 	}
+	if r.cfg.EvalSteps > 0 && r.data.Val.Len() == 0 {
+		return fmt.Errorf("trainer: eval_steps is %d but no held-back sequence is left (%s); raise val_set_size or change excess_length_strategy, or set eval_steps: 0", r.cfg.EvalSteps, r.data.Counts)
+	}
 	if r.cfg.LossByPosition {
 		r.longDocuments = r.pickLongDocuments()
 		if len(r.longDocuments) == 0 {
@@ -211,17 +241,16 @@ func (r *run) readParameters() error {
 	return nil
 }
 
-// planSteps turns epochs into steps and makes the schedule.
+// planSteps turns epochs into steps, enough for every sequence, and makes the schedule.
 func (r *run) planSteps() error {
 	perStep := r.cfg.MicroBatchSize * r.cfg.GradientAccumulationSteps
 	r.steps = r.cfg.MaxSteps
 	if r.steps == 0 {
-		r.steps = int(r.cfg.NumEpochs * float64(r.data.Train.Len()) / float64(perStep))
-		r.steps = max(r.steps, 1)
+		r.steps = max(1, ceil(r.cfg.NumEpochs*float64(r.data.Train.Len())/float64(perStep)))
 	}
 	warmup := r.cfg.WarmupSteps
 	if r.cfg.WarmupRatio > 0 {
-		warmup = int(r.cfg.WarmupRatio * float64(r.steps))
+		warmup = ceil(r.cfg.WarmupRatio * float64(r.steps))
 	}
 	r.schedule = schedule.Schedule{
 		Kind: r.cfg.LrScheduler, Rate: r.cfg.LearningRate, Warmup: warmup, Total: r.steps, MinRatio: r.cfg.CosineMinLrRatio,
@@ -229,5 +258,5 @@ func (r *run) planSteps() error {
 	return r.schedule.Validate()
 }
 
-// binSize of the table of loss by position: eight rows, as the evaluation would choose.
-func (r *run) binSize() int { return 0 }
+// ceil rounds up, but for what floating point added to a whole number.
+func ceil(x float64) int { return int(math.Ceil(x - 1e-9)) }

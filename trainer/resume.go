@@ -1,18 +1,17 @@
 package trainer
 
 import (
-	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 	"github.com/ringgrad/ringgrad/trainer/data"
 	"github.com/ringgrad/ringgrad/trainer/hf"
-	"github.com/ringgrad/ringgrad/trainer/metrics"
 )
 
 // stateVersion is the form of trainer_state.json.
@@ -25,21 +24,76 @@ type savedState struct {
 	Epoch    float64     `json:"epoch"`
 	MaxSteps int         `json:"max_steps"`
 	Tokens   int64       `json:"tokens"`
+	Seconds  float64     `json:"seconds,omitempty"`
 	Loss     float64     `json:"loss"`
 	EvalLoss *float64    `json:"eval_loss,omitempty"`
 	Cursor   data.Cursor `json:"data_cursor"`
+	Data     *dataState  `json:"data,omitempty"`
 	Seed     int64       `json:"seed"`
 	Position *Position   `json:"loss_by_position,omitempty"` // measured before the first step
 }
 
-// metricsFile holds a line a logged step.
-const metricsFile = "metrics.jsonl"
+// dataState is what the order of training sequences depends on besides the seed. A cursor means nothing in other data.
+type dataState struct {
+	SequenceLen int     `json:"sequence_len"`
+	Concatenate bool    `json:"concatenate"`
+	Excess      string  `json:"excess_length_strategy"`
+	ValSetSize  float64 `json:"val_set_size"`
+	Shuffle     bool    `json:"shuffle_merged_datasets"`
+	SHA256      string  `json:"sha256"` // of all training sequences
+}
+
+func (r *run) dataState() dataState {
+	if r.dataSum == "" {
+		r.dataSum = sum(r.data.Train)
+	}
+	c := r.cfg
+	return dataState{c.SequenceLen, c.Concatenate, c.ExcessLengthStrategy, c.ValSetSize, c.ShuffleMergedDatasets, r.dataSum}
+}
+
+// sum identifies a split's sequences by length and tokens.
+func sum(split *data.Split) string {
+	h := sha256.New()
+	var bytes []byte
+	for i := range split.Len() {
+		ids := split.Sequence(i).IDs
+		bytes = binary.LittleEndian.AppendUint32(bytes[:0], uint32(len(ids)))
+		for _, id := range ids {
+			bytes = binary.LittleEndian.AppendUint32(bytes, uint32(id))
+		}
+		_, _ = h.Write(bytes)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// difference names the first setting that makes two orders of sequences different.
+func (d dataState) difference(now dataState) error {
+	for _, field := range []struct {
+		name      string
+		then, now any
+	}{
+		{"sequence_len", d.SequenceLen, now.SequenceLen},
+		{"concatenate", d.Concatenate, now.Concatenate},
+		{"excess_length_strategy", d.Excess, now.Excess},
+		{"val_set_size", d.ValSetSize, now.ValSetSize},
+		{"shuffle_merged_datasets", d.Shuffle, now.Shuffle},
+	} {
+		if field.then != field.now {
+			return fmt.Errorf("%s was %v and is %v now: its place in the data means nothing there; set %s=%v", field.name, field.then, field.now, field.name, field.then)
+		}
+	}
+	if d.SHA256 != now.SHA256 {
+		return errors.New("the training data have changed since (files of datasets, or the tokenizer); give the same ones, or start anew from its folder as base_model")
+	}
+	return nil
+}
 
 // resume puts the run where a checkpoint left it; "" and the config's resume_from_checkpoint may start anew.
 func (r *run) resume(from string) error {
 	if from == "" {
 		from = r.cfg.ResumeFromCheckpoint
 	}
+	r.mayStartAnew = from == "auto"
 	path, err := findCheckpoint(from, r.cfg.OutputDir)
 	if err != nil || path == "" {
 		return err
@@ -51,19 +105,20 @@ func (r *run) resume(from string) error {
 	if err := checkpoint.ReadState(path, &s); err != nil {
 		return err
 	}
-	if s.Version != stateVersion {
-		return fmt.Errorf("trainer: %s has trainer_state.json of version %d, this program reads %d", path, s.Version, stateVersion)
-	}
-	if s.Step > r.steps {
-		return fmt.Errorf("trainer: %s is at step %d, beyond the %d steps of this run; raise max_steps", path, s.Step, r.steps)
-	}
-	if s.Seed != r.cfg.Seed {
-		return fmt.Errorf("trainer: %s was made with seed %d, this run has %d: the data would come in another order; set seed=%d", path, s.Seed, r.cfg.Seed, s.Seed)
+	if err := r.continues(s); err != nil {
+		return fmt.Errorf("trainer: cannot resume from %s: %w", path, err)
 	}
 	if err := r.readCheckpoint(path); err != nil {
 		return err
 	}
-	r.state = state{step: s.Step, cursor: s.Cursor, tokens: s.Tokens, lastLoss: s.Loss, evalLoss: s.EvalLoss, position: s.Position}
+	r.resumedFrom = path
+	r.state = state{
+		step: s.Step, cursor: s.Cursor, tokens: s.Tokens, lastLoss: s.Loss, evalLoss: s.EvalLoss, position: s.Position,
+		before: time.Duration(s.Seconds * float64(time.Second)), onDisk: sameFolder(filepath.Dir(path), r.cfg.OutputDir),
+	}
+	if s.MaxSteps != r.steps {
+		r.note("%s was made on the way to %d steps; this run ends at %d, and the learning rate follows that", path, s.MaxSteps, r.steps)
+	}
 	return nil
 }
 
@@ -79,7 +134,44 @@ func findCheckpoint(from, outputDir string) (string, error) {
 		}
 		return entry.Path, err
 	}
-	return from, nil
+	return filepath.Clean(from), nil
+}
+
+// continues tells why this run is not the continuation of the one that was saved, apart from its model.
+func (r *run) continues(s savedState) error {
+	switch {
+	case s.Version != stateVersion:
+		return fmt.Errorf("its trainer_state.json is of version %d, this program reads %d", s.Version, stateVersion)
+	case s.Step < 0 || s.Step > r.steps:
+		return fmt.Errorf("it is at step %d, beyond the %d steps of this run; raise max_steps", s.Step, r.steps)
+	case s.Seed != r.cfg.Seed:
+		return fmt.Errorf("it was made with seed %d, this run has %d: the data would come in another order; set seed=%d", s.Seed, r.cfg.Seed, s.Seed)
+	}
+	if s.Data != nil {
+		if err := s.Data.difference(r.dataState()); err != nil {
+			return err
+		}
+	}
+	if err := r.loader().Restore(s.Cursor); err != nil {
+		return err
+	}
+	return r.continuesTable(s)
+}
+
+// continuesTable wants the columns of loss by position that can only be measured before the first step.
+func (r *run) continuesTable(s savedState) error {
+	p := s.Position
+	switch {
+	case !r.cfg.LossByPosition || s.Step == 0 && p == nil:
+		return nil
+	case p == nil:
+		return errors.New("loss_by_position was not asked for when that run began, and the model has changed since; set loss_by_position=false, or start anew")
+	case p.Window != r.cfg.LossByPositionWindow:
+		return fmt.Errorf("its loss by position was measured with a window of %d; set loss_by_position_window=%d", p.Window, p.Window)
+	case p.Documents != len(r.longDocuments):
+		return fmt.Errorf("its loss by position was measured on %d documents, now there are %d; set loss_by_position_documents=%d", p.Documents, len(r.longDocuments), p.Documents)
+	}
+	return nil
 }
 
 // readCheckpoint reads parameters and moments over the ones that were prepared.
@@ -121,111 +213,6 @@ func sameModel(got, want hf.Config) error {
 	} {
 		if field.got != field.want {
 			return fmt.Errorf("%s is %v there and %v in this run", field.name, field.got, field.want)
-		}
-	}
-	return nil
-}
-
-// openOutput takes the output folder: it must be new, empty, or belong to the run that is resumed.
-func (r *run) openOutput() (unlock func(), err error) {
-	dir := r.cfg.OutputDir
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, inputError{fmt.Errorf("trainer: output_dir %s cannot be made: %w; choose a folder that you may write to", dir, err)}
-	}
-	unlock, err = checkpoint.Lock(dir)
-	if err != nil {
-		return nil, inputError{err}
-	}
-	defer func() {
-		if err != nil {
-			unlock()
-		}
-	}()
-	if r.state.step == 0 && holdsRun(dir) {
-		return nil, inputError{fmt.Errorf("trainer: output_dir %s already holds a run; continue it with --resume latest, or choose another output_dir", dir)}
-	}
-	if err := checkpoint.Clean(dir); err != nil {
-		return nil, inputError{err}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), r.cfg.YAML(), 0o644); err != nil {
-		return nil, inputError{fmt.Errorf("trainer: output_dir %s cannot be written to: %w", dir, err)}
-	}
-	if r.recorder, err = metrics.Open(filepath.Join(dir, metricsFile), r.state.step); err != nil {
-		return nil, inputError{err}
-	}
-	r.state.began, r.state.beganStep = time.Now(), r.state.step
-	return unlock, nil
-}
-
-// holdsRun reports whether a folder has the files of a run.
-func holdsRun(dir string) bool {
-	for _, pattern := range []string{metricsFile, "config.json", "checkpoint-*"} {
-		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func (r *run) closeOutput() error { return r.recorder.Close() }
-
-// checkpoint writes checkpoint-N on the leader while the other ranks wait.
-func (w *worker) checkpoint(ctx context.Context, step int) error {
-	if w.leader() {
-		if err := w.run.saveCheckpoint(step); err != nil {
-			return err
-		}
-	}
-	return dist.Barrier(ctx, w.comm)
-}
-
-func (r *run) saveCheckpoint(step int) error {
-	if err := r.recorder.Sync(); err != nil {
-		return err
-	}
-	path, err := checkpoint.Write(r.cfg.OutputDir, step, func(dir string) error {
-		if err := hf.Save(dir, r.folder(hf.Float32)); err != nil {
-			return err
-		}
-		if err := checkpoint.WriteOptimizer(dir, r.model.Parameters(), r.moments); err != nil {
-			return err
-		}
-		return checkpoint.WriteState(dir, savedState{
-			Version: stateVersion, Step: step, Epoch: r.epoch(), MaxSteps: r.steps, Tokens: r.state.tokens, Loss: r.state.lastLoss,
-			EvalLoss: r.state.evalLoss, Cursor: r.state.cursor, Seed: r.cfg.Seed, Position: r.state.position,
-		})
-	})
-	if err != nil {
-		return err
-	}
-	if r.observer.Saved != nil {
-		r.observer.Saved(step, path)
-	}
-	return checkpoint.Prune(r.cfg.OutputDir, r.cfg.SaveTotalLimit)
-}
-
-// folder is the model as it is saved: float32 in checkpoints, save_dtype at the end.
-func (r *run) folder(dtype string) hf.Folder {
-	return hf.Folder{Config: r.model, Tensors: r.params.HF(), DType: dtype, SourceDir: r.tokenizerDir}
-}
-
-// saveFinal writes the trained model into output_dir itself: all files are complete before the first of them appears there.
-func (r *run) saveFinal() error {
-	dir, err := os.MkdirTemp(r.cfg.OutputDir, ".tmp-checkpoint-final-")
-	if err != nil {
-		return fmt.Errorf("trainer: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := hf.Save(dir, r.folder(r.cfg.SaveDtype)); err != nil {
-		return fmt.Errorf("trainer: the final model could not be saved; checkpoints are untouched: %w", err)
-	}
-	items, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("trainer: %w", err)
-	}
-	for _, item := range items {
-		if err := os.Rename(filepath.Join(dir, item.Name()), filepath.Join(r.cfg.OutputDir, item.Name())); err != nil {
-			return fmt.Errorf("trainer: %w", err)
 		}
 	}
 	return nil

@@ -82,7 +82,9 @@ func (w *worker) update(ctx context.Context, step int, stats *stepStats) error {
 		if err != nil {
 			return fmt.Errorf("trainer: step %d: %w; nothing was updated. Lower learning_rate or max_grad_norm, or look at the data of this step", step+1, err)
 		}
-		w.run.applyAdamW(step, n)
+		if err := w.run.applyAdamW(step, n); err != nil {
+			return fmt.Errorf("trainer: step %d: %w", step+1, err)
+		}
 		norm[0] = n
 	}
 	if err := dist.Broadcast(ctx, w.comm, norm, 0); err != nil {
@@ -104,32 +106,34 @@ func (r *run) gradNorm(loss float64) (float64, error) {
 			sum += float64(g) * float64(g)
 		}
 		if math.IsNaN(sum) || math.IsInf(sum, 0) {
-			return 0, fmt.Errorf("the gradient of %s holds %v: %w", p.Name, firstNotFinite(r.grads[p.Name]), ErrNotFinite)
+			v, _ := notFinite(r.grads[p.Name])
+			return 0, fmt.Errorf("the gradient of %s holds %v: %w", p.Name, v, ErrNotFinite)
 		}
 		total += sum
 	}
 	return math.Sqrt(total), nil
 }
 
-func firstNotFinite(values []float32) float32 {
+// notFinite finds the first NaN or infinity.
+func notFinite(values []float32) (v float32, found bool) {
 	for _, v := range values {
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return v
+		if v-v != 0 {
+			return v, true
 		}
 	}
-	return float32(math.Inf(1)) // finite entries whose squares overflow
+	return 0, false
 }
 
 // applyAdamW updates every parameter and clears the gradients. The step is zero-based.
-func (r *run) applyAdamW(step int, norm float64) {
+func (r *run) applyAdamW(step int, norm float64) error {
 	scale := 1.0
-	if limit := r.cfg.MaxGradNorm; limit > 0 && norm > limit {
-		scale = limit / (norm + 1e-6) // as torch.nn.utils.clip_grad_norm_
+	if limit := r.cfg.MaxGradNorm; limit > 0 {
+		scale = min(1, limit/(norm+1e-6)) // as torch.nn.utils.clip_grad_norm_
 	}
-	optimizer := adamw.Config{Beta1: r.cfg.AdamBeta1, Beta2: r.cfg.AdamBeta2, Epsilon: r.cfg.AdamEpsilon}
+	optimizer := adamw.Config{Beta1: given(r.cfg.AdamBeta1), Beta2: given(r.cfg.AdamBeta2), Epsilon: r.cfg.AdamEpsilon}
 	for _, p := range r.params.All() {
 		moments := r.moments[p.Name]
-		adamw.Update(optimizer, adamw.Step{
+		err := adamw.Update(optimizer, adamw.Step{
 			LR:          r.schedule.LR(step),
 			WeightDecay: r.decay(p),
 			Step:        step + 1,
@@ -137,11 +141,18 @@ func (r *run) applyAdamW(step int, norm float64) {
 			Grad:        r.grads[p.Name],
 			M:           moments.M,
 			V:           moments.V,
-			GradScale:   scale,
+			GradScale:   given(scale),
 		})
+		if err != nil {
+			return err
+		}
 		clear(r.grads[p.Name])
 	}
+	return nil
 }
+
+// given passes a zero on to package adamw, to which 0 means its default, as the number that rounds to it.
+func given(x float64) float64 { return max(x, math.SmallestNonzeroFloat64) }
 
 // decay is the weight decay of a parameter: none for norms and biases unless the config asks for it.
 func (r *run) decay(p model.Tensor[float32]) float64 {

@@ -130,7 +130,7 @@ func loadModel(dir string, set []string) (*loaded, error) {
 	if tokenizerDir == "" {
 		tokenizerDir = dir
 	}
-	if m.tokens, err = tokenizer.Load(tokenizerDir); err != nil {
+	if m.tokens, err = loadTokenizer(tokenizerDir, m.model); err != nil {
 		return nil, err
 	}
 	weights, err := hf.LoadWeights(dir, m.model)

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,31 +90,48 @@ func (t *Trainer) Run(ctx context.Context) (Result, error) {
 	if r.observer.Started != nil {
 		r.observer.Started(r.plan())
 	}
-	start := time.Now()
 	result := Result{OutputDir: r.cfg.OutputDir}
-	err = local.Run(ctx, r.cfg.ContextParallelSize, dist.Options{Timeout: r.timeout}, func(ctx context.Context, comm *dist.Comm) error {
+	var interrupted error
+	err = local.Run(ctx, r.cfg.ContextParallelSize, dist.Options{Timeout: r.timeout, Wrap: r.wrap}, func(ctx context.Context, comm *dist.Comm) error {
 		w, err := newWorker(r, comm, t.stop.Load)
 		if err != nil {
 			return err
 		}
-		if err := w.train(ctx); err != nil {
+		err = w.work(ctx, &result)
+		if !errors.Is(err, ErrInterrupted) {
 			return err
 		}
-		return w.finish(ctx, &result)
+		if w.leader() {
+			interrupted = err
+		}
+		return nil // all ranks stop together, none because of another
 	})
-	if closeErr := r.closeOutput(); err == nil {
-		err = closeErr
+	result.Seconds = (r.state.before + time.Since(r.state.began)).Seconds()
+	return result, cmp.Or(err, r.closeOutput(), interrupted)
+}
+
+// work is a rank's whole run.
+func (w *worker) work(ctx context.Context, result *Result) error {
+	defer func() { _ = w.model.Close() }() // only memory
+	if err := w.measureBefore(ctx); err != nil {
+		return w.stopped(ctx, err, w.run.state.step)
 	}
-	result.Seconds = time.Since(start).Seconds()
-	return result, err
+	if err := w.train(ctx); err != nil {
+		return err
+	}
+	return w.finish(ctx, result)
 }
 
 // train is the step loop.
 func (w *worker) train(ctx context.Context) error {
-	if err := w.measureBefore(ctx); err != nil {
-		return err
-	}
-	for step := w.run.state.step; step < w.run.steps; step++ {
+	w.began, w.beganStep = time.Now(), w.run.state.step
+	for step := w.beganStep; ; step++ {
+		if stop, err := w.agreeToStop(ctx); err != nil || stop {
+			return w.stopped(ctx, cmp.Or(err, eval.ErrStopped), step)
+		}
+		if step == w.run.steps {
+			return nil
+		}
 		stats, err := w.step(ctx, step)
 		if err != nil {
 			return err
@@ -126,20 +144,23 @@ func (w *worker) train(ctx context.Context) error {
 				return err
 			}
 		}
-		stop, err := w.agreeToStop(ctx)
-		if err != nil {
-			return err
-		}
-		if stop || due(w.run.cfg.SaveSteps, step+1, w.run.steps) {
+		if due(w.run.cfg.SaveSteps, step+1, w.run.steps) {
 			if err := w.checkpoint(ctx, step+1); err != nil {
 				return err
 			}
 		}
-		if stop {
-			return fmt.Errorf("trainer: %w after step %d; continue with --resume latest", ErrInterrupted, step+1)
-		}
 	}
-	return nil
+}
+
+// stopped turns a wish to stop (ErrStopped), which came after step updates, into a checkpoint and the run's own interruption.
+func (w *worker) stopped(ctx context.Context, err error, step int) error {
+	if !errors.Is(err, eval.ErrStopped) {
+		return err
+	}
+	if err := w.checkpoint(ctx, step); err != nil {
+		return err
+	}
+	return fmt.Errorf("trainer: %w after step %d; continue with --resume latest", ErrInterrupted, step)
 }
 
 // due reports whether something that happens every n steps (0: never) happens after this one; the last step always counts.
@@ -168,8 +189,11 @@ func (w *worker) finish(ctx context.Context, result *Result) error {
 		result.EvalLoss = w.run.state.evalLoss
 	}
 	position, err := w.measureAfter(ctx)
-	if err != nil || !w.leader() || position == nil {
-		return err
+	if err != nil {
+		return w.stopped(ctx, err, w.run.steps)
+	}
+	if position == nil {
+		return nil
 	}
 	result.LossBy = position
 	position.Plot = filepath.Join(w.run.cfg.OutputDir, "loss_by_position.png")

@@ -9,13 +9,24 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
 
+// batches is where a rank's micro-batches come from; every rank reads the same ones.
+type batches interface {
+	Next() (data.Batch, error)
+	State() data.Cursor // the place of the next batch
+}
+
+var _ batches = (*data.Loader)(nil)
+
 // worker is one rank of a run: its own model graphs and its own place in the data, over the state its process shares.
 type worker struct {
-	run    *run
-	comm   *dist.Comm
-	model  *model.Model[float32]
-	loader *data.Loader
-	stop   func() bool
+	run     *run
+	comm    *dist.Comm
+	model   *model.Model[float32]
+	batches batches
+	stop    func() bool
+
+	began     time.Time // of the step loop, at beganStep
+	beganStep int
 }
 
 func newWorker(r *run, comm *dist.Comm, stop func() bool) (*worker, error) {
@@ -24,15 +35,25 @@ func newWorker(r *run, comm *dist.Comm, stop func() bool) (*worker, error) {
 	if w.model, err = model.New(r.model, r.params, comm, w.modelOptions()); err != nil {
 		return nil, err
 	}
-	w.loader = data.NewLoader(r.data.Train, data.LoaderOptions{
+	if r.feed != nil {
+		w.batches = r.feed(comm.Rank())
+		return w, nil
+	}
+	loader := r.loader()
+	if err := loader.Restore(r.state.cursor); err != nil {
+		return nil, fmt.Errorf("trainer: %w", err)
+	}
+	w.batches = loader
+	return w, nil
+}
+
+// loader is at the beginning of the training data.
+func (r *run) loader() *data.Loader {
+	return data.NewLoader(r.data.Train, data.LoaderOptions{
 		MicroBatch: r.cfg.MicroBatchSize,
 		Seed:       r.cfg.Seed,
 		Shuffle:    r.cfg.ShuffleMergedDatasets,
 	})
-	if err := w.loader.Restore(r.state.cursor); err != nil {
-		return nil, fmt.Errorf("trainer: %w", err)
-	}
-	return w, nil
 }
 
 func (w *worker) modelOptions() model.Options {
@@ -44,15 +65,15 @@ func (w *worker) leader() bool { return w.comm.Rank() == 0 }
 
 // nextBatches reads the micro-batches of one step.
 func (w *worker) nextBatches() ([]model.Batch, error) {
-	batches := make([]model.Batch, w.run.cfg.GradientAccumulationSteps)
-	for i := range batches {
-		b, err := w.loader.Next()
+	list := make([]model.Batch, w.run.cfg.GradientAccumulationSteps)
+	for i := range list {
+		b, err := w.batches.Next()
 		if err != nil {
 			return nil, fmt.Errorf("trainer: %w", err)
 		}
-		batches[i] = model.Batch{IDs: b.IDs, Labels: b.Labels, B: b.B, T: b.T}
+		list[i] = model.Batch{IDs: b.IDs, Labels: b.Labels, B: b.B, T: b.T}
 	}
-	return batches, nil
+	return list, nil
 }
 
 // ringWait is how long this rank has waited for KV and dK/dV so far.
