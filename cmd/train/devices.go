@@ -18,11 +18,22 @@ type device struct {
 	Why    string `json:"why,omitempty"` // why it is not used
 }
 
+// row is the device as a line of the table.
+func (d device) row() []string {
+	cores, used := "", "yes"
+	if d.Cores > 0 {
+		cores = fmt.Sprint(d.Cores)
+	}
+	if !d.Used {
+		used = "no: " + d.Why
+	}
+	return []string{d.Device, d.ISA, cores, used}
+}
+
 func newDevices(out *output) *cobra.Command {
 	return &cobra.Command{
 		Use:   "devices",
 		Short: "Show the CPU instruction set and the CUDA devices found, and why one is not used",
-		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			found := []device{
 				{Device: "cpu", ISA: ops.ISA(), Cores: runtime.GOMAXPROCS(0), Used: true},
@@ -31,17 +42,9 @@ func newDevices(out *output) *cobra.Command {
 			if out.json {
 				return out.document(map[string]any{"devices": found})
 			}
-			rows := make([][]string, 0, len(found))
-			for _, d := range found {
-				used := "yes"
-				if !d.Used {
-					used = "no: " + d.Why
-				}
-				cores := ""
-				if d.Cores > 0 {
-					cores = fmt.Sprint(d.Cores)
-				}
-				rows = append(rows, []string{d.Device, d.ISA, cores, used})
+			rows := make([][]string, len(found))
+			for i, d := range found {
+				rows[i] = d.row()
 			}
 			return out.table([]string{"device", "isa", "cores", "used"}, rows)
 		},

@@ -6,51 +6,49 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringgrad/ringgrad/trainer"
+	"github.com/ringgrad/ringgrad/trainer/eval"
 )
 
 func newEval(out *output) *cobra.Command {
 	var o trainer.EvalOptions
-	var set []string
 	cmd := &cobra.Command{
 		Use:   "eval --model DIR --data FILE",
 		Short: "Measure loss and perplexity, overall and by position",
 		Long: "eval takes the documents of a file (or glob) one by one. Config keys apply with --set: context_parallel_size,\n" +
-			"sequence_len, excess_length_strategy, ring_attn_func, rope_theta, rope_scaling.",
-		Args: cobra.NoArgs,
+			"ring_attn_func, sequence_len, excess_length_strategy, rope_theta, rope_scaling and others.",
+		Example: "  train eval --model runs/long --data books.jsonl --set context_parallel_size=4",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Set = set
-			o.Progress = func(done, total int) {
-				if out.terminal() || done == total {
-					out.notef("evaluated %d of %d documents", done, total)
-				}
-			}
+			bar := progress{out: out}
+			defer bar.close()
+			o.Progress = func(done, total int) { bar.show("evaluating", done, total) }
 			result, err := trainer.Evaluate(cmd.Context(), o)
 			if err != nil {
-				return runError(err)
+				return computed(err)
 			}
-			if out.json {
-				return out.document(result)
-			}
-			rows := make([][]string, 0, len(result.ByPosition)+1)
-			for _, b := range result.ByPosition {
-				rows = append(rows, []string{fmt.Sprintf("%s – %s", thousands(int64(b.From)), thousands(int64(b.To))), fmt.Sprintf("%.4f", b.Loss), thousands(int64(b.Tokens))})
-			}
-			rows = append(rows, []string{"all", fmt.Sprintf("%.4f", result.Loss), thousands(int64(result.Tokens))})
-			if err := out.table([]string{"position", "loss (nats)", "tokens"}, rows); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(out.stdout, "perplexity %.4f over %d documents\n", result.Perplexity, len(result.Documents))
-			return err
+			bar.close()
+			return printEval(out, result)
 		},
 	}
-	cmd.Flags().StringVar(&o.Model, "model", "", "Hugging Face model folder")
-	cmd.Flags().StringVar(&o.Data, "data", "", "JSONL with a text field, or plain text; globs and .gz, .zst work")
-	cmd.Flags().StringVar(&o.Field, "field", "text", "the JSONL field that holds the text")
+	cmd.Flags().StringVar(&o.Model, "model", "", "Hugging Face model folder `DIR`")
+	cmd.Flags().StringVar(&o.Data, "data", "", "JSONL `FILE` with a text field, or plain text; globs, .gz and .zst too")
+	cmd.Flags().StringVar(&o.Field, "field", "text", "the JSONL field `NAME` that holds the text")
 	cmd.Flags().IntVar(&o.BinSize, "bin-size", 0, "tokens in a position bin (default: about eight bins)")
-	addSet(cmd, &set)
+	addSet(cmd, &o.Set)
 	required(cmd, "model", "data")
 	return cmd
 }
 
-// runError sorts errors of commands that read first and compute then.
-func runError(err error) error { return trainingError(err) }
+func printEval(out *output, r eval.Result) error {
+	if out.json {
+		return out.document(r)
+	}
+	rows := make([][]string, 0, len(r.ByPosition)+1)
+	for _, b := range r.ByPosition {
+		rows = append(rows, []string{positions(b.From, b.To), fmt.Sprintf("%.4f", b.Loss), thousands(int64(b.Tokens))})
+	}
+	rows = append(rows, []string{"all", fmt.Sprintf("%.4f", r.Loss), thousands(int64(r.Tokens))})
+	if err := out.table([]string{"position", "loss (nats)", "tokens"}, rows); err != nil {
+		return err
+	}
+	return out.printf("perplexity %.4f over %s\n", r.Perplexity, count(len(r.Documents), "document"))
+}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -11,33 +13,29 @@ import (
 func newGenerate(out *output) *cobra.Command {
 	var o trainer.GenerateOptions
 	cmd := &cobra.Command{
-		Use:   "generate --model DIR --prompt TEXT --max-new-tokens N",
-		Short: "Continue a prompt, greedily or by sampling",
-		Args:  cobra.NoArgs,
+		Use:     "generate --model DIR --prompt TEXT --max-new-tokens N",
+		Short:   "Continue a prompt, greedily or by sampling",
+		Example: "  train generate --model runs/long --prompt \"func main() {\" --max-new-tokens 200 --temperature 0.8",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var printed string
+			stream := stream{out: out}
 			if !out.json {
-				o.Stream = func(text string) {
-					if len(text) > len(printed) {
-						_, _ = fmt.Fprint(out.stdout, text[len(printed):])
-						printed = text
-					}
-				}
+				o.Stream = stream.grown
 			}
 			result, err := trainer.Generate(cmd.Context(), o)
-			if err != nil {
-				return runError(err)
-			}
-			if out.json {
+			switch {
+			case err != nil:
+				stream.end()
+				return computed(err)
+			case out.json:
 				return out.document(result)
 			}
-			o.Stream(result.Text)
-			_, err = fmt.Fprintln(out.stdout)
-			return err
+			stream.write(result.Text)
+			stream.end()
+			return stream.err
 		},
 	}
-	cmd.Flags().StringVar(&o.Model, "model", "", "Hugging Face model folder")
-	cmd.Flags().StringVar(&o.Prompt, "prompt", "", "text to continue")
+	cmd.Flags().StringVar(&o.Model, "model", "", "Hugging Face model folder `DIR`")
+	cmd.Flags().StringVar(&o.Prompt, "prompt", "", "`TEXT` to continue")
 	cmd.Flags().IntVar(&o.MaxNewTokens, "max-new-tokens", 100, "how many tokens to add at most")
 	cmd.Flags().Float64Var(&o.Temperature, "temperature", 0, "0 is greedy")
 	cmd.Flags().IntVar(&o.TopK, "top-k", 0, "sample among the k likeliest tokens (0: all)")
@@ -46,4 +44,28 @@ func newGenerate(out *output) *cobra.Command {
 	addSet(cmd, &o.Set)
 	required(cmd, "model")
 	return cmd
+}
+
+// stream prints a text while it grows.
+type stream struct {
+	out     *output
+	printed int // bytes
+	err     error
+}
+
+// grown holds back what may be the first bytes of a character.
+func (s *stream) grown(text string) { s.write(strings.TrimRight(text, string(utf8.RuneError))) }
+
+func (s *stream) write(text string) {
+	if s.err == nil && len(text) > s.printed {
+		_, s.err = fmt.Fprint(s.out.stdout, text[s.printed:])
+		s.printed = len(text)
+	}
+}
+
+// end leaves the cursor on a line of its own.
+func (s *stream) end() {
+	if s.err == nil && s.printed > 0 {
+		s.err = s.out.printf("\n")
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"gorgonia.org/tensor"
 
@@ -32,30 +34,43 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	tensor.DontUsePool()
 	out := newOutput(stdout, stderr)
-	root := newRoot(out)
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(context.Background())
+	signals, ctx := watchSignals(context.Background(), out)
+	defer signals.close()
+	err := execute(ctx, newRoot(out, signals), args)
 	if err == nil {
 		return 0
 	}
-	status := exitStatus(err)
-	if message := err.Error(); message != "" {
-		_, _ = fmt.Fprintf(stderr, "train: %s\n", message)
-		out.failure(message)
+	if slices.Contains(args, "--json") {
+		out.json = true // a mistake before it on the command line ends the parsing early
 	}
-	return status
+	if ctx.Err() != nil && !errors.Is(err, trainer.ErrInterrupted) {
+		err = trainer.ErrInterrupted // whatever it ended, it was the signal's doing
+	}
+	out.failure(err)
+	return exitStatus(err)
 }
 
-// failed marks an error of a run that was properly set up: exit status 1 instead of 2.
+// failed marks an error of a command that was properly set up: exit status 1 instead of 2.
 type failed struct{ err error }
 
 func (f failed) Error() string { return f.err.Error() }
 func (f failed) Unwrap() error { return f.err }
 
-// errChecksFailed ends a command whose own report already said what failed.
-var errChecksFailed = failed{errors.New("")}
+// computed sorts the errors of what reads first and computes then: bad input keeps its exit status 2, all else is a failure.
+func computed(err error) error {
+	if err == nil || errors.Is(err, trainer.ErrInput) {
+		return err
+	}
+	return failed{err}
+}
+
+// verdict ends a check: exit status 1 unless all hold.
+func verdict(bad, all int, what string) error {
+	if bad == 0 {
+		return nil
+	}
+	return failed{fmt.Errorf("gradcheck: %d of %d %s failed", bad, all, what)}
+}
 
 func exitStatus(err error) int {
 	var f failed
@@ -66,4 +81,14 @@ func exitStatus(err error) int {
 		return exitFailed
 	}
 	return exitUsage
+}
+
+// message is an error as the user reads it: without the name of the package whose command this is, and without the stack of a
+// panic unless GOTRACEBACK asks for it.
+func message(err error) string {
+	text := strings.TrimPrefix(err.Error(), "trainer: ")
+	if cause, _, panicked := strings.Cut(text, "\ngoroutine "); panicked && os.Getenv("GOTRACEBACK") == "" {
+		return cause + "; this is a mistake of the program: please report it with the stack that GOTRACEBACK=all adds"
+	}
+	return text
 }

@@ -1,24 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
-	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/tw"
 	"golang.org/x/term"
 )
-
-// tableWidth is the widest line a table may have.
-const tableWidth = 100
 
 // output is where a command prints: results on stdout (tables, or one JSON document), everything else on stderr.
 type output struct {
 	stdout, stderr io.Writer
 	json           bool // --json
-	written        bool // the JSON document is out
+
+	mu      sync.Mutex
+	written bool // the JSON document is out
 }
 
 func newOutput(stdout, stderr io.Writer) *output { return &output{stdout: stdout, stderr: stderr} }
@@ -28,41 +27,42 @@ func (o *output) notef(format string, args ...any) {
 	_, _ = fmt.Fprintf(o.stderr, format+"\n", args...)
 }
 
+// printf prints a part of a result.
+func (o *output) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(o.stdout, format, args...)
+	return err
+}
+
 // document prints v as the command's one JSON document.
 func (o *output) document(v any) error {
-	o.written = true
-	e := json.NewEncoder(o.stdout)
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return failed{fmt.Errorf("the result has no JSON form: %w", err)}
+	}
+	return o.raw(text.Bytes())
 }
 
-// failure keeps the promise of one JSON document when a command ends before it printed its own.
-func (o *output) failure(message string) {
-	if o.json && !o.written {
-		_ = o.document(map[string]any{"ok": false, "error": message})
+// raw prints what is a JSON document already.
+func (o *output) raw(document []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.written {
+		return nil
 	}
+	o.written = true
+	_, err := o.stdout.Write(document)
+	return err
 }
 
-// table prints rows under a header; numeric columns (all but the first) are right-aligned.
-func (o *output) table(header []string, rows [][]string) error {
-	align := make([]tw.Align, len(header))
-	for i := range align {
-		align[i] = tw.AlignRight
+// failure ends a command with an error on stderr, and keeps the promise of one JSON document when it has not printed its own.
+func (o *output) failure(err error) {
+	o.notef("train: %s", message(err))
+	if o.json {
+		_ = o.document(map[string]any{"ok": false, "error": message(err)})
 	}
-	align[0] = tw.AlignLeft
-	cells := tw.CellConfig{
-		Formatting: tw.CellFormatting{AutoFormat: tw.Off},
-		Alignment:  tw.CellAlignment{PerColumn: align},
-	}
-	t := tablewriter.NewTable(o.stdout,
-		tablewriter.WithConfig(tablewriter.Config{Header: cells, Row: cells, MaxWidth: tableWidth}),
-		tablewriter.WithRendition(tw.Rendition{Symbols: tw.NewSymbols(tw.StyleRounded)}))
-	t.Header(header)
-	if err := t.Bulk(rows); err != nil {
-		return err
-	}
-	return t.Render()
 }
 
 // terminal reports whether stderr is a terminal, where a progress bar may draw.

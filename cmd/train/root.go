@@ -3,98 +3,103 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
+	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/ringgrad/ringgrad/trainer"
-	"github.com/ringgrad/ringgrad/trainer/config"
 )
 
-// trainFlags are the flags of the main job.
-type trainFlags struct {
-	config string
-	set    []string
-	resume string
-	dryRun bool
-}
-
-func newRoot(out *output) *cobra.Command {
-	var f trainFlags
-	root := &cobra.Command{
-		Use:           "train --config FILE",
-		Short:         "Fine-tune long-context models with ring attention",
-		Long:          "train fine-tunes a Hugging Face model folder on long sequences: each sequence is split over a ring of ranks,\nand attention is exact for every ring size. Without a subcommand it runs the training that --config describes.",
-		Args:          cobra.NoArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.config == "" {
-				return fmt.Errorf("no --config FILE given; for example: train --config configs/long.yaml (train --help lists the subcommands)")
-			}
-			return runTraining(cmd.Context(), out, f)
-		},
-	}
-	root.PersistentFlags().BoolVar(&out.json, "json", false, "print exactly one JSON document on stdout")
-	root.Flags().StringVar(&f.config, "config", "", "the run's YAML file")
-	root.Flags().StringVar(&f.resume, "resume", "", "continue from a checkpoint: latest, or its folder")
-	root.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the resolved config, memory per rank and bytes on the wire; train nothing")
-	addSet(root, &f.set)
+func newRoot(out *output, signals *signals) *cobra.Command {
+	cobra.EnableCommandSorting = false // ours go from the common to the rare
+	root := newTraining(out, signals)
+	root.SetOut(out.stdout)
+	root.SetErr(out.stderr)
+	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentFlags().BoolVar(&out.json, "json", false, "print exactly one JSON document on stdout")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	})
 	root.AddCommand(newGradcheck(out), newEval(out), newGenerate(out), newEstimate(out), newTokenize(out), newDevices(out), newSchema(out))
+	root.SetHelpCommand(newHelp())
+	root.Args = noArguments
+	for _, cmd := range root.Commands() {
+		cmd.Args = noArguments
+	}
+	showHelp(root, out)
 	return root
 }
 
-// addSet adds --set key=value, which every command takes that a config's keys apply to.
-func addSet(cmd *cobra.Command, set *[]string) {
-	cmd.Flags().StringArrayVar(set, "set", nil, "set a config key: key=value (repeatable; overrides the file)")
-}
-
-// runTraining is the main job.
-func runTraining(ctx context.Context, out *output, f trainFlags) error {
-	cfg, err := config.Load(f.config, f.set)
-	if err != nil {
-		return err
-	}
-	view := newConsole(out)
-	t, err := trainer.New(cfg, trainer.Options{Resume: f.resume, Observer: view.observer()})
-	if err != nil {
-		return err
-	}
-	if f.dryRun {
-		return printDryRun(out, cfg, t.Plan())
-	}
-	defer stopOnSignal(t.Stop)()
-	result, err := t.Run(ctx)
-	view.close()
-	if err != nil {
-		return trainingError(err)
-	}
-	return printResult(out, result)
-}
-
-// stopOnSignal calls stop at the first SIGINT or SIGTERM and ends the process at the second. The returned function undoes it.
-func stopOnSignal(stop func()) func() {
-	signals := make(chan os.Signal, 2)
-	done := make(chan struct{})
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		select {
-		case <-signals:
-			stop()
-		case <-done:
-			return
-		}
-		select {
-		case <-signals:
-			os.Exit(exitInterrupted)
-		case <-done:
+// execute runs a command line. A panic is a mistake of this program: one line says so, not a page.
+func execute(ctx context.Context, root *cobra.Command, args []string) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = failed{fmt.Errorf("panic: %v\n%s", cause, debug.Stack())}
 		}
 	}()
-	return func() {
-		signal.Stop(signals)
-		close(done)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// noArguments refuses what is neither a flag nor a subcommand, and names the subcommand that was probably meant.
+func noArguments(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case cmd.HasParent():
+		return fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath())
 	}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("unknown subcommand %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("unknown subcommand %q; train --help lists them", args[0])
+}
+
+// newHelp is `train help SUBCOMMAND`; an unknown one is a mistake in the command line like any other.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [SUBCOMMAND]",
+		Short: "Show help about a subcommand",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return noArguments(cmd.Root(), args)
+			}
+			return found.Help()
+		},
+	}
+}
+
+// showHelp prints help on stdout, with --json as a document.
+func showHelp(root *cobra.Command, out *output) {
+	show := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if !out.json {
+			show(cmd, args)
+			return
+		}
+		_ = out.document(map[string]any{"help": cmd.Long + "\n\n" + cmd.UsageString()})
+	})
+}
+
+// required makes a command refuse to run without these flags.
+func required(cmd *cobra.Command, names ...string) {
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		var missing []string
+		for _, name := range names {
+			if !cmd.Flags().Changed(name) {
+				missing = append(missing, "--"+name)
+			}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("%s needs %s; see %s --help", cmd.Name(), strings.Join(missing, " and "), cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// addSet adds --set, which every command takes that a config's keys apply to.
+func addSet(cmd *cobra.Command, set *[]string) {
+	cmd.Flags().StringArrayVar(set, "set", nil, "set a config key, as in `KEY=VALUE`; may be given again")
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/ringgrad/ringgrad/trainer/config"
@@ -11,19 +13,18 @@ func newSchema(out *output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON schema of the config (it is also configs/schema.json)",
-		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			out.written = true
+			if markdown && out.json {
+				return errors.New("schema: --markdown and --json exclude each other; the schema is JSON without a flag")
+			}
 			if markdown {
-				_, err := out.stdout.Write([]byte(config.MarkdownTable()))
-				return err
+				return out.printf("%s", config.MarkdownTable())
 			}
 			schema, err := config.Schema()
 			if err != nil {
-				return err
+				return failed{err}
 			}
-			_, err = out.stdout.Write(schema)
-			return err
+			return out.raw(schema)
 		},
 	}
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the table of keys for the README instead")
