@@ -60,7 +60,8 @@ type Gradients[T Float] struct{ DQ, DK, DV []T }
 type Attention[T Float] interface {
 	// Forward folds one block of keys into the carry.
 	Forward(c Carry[T], q, k, v []T, b Block)
-	// Finish writes out = O/L and lse = log of the softmax denominator (natural). A row that saw no key gets out 0 and lse -Inf.
+	// Finish writes out = O/L and lse = log of the softmax denominator (natural). A row that saw no key gets out 0 and lse -Inf, and
+	// so does one whose logits are all -Inf.
 	Finish(c Carry[T], out, lse []T, b Block)
 	// Delta writes rowsum(dO∘O), what the softmax subtracts from dP in the backward pass.
 	Delta(out, dOut, delta []T, b Block)
