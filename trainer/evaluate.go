@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
-	"github.com/ringgrad/ringgrad/trainer/eval"
 	"github.com/ringgrad/ringgrad/trainer/metrics"
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
 
-// evaluate measures the mean loss over the held-back sequences, one at a time, and records it.
+// evaluate measures the mean loss over the held-back sequences, one at a time, and records it. A wish to stop cuts it short; the
+// resumed run does it then.
 func (w *worker) evaluate(ctx context.Context, step int) error {
 	n := w.run.data.Val.Len()
 	if limit := w.run.cfg.EvalBatches; limit > 0 {
@@ -23,7 +23,10 @@ func (w *worker) evaluate(ctx context.Context, step int) error {
 	totals := []float64{0, 0} // sum of losses, targets; of this rank
 	for i := range n {
 		if stop, err := w.agreeToStop(ctx); err != nil || stop {
-			return stopOr(err)
+			if w.leader() {
+				w.run.state.evalPending = true
+			}
+			return err
 		}
 		b := w.heldBack(i)
 		losses, err := w.model.Losses(ctx, b)
@@ -50,18 +53,12 @@ func (r *run) recordEval(e metrics.Eval) error {
 	if math.IsNaN(e.EvalLoss) || math.IsInf(e.EvalLoss, 0) {
 		return fmt.Errorf("trainer: step %d: the loss on held-back data is %v: %w; the last checkpoint stays. Lower learning_rate or max_grad_norm", e.Step, e.EvalLoss, ErrNotFinite)
 	}
-	r.state.evalLoss = &e.EvalLoss
+	r.state.onDisk = r.state.onDisk && !r.state.evalPending // the checkpoint would have it done again
+	r.state.evalLoss, r.state.evalPending = &e.EvalLoss, false
 	if r.observer.Evaluated != nil {
 		r.observer.Evaluated(e.Step, e.EvalLoss)
 	}
 	return r.recorder.Eval(e)
-}
-
-func stopOr(err error) error {
-	if err != nil {
-		return err
-	}
-	return eval.ErrStopped
 }
 
 // heldBack is one sequence of the held-back part as a batch.

@@ -68,6 +68,7 @@ type state struct {
 	lastLoss     float64
 	lastRingWait float64
 	evalLoss     *float64
+	evalPending  bool          // the evaluation after this step was cut short by a stop
 	position     *Position     // measured before the first step
 	onDisk       bool          // as a checkpoint in output_dir
 	before       time.Duration // training before this process

@@ -27,6 +27,7 @@ type savedState struct {
 	Seconds  float64     `json:"seconds,omitempty"`
 	Loss     float64     `json:"loss"`
 	EvalLoss *float64    `json:"eval_loss,omitempty"`
+	Pending  bool        `json:"eval_pending,omitempty"`
 	Cursor   data.Cursor `json:"data_cursor"`
 	Data     *dataState  `json:"data,omitempty"`
 	Seed     int64       `json:"seed"`
@@ -113,7 +114,7 @@ func (r *run) resume(from string) error {
 	}
 	r.resumedFrom = path
 	r.state = state{
-		step: s.Step, cursor: s.Cursor, tokens: s.Tokens, lastLoss: s.Loss, evalLoss: s.EvalLoss, position: s.Position,
+		step: s.Step, cursor: s.Cursor, tokens: s.Tokens, lastLoss: s.Loss, evalLoss: s.EvalLoss, evalPending: s.Pending, position: s.Position,
 		before: time.Duration(s.Seconds * float64(time.Second)), onDisk: sameFolder(filepath.Dir(path), r.cfg.OutputDir),
 	}
 	if s.MaxSteps != r.steps {

@@ -54,7 +54,7 @@ func (r *run) savedState(step int) savedState {
 	data := r.dataState()
 	return savedState{
 		Version: stateVersion, Step: step, Epoch: r.epoch(), MaxSteps: r.steps, Tokens: s.tokens, Loss: s.lastLoss, EvalLoss: s.evalLoss,
-		Cursor: s.cursor, Seed: r.cfg.Seed, Position: s.position, Data: &data, Seconds: (s.before + time.Since(s.began)).Seconds(),
+		Pending: s.evalPending, Cursor: s.cursor, Seed: r.cfg.Seed, Position: s.position, Data: &data, Seconds: (s.before + time.Since(s.began)).Seconds(),
 	}
 }
 

@@ -125,6 +125,11 @@ func (w *worker) work(ctx context.Context, result *Result) error {
 // train is the step loop.
 func (w *worker) train(ctx context.Context) error {
 	w.began, w.beganStep = time.Now(), w.run.state.step
+	if w.run.state.evalPending {
+		if err := w.evaluate(ctx, w.beganStep); err != nil {
+			return err
+		}
+	}
 	for step := w.beganStep; ; step++ {
 		if stop, err := w.agreeToStop(ctx); err != nil || stop {
 			return w.stopped(ctx, cmp.Or(err, eval.ErrStopped), step)
@@ -140,7 +145,7 @@ func (w *worker) train(ctx context.Context) error {
 			return err
 		}
 		if due(w.run.cfg.EvalSteps, step+1, w.run.steps) {
-			if err := w.evaluate(ctx, step+1); err != nil && !errors.Is(err, eval.ErrStopped) {
+			if err := w.evaluate(ctx, step+1); err != nil {
 				return err
 			}
 		}
@@ -166,8 +171,11 @@ func (w *worker) stopped(ctx context.Context, err error, step int) error {
 // due reports whether something that happens every n steps (0: never) happens after this one; the last step always counts.
 func due(every, step, steps int) bool { return every > 0 && (step%every == 0 || step == steps) }
 
-// agreeToStop shares the leader's wish to stop, so that all ranks end at the same step.
+// agreeToStop shares the leader's wish to stop, so that all ranks end at the same step. The end of ctx is an error.
 func (w *worker) agreeToStop(ctx context.Context) (bool, error) {
+	if ctx.Err() != nil { // a ring of one waits for nobody who would see it
+		return false, context.Cause(ctx)
+	}
 	flag := []float32{0}
 	if w.leader() && w.stop() {
 		flag[0] = 1
