@@ -36,7 +36,7 @@ func eachRow(n, width int, f func(row int)) {
 	})
 }
 
-// Finish writes out = O/L and lse = ln(2^M · L): M is in base 2, see Forward.
+// Finish writes out = O/L and lse = |scale|·M + ln(L): M is an unscaled score, see Forward.
 func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 	dv := b.ValueDim
 	eachRow(len(c.L), dv, func(i int) {
@@ -46,11 +46,11 @@ func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 			setLSE(c, lse, i, math.Inf(-1), 0)
 			return
 		}
-		inverse := 1 / c.L[i]
+		inverse := 1 / float64(c.L[i])
 		for d, x := range in {
-			o[d] = x * inverse
+			o[d] = T(float64(x) * inverse)
 		}
-		exact := (float64(c.M[i]) + math.Log2(float64(c.L[i]))) * math.Ln2
+		exact := math.Abs(b.Scale)*float64(c.M[i]) + math.Log(float64(c.L[i]))
 		setLSE(c, lse, i, exact, exact-float64(T(exact)))
 	})
 }

@@ -82,49 +82,43 @@ func (w *backward[T]) panel(head, panel int, r keyRun) {
 
 // queryPanel is one panel of one head as add reads it.
 type queryPanel[T kernel.Float] struct {
-	n           int
-	q, dOut, dq []T // [n, D], [n, Dv], [n, D]
-	ref, delta  []T // [n]
+	n               int
+	q, dOut, dq     []T // [n, D], [n, Dv], [n, D]
+	ref, low, delta []T // [n]
 }
 
-// prepare transposes the panel's rows and splits their lse: P = 2^(S - ref) · factor, where ref is log2(e)·lse as far as a T holds
-// it and factor is what it does not hold. At hot logits that is a large part of the error, so it goes into dO and delta instead,
-// which meet P in every product: dV = Pᵀ·(factor·dO), dS = P∘(factor·dP - factor·delta).
+// prepare transposes the rows of a panel, which begin at row at of all heads, and splits their lse.
 func (w *backward[T]) prepare(at, n int) queryPanel[T] {
 	d, dv := w.Dim, w.ValueDim
-	p := queryPanel[T]{n: n, ref: w.ref, delta: w.high, q: w.in.Q[at*d:][:n*d], dOut: w.dOut[:n*dv]}
-	for j := range n {
-		ref, factor := w.reference(at + j)
-		p.ref[j], p.delta[j] = ref, T(factor*float64(w.in.Delta[at+j]))
-		to := p.dOut[j*dv:][:dv]
-		if factor == 0 {
-			p.delta[j] = 0
-			clear(to) // the row saw no key: its dO may hold anything
-			continue
-		}
-		for x, g := range w.in.DOut[(at+j)*dv:][:dv] {
-			to[x] = T(factor * float64(g))
-		}
+	p := queryPanel[T]{
+		n: n, q: w.in.Q[at*d:][:n*d], dOut: w.in.DOut[at*dv:][:n*dv],
+		ref: w.ref[:n], low: w.low[:n], delta: w.in.Delta[at:][:n],
 	}
-	transpose(w.qT, n, p.q, d, n, d, T(w.Scale*math.Log2E))
+	for j := range n {
+		p.ref[j], p.low[j] = w.reference(at + j)
+	}
+	w.prepareScores(w.geometry, p.q, n)
 	transpose(w.dOutT, n, p.dOut, dv, n, dv, 1)
 	return p
 }
 
-// reference splits the lse of a row; a row that saw no key has ref +Inf, hence P = 0, and factor 0.
-func (w *backward[T]) reference(i int) (ref T, factor float64) {
+// reference splits the lse of a row: P = exp(scale·S - lse) = 2^(exponent·(S - ref) - low), where ref is lse/scale as far as a T
+// holds it and low what it does not hold, which at hot logits is most of the error. A row that saw no key has ref +Inf: P = 0.
+func (w *backward[T]) reference(i int) (ref, low T) {
 	lse := float64(w.in.LSE[i])
 	if math.IsInf(lse, -1) {
 		return T(math.Inf(1)), 0
 	}
-	const log2ELow = 2.0355273740931033e-17 // log2(e) - math.Log2E
-	high := lse * math.Log2E
-	low := math.FMA(lse, math.Log2E, -high) + lse*log2ELow
-	if w.in.LSELow != nil {
-		low += float64(w.in.LSELow[i]) * math.Log2E
+	scale := math.Abs(w.Scale)
+	ref = T(lse / scale)
+	if r := float64(ref); math.IsInf(r, 0) || math.IsNaN(r) {
+		ref = 0 // scale is 0, or all but 0, or lse is NaN: low does it all
 	}
-	ref = T(high)
-	return ref, math.Exp2(float64(ref) - high - low)
+	rest := math.FMA(-float64(ref), scale, lse)
+	if w.in.LSELow != nil {
+		rest += float64(w.in.LSELow[i])
+	}
+	return ref, T(rest * math.Log2E)
 }
 
 // add does the five products of one tile, whose keys begin at key of the run.
@@ -132,9 +126,9 @@ func (w *backward[T]) add(t tile, key int, p queryPanel[T]) {
 	d, dv, n := w.Dim, w.ValueDim, t.queries
 	k, v := w.k[key*d:][:t.keys*d], w.v[key*dv:][:t.keys*dv]
 	probs, ds := w.scores[:t.keys*n], w.dProbs[:t.keys*n]
-	// 1. P = 2^(S - ref); the sums of its rows are not needed.
+	// 1. P = exp(scale·(S - ref)); its sums are not needed.
 	tileNN(probs, n, k, d, w.qT[t.skip:], p.n, t.keys, n, d, false)
-	expSub(probs, p.ref[t.skip:][:n], n, w.sum[:n])
+	w.probabilities(w.geometry, probs, p.ref[t.skip:][:n], p.low[t.skip:][:n])
 	// 2. dS = P∘(dP - delta)·scale, dP = dO·Vᵀ.
 	tileNN(ds, n, v, dv, w.dOutT[t.skip:], p.n, t.keys, n, dv, false)
 	if t.partial {

@@ -6,7 +6,7 @@
 // holds on every instruction set:
 //
 //	attention.go  New, Finish, Delta        mask.go         which tiles a mask leaves, and of which shape
-//	forward.go    one block into the carry  tilescratch.go  a task's memory; what to do where NaN or Inf must not spread
+//	forward.go    one block into the carry  tilescratch.go  a task's memory; softmax, and what to do if NaN must not spread
 //	backward.go   gradients of one block    keyruns.go      how Backward's work is cut
 //	gemm.go       C = alpha·op(A)·op(B) + beta·C
 //

@@ -9,7 +9,7 @@ import (
 // largeSum is when a row's reference lies so far below its scores that it must be raised.
 const largeSum = 1 << 24
 
-// Forward folds one block of keys into the carry. Scores are kept in base 2: s = log2(e)·scale·q·k, so M is a base-2 exponent.
+// Forward folds one block of keys into the carry. Scores stay unscaled, s = ±q·k, and so does M.
 //
 // A row's reference M is the largest score of the first tile it sees, and stays: that saves the pass over the scores that a running
 // maximum takes. Only if a tile's sum of exponentials shows that the reference has become far too low is the tile done again, M
@@ -56,7 +56,7 @@ func (f *forward[T]) run() {
 			continue
 		}
 		if !prepared {
-			transpose(f.qT, f.queries, f.q, f.Dim, f.queries, f.Dim, T(f.Scale*math.Log2E))
+			f.prepareScores(f.geometry, f.q, f.queries)
 			prepared = true
 		}
 		f.fold(t)
@@ -65,7 +65,7 @@ func (f *forward[T]) run() {
 
 // fold takes one tile into the carry.
 func (f *forward[T]) fold(t tile) {
-	// 1. P = 2^(S - M), with M raised first where a row has none or too low a one.
+	// 1. P = exp(scale·(S - M)), with M raised first where a row has none or too low a one.
 	f.score(t)
 	known := f.known(t)
 	if !known || !f.exponentials(t) {
@@ -111,19 +111,18 @@ func (f *forward[T]) known(t tile) bool {
 	return true
 }
 
-// exponentials turns scores into 2^(score-M) and sums them by row; false if a reference is too low. Where a score is NaN so is the
+// exponentials turns scores into probabilities relative to M and sums them by row; false if a reference is too low. Where a score is NaN so is the
 // sum: no other reference would help it.
 func (f *forward[T]) exponentials(t tile) bool {
-	ref, sum := f.ref[:t.queries], f.sum[:t.queries]
+	ref := f.ref[:t.queries]
 	for j, m := range f.m[t.skip:] {
 		ref[j] = m
 		if math.IsInf(float64(m), -1) {
 			ref[j] = 0 // the row has seen nothing, or nothing but NaN
 		}
 	}
-	clear(sum)
-	expSub(f.scores[:t.keys*t.queries], ref, t.queries, sum)
-	for _, s := range sum {
+	f.probabilities(f.geometry, f.scores[:t.keys*t.queries], ref, f.zeros[:t.queries])
+	for _, s := range f.sum[:t.queries] {
 		if s >= largeSum {
 			return false
 		}
@@ -142,7 +141,7 @@ func (f *forward[T]) raise(t tile) {
 			continue
 		}
 		if l[j] != 0 {
-			factor := T(math.Exp2(float64(m[j]) - float64(top)))
+			factor := T(math.Exp2((float64(m[j]) - float64(top)) * f.exponent))
 			l[j] *= factor
 			o := f.o[(t.skip+j)*f.ValueDim:][:f.ValueDim]
 			for d := range o {

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"iter"
+	"math"
 	"slices"
 	"sync"
 
@@ -24,7 +25,8 @@ type geometry struct {
 	kernel.Block
 	rows, cols         []int
 	rowSpans, colSpans []span
-	group              int // query heads to a KV head
+	group              int     // query heads to a KV head
+	exponent           float64 // log2(e)·|scale|: P = 2^(exponent·(score - reference))
 }
 
 // geometries keeps the slices of past calls: over a ring they would add up to T positions a rank and call.
@@ -33,7 +35,8 @@ var geometries = sync.Pool{New: func() any { return new(geometry) }}
 // newGeometry returns the geometry of a call; release gives it back.
 func newGeometry(b kernel.Block) *geometry {
 	g := geometries.Get().(*geometry)
-	g.Block, g.group = b, b.Heads/max(1, b.KVHeads)
+	const least = 1e-30 // for scale 0: all visible scores give 2^0, and a hidden -Inf still 2^-Inf
+	g.Block, g.group, g.exponent = b, b.Heads/max(1, b.KVHeads), max(math.Abs(b.Scale)*math.Log2E, least)
 	g.rows, g.cols = appendPositions(g.rows[:0], b.Rows), appendPositions(g.cols[:0], b.Cols)
 	g.rowSpans, g.colSpans = appendSpans(g.rowSpans[:0], g.rows, panelRows), appendSpans(g.colSpans[:0], g.cols, tileKeys)
 	return g
