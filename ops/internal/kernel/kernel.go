@@ -34,7 +34,7 @@ func Len(segments []Segment) int {
 
 // Carry is the state of a row between blocks (FlashAttention-2, arXiv 2307.08691, algorithm 1): O [H,S,Dv] is the output before
 // normalisation, M [H,S] a reference for the exponent and L [H,S] the sum of exponentials; O and L are relative to the exponential of
-// M, in a base that the implementation chooses.
+// M, in units that the implementation chooses.
 //
 // Low [H,S] may be nil. Where it is not, Finish leaves in it what rounding to T took from lse; as Inputs.LSELow it makes the
 // gradients of hot logits as exact as those of cold ones.
@@ -61,7 +61,7 @@ type Attention[T Float] interface {
 	// Forward folds one block of keys into the carry.
 	Forward(c Carry[T], q, k, v []T, b Block)
 	// Finish writes out = O/L and lse = log of the softmax denominator (natural). A row that saw no key gets out 0 and lse -Inf, and
-	// so does one whose logits are all -Inf.
+	// so does one whose logits are all -Inf. Of b it needs the sizes and the scale.
 	Finish(c Carry[T], out, lse []T, b Block)
 	// Delta writes rowsum(dO∘O), what the softmax subtracts from dP in the backward pass.
 	Delta(out, dOut, delta []T, b Block)
