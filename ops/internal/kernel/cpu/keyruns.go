@@ -68,15 +68,9 @@ func (s sharedQueries[T]) addCopies() {
 	})
 }
 
-// sumRows adds rows of x, stride apart, to dst, one after the other.
+// sumRows adds the given number of rows of x, stride apart, to dst, one after the other.
 func sumRows[T kernel.Float](dst, x []T, stride, rows int) {
-	ones := [...]T{1, 1, 1, 1}
-	for rows > 0 {
-		k := min(rows, len(ones))
-		tileNN(dst, len(dst), ones[:], k, x, stride, 1, len(dst), k, true)
-		rows -= k
-		x = x[min(k*stride, len(x)):]
-	}
+	tileNN(dst, len(dst), ones[T]()[:rows], rows, x, stride, 1, len(dst), rows, true)
 }
 
 // addTo adds src to dst.
