@@ -16,11 +16,21 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/config"
 )
 
-// TestMain runs the tests, or one of the programs that tests start in order to kill them.
+// programVariable names the program of programs that a child process is, and its config file, after a colon.
+const programVariable = "RINGGRAD_TRAINER_PROGRAM"
+
+// programs are what tests start in order to kill or starve it; systems without signals have none.
+var programs map[string]func(config.Config)
+
+// TestMain runs the tests, or one of the programs.
 func TestMain(m *testing.M) {
 	tensor.DontUsePool()
-	if program := os.Getenv(programVariable); program != "" {
-		runProgram(program)
+	if program, file, ok := strings.Cut(os.Getenv(programVariable), ":"); ok {
+		cfg, err := config.Load(file, nil)
+		if err != nil {
+			panic(err)
+		}
+		programs[program](cfg)
 		return
 	}
 	goleak.VerifyTestMain(m)
