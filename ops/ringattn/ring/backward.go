@@ -61,7 +61,7 @@ func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut [
 	if r.size > 1 {
 		b.sum = make([]float64, len(b.dq))
 	}
-	b.in = kernel.Inputs[T]{Q: make([]T, len(in.Q)), DOut: make([]T, len(dOut)), LSE: s.lse, Delta: make([]T, len(s.lse))}
+	b.in = kernel.Inputs[T]{Q: make([]T, len(in.Q)), DOut: make([]T, len(dOut)), LSE: s.lse, LSELow: s.low, Delta: make([]T, len(s.lse))}
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
 	toHeads(b.in.DOut, dOut, s.shape)
 	if r.rows > 0 {

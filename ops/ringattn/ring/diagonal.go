@@ -59,7 +59,7 @@ func (b *backward[T]) diagonal(p part) {
 		kernel.Gradients[T]{DQ: dq, DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim)},
 		kernel.Inputs[T]{
 			Q: q(b.in.Q, c.Dim), K: kv(k, c.Dim), V: kv(v, c.ValueDim),
-			DOut: q(b.in.DOut, c.ValueDim), LSE: q(b.in.LSE, 1), Delta: q(b.in.Delta, 1),
+			DOut: q(b.in.DOut, c.ValueDim), LSE: q(b.in.LSE, 1), LSELow: q(b.in.LSELow, 1), Delta: q(b.in.Delta, 1),
 		}, block)
 	if b.sum != nil {
 		add(b.sum[(p.head*s+p.row)*c.Dim:][:len(dq)], dq)

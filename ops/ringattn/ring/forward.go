@@ -11,7 +11,8 @@ import (
 // Saved is what backward needs of a forward: O and the log-sum-exp of every row, head-major and never written again, so
 // that several holders may share one Saved.
 type Saved[T kernel.Float] struct {
-	out, lse []T // [B*H,S,Dv], [B*H,S]
+	out      []T // [B*H,S,Dv]
+	lse, low []T // [B*H,S]; low is what rounding took from lse
 	shape    dims
 }
 
@@ -27,7 +28,7 @@ func (s *Saved[T]) Out() []T {
 func (s *Saved[T]) LSE() []T { return s.lse }
 
 // Len is the number of elements held.
-func (s *Saved[T]) Len() int { return len(s.out) + len(s.lse) }
+func (s *Saved[T]) Len() int { return len(s.out) + len(s.lse) + len(s.low) }
 
 // Forward computes this rank's rows of softmax(scale·QKᵀ)V over the keys of all ranks. In step t the rank folds the block
 // that started at rank-t into its carry while the next block arrives: W-1 hops, the carry in T's precision throughout.
@@ -41,7 +42,10 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 	c := r.call
 	q := make([]T, len(in.Q))
 	toHeads(q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
-	carry := kernel.Carry[T]{O: make([]T, c.outLen(r.rows)), M: make([]T, c.rowLen(r.rows)), L: make([]T, c.rowLen(r.rows))}
+	carry := kernel.Carry[T]{O: make([]T, c.outLen(r.rows))}
+	for _, line := range []*[]T{&carry.M, &carry.L, &carry.Low} {
+		*line = make([]T, c.rowLen(r.rows))
+	}
 	carry.Reset()
 
 	kv := r.packKV(in)
@@ -58,7 +62,7 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 		}
 	}
 
-	s := &Saved[T]{shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}}
+	s := &Saved[T]{low: carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}}
 	s.out, s.lse = make([]T, len(carry.O)), make([]T, len(carry.L))
 	if r.rows > 0 {
 		p.kernel.Finish(carry, s.out, s.lse, c.block(r.rank, r.rank))
