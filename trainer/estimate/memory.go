@@ -87,8 +87,8 @@ func rankMemory(m Model, r Run, positions int64) RankMemory {
 	return RankMemory{
 		// The input of every layer and of the head, and the gradient on its way back.
 		LayerInputs:     (layers + 2) * rows * hidden * floatSize,
-		SavedAttention:  layers * held * (m.queries() + int64(m.Heads)) * floatSize,
-		Activations:     rows * (m.layerOutputs() + hidden) * floatSize, // and the head's norm
+		SavedAttention:  layers * held * (m.queries() + 2*int64(m.Heads)) * floatSize, // O, LSE and its low part
+		Activations:     rows * (m.layerOutputs() + hidden) * floatSize,               // and the head's norm
 		ActivationGrads: rows * (m.layerGradients() + 2*hidden) * floatSize,
 		Attention:       attentionMemory(m, r, held),
 		// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
