@@ -35,11 +35,10 @@ func printResult(out *output, r trainer.Result) error {
 
 // roundTime keeps tenths of what takes less than a minute.
 func roundTime(seconds float64) string {
-	unit := time.Second
 	if seconds < 60 {
-		unit /= 10
+		return fmt.Sprintf("%.1f s", seconds)
 	}
-	return time.Duration(seconds * float64(time.Second)).Round(unit).String()
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }
 
 // printPosition shows the three columns of loss by position.

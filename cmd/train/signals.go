@@ -17,6 +17,7 @@ const patience = 2 * time.Second
 // signals turns the first SIGINT or SIGTERM into a polite request and the second one into the end of the process.
 type signals struct {
 	out   *output
+	exit  func(status int)
 	inbox chan os.Signal
 	done  chan struct{}
 
@@ -27,7 +28,7 @@ type signals struct {
 // watchSignals starts to watch. Until handle says otherwise, the first signal ends the returned context, and soon the process.
 func watchSignals(parent context.Context, out *output) (*signals, context.Context) {
 	ctx, cancel := context.WithCancel(parent)
-	s := &signals{out: out, inbox: make(chan os.Signal, 2), done: make(chan struct{})}
+	s := &signals{out: out, exit: os.Exit, inbox: make(chan os.Signal, 2), done: make(chan struct{})}
 	s.polite = func() {
 		cancel()
 		time.AfterFunc(patience, s.endNow)
@@ -71,7 +72,7 @@ func (s *signals) endNow() {
 	case <-s.done:
 	default:
 		s.out.failure(trainer.ErrInterrupted)
-		os.Exit(exitInterrupted)
+		s.exit(exitInterrupted)
 	}
 }
 
