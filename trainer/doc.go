@@ -23,6 +23,16 @@
 //
 // # Stopping
 //
-// Stop asks for an end after the step in flight: a checkpoint is written and Run returns ErrInterrupted. A loss or gradient that
-// is not finite ends the run before the update with ErrNotFinite, naming step and tensor; the last checkpoint stays.
+// Stop asks for an end after the step in flight, or before the next document of an evaluation: a checkpoint is written and Run
+// returns ErrInterrupted. Resumed from it, the run goes on as if it had never stopped: with as many ranks, bit for bit. A loss or
+// gradient that is not finite ends the run before the update with ErrNotFinite, naming step and tensor; the last checkpoint stays.
+//
+// # What is written
+//
+// New writes nothing; what it refuses is marked ErrInput. Run takes the output folder, which must be free of other runs and models:
+//
+//	out/config.yaml  metrics.jsonl         from the start, a line a logged step
+//	out/checkpoint-N/                      whole or not there: model, moments, place in the data (package checkpoint)
+//	out/config.json  model.safetensors …   at the end, all files complete before the first appears
+//	out/loss_by_position.png               where it was asked for
 package trainer

@@ -189,6 +189,7 @@ func (r *run) readData() error {
 	if r.data, err = data.Open(o); err != nil {
 		return err
 	}
+	r.note("data: %s", r.data.Counts)
 	if r.cfg.EvalSteps > 0 && r.data.Val.Len() == 0 {
 		return fmt.Errorf("trainer: eval_steps is %d but no held-back sequence is left (%s); raise val_set_size, give other test_datasets, change excess_length_strategy, or set eval_steps: 0", r.cfg.EvalSteps, r.data.Counts)
 	}

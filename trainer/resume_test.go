@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ringgrad/ringgrad/trainer/config"
+	"github.com/ringgrad/ringgrad/trainer/internal/realdata"
 )
 
 // stopAfter is an observer that stops its trainer when a step is done.
@@ -93,6 +94,35 @@ func TestAnotherRingResumes(t *testing.T) {
 		c.ContextParallelSize = ring
 		trained(t, c, Options{Resume: "latest"})
 		nearlyEqual(t, fmt.Sprintf("ring 1, then %d", ring), curve(t, c.OutputDir), want, 1e-5)
+	}
+}
+
+// TestEveryArchitectureAndRoPEResumes wants what a checkpoint's config.json says to be read back as the same model.
+func TestEveryArchitectureAndRoPEResumes(t *testing.T) {
+	goesOn := func(name string, cfg config.Config) {
+		cfg.MaxSteps, cfg.SaveSteps = 2, 1
+		trained(t, cfg, Options{})
+		want := curve(t, cfg.OutputDir)
+		trained(t, cfg, Options{Resume: filepath.Join(cfg.OutputDir, "checkpoint-1")})
+		if got := curve(t, cfg.OutputDir); !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	for _, rope := range []config.RopeScaling{
+		{RopeType: "default"},
+		{RopeType: "linear", Factor: 2.5},
+		{RopeType: "llama3", Factor: 4, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPositionEmbeddings: 16},
+		{RopeType: "yarn", Factor: 3, BetaFast: 16, AttentionFactor: 1.1},
+	} {
+		cfg := tinyRun(t)
+		cfg.RopeScaling, cfg.RopeTheta = &rope, 5000
+		goesOn(rope.RopeType, cfg)
+	}
+	root := realdata.Path(t, "hf")
+	for _, name := range []string{"llama", "llama_untied_bias", "llama3_rope", "linear_rope", "yarn_rope", "qwen2", "qwen3"} {
+		cfg := tinyRun(t)
+		cfg.Model, cfg.BaseModel = nil, filepath.Join(root, name)
+		goesOn(name, cfg)
 	}
 }
 

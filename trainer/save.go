@@ -67,7 +67,7 @@ func (r *run) checkFinite(step int) error {
 			values []float32
 		}{{"parameter", p.Data}, {"first moment of", moments.M}, {"second moment of", moments.V}} {
 			if v, found := notFinite(part.values); found {
-				return fmt.Errorf("trainer: step %d left %v in %s %s, which is not saved; earlier checkpoints are whole. Lower learning_rate or max_grad_norm: %w", step, v, part.what, p.Name, ErrNotFinite)
+				return fmt.Errorf("trainer: step %d left %v in %s %s: %w; it is not saved, and earlier checkpoints are whole. Lower learning_rate or max_grad_norm", step, v, part.what, p.Name, ErrNotFinite)
 			}
 		}
 	}
