@@ -41,9 +41,26 @@ func Plot(path, title string, series []Series) error {
 			return fmt.Errorf("eval: plot %s: %w", s.Name, err)
 		}
 	}
+	fit(p, series)
 	canvas := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(16*vg.Centimeter, 10*vg.Centimeter), vgimg.UseDPI(144))}
 	p.Draw(draw.New(canvas))
 	return writePNG(path, canvas)
+}
+
+// fit starts the positions at 0, marks the edges of the bins, and leaves room for the legend above the curves.
+func fit(p *plot.Plot, series []Series) {
+	p.X.Min = 0
+	p.Y.Max += 0.3 * (p.Y.Max - p.Y.Min)
+	edges := plot.ConstantTicks{{Value: 0, Label: "0"}}
+	for _, s := range series {
+		for _, b := range s.Bins {
+			if float64(b.To) > edges[len(edges)-1].Value {
+				edges = append(edges, plot.Tick{Value: float64(b.To), Label: fmt.Sprint(b.To)})
+				p.X.Max = max(p.X.Max, float64(b.To))
+			}
+		}
+	}
+	p.X.Tick.Marker = edges
 }
 
 func addSeries(p *plot.Plot, s Series, index int) error {
