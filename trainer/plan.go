@@ -2,29 +2,35 @@ package trainer
 
 import (
 	"fmt"
+
+	"github.com/ringgrad/ringgrad/trainer/estimate"
 )
 
 // Plan is what a run will do, known before it starts.
 type Plan struct {
-	Model         string    `json:"model"`
-	Parameters    int64     `json:"parameters"`
-	TrainTokens   int64     `json:"train_tokens"`
-	ValTokens     int64     `json:"val_tokens"`
-	TokensPerStep int64     `json:"tokens_per_step"`
-	MicroBatch    int       `json:"micro_batch_size"`
-	SequenceLen   int       `json:"sequence_len"`
-	Accumulation  int       `json:"gradient_accumulation_steps"`
-	Steps         int       `json:"steps"`
-	FirstStep     int       `json:"first_step"` // updates done before this run: a resumed one starts later
-	Ring          int       `json:"context_parallel_size"`
-	Layout        string    `json:"ring_attn_func"`
-	Memory        tmpMemory `json:"memory"`
-	WireBytes     int64     `json:"wire_bytes_per_step"`
-	OutputDir     string    `json:"output_dir"`
+	Model         string            `json:"model"`
+	Parameters    int64             `json:"parameters"`
+	TrainTokens   int64             `json:"train_tokens"`
+	ValTokens     int64             `json:"val_tokens"`
+	TokensPerStep int64             `json:"tokens_per_step"`
+	MicroBatch    int               `json:"micro_batch_size"`
+	SequenceLen   int               `json:"sequence_len"`
+	Accumulation  int               `json:"gradient_accumulation_steps"`
+	Steps         int               `json:"steps"`
+	FirstStep     int               `json:"first_step"` // updates done before this run: a resumed one starts later
+	Ring          int               `json:"context_parallel_size"`
+	Layout        string            `json:"ring_attn_func"`
+	Memory        estimate.Memory   `json:"memory"`
+	WireBytes     int64             `json:"wire_bytes_per_step"`
+	Estimate      estimate.Estimate `json:"estimate"`
+	OutputDir     string            `json:"output_dir"`
 }
 
 func (r *run) plan() Plan {
 	c := r.cfg
+	sized := estimate.RunOf(c)
+	sized.DataTokens = int64(r.data.Train.Tokens()) + int64(r.data.Val.Tokens())
+	e := estimate.Compute(estimate.ModelOf(r.model), sized)
 	name := r.source
 	if name == "" {
 		name = "from scratch"
@@ -43,8 +49,9 @@ func (r *run) plan() Plan {
 		FirstStep:     r.state.step,
 		Ring:          c.ContextParallelSize,
 		Layout:        string(r.layout),
+		Memory:        e.Memory,
+		WireBytes:     e.WireBytes(),
+		Estimate:      e,
 		OutputDir:     c.OutputDir,
 	}
 }
-
-type tmpMemory struct{ Process, Rank int64 }
