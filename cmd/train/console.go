@@ -40,7 +40,7 @@ func (c *console) started(p trainer.Plan) {
 
 // stepped prints figures below each other.
 func (c *console) stepped(r trainer.StepReport) {
-	c.line("step %*d/%d  loss %7.4f  grad norm %7.3f  lr %.2e  %7s tok/s  ring wait %4.1f %%  left %s",
+	c.line("step %*d/%d  loss %.4f  grad %6.3f  lr %.2e  %6s tok/s  ring wait %4.1f %%  left %s",
 		len(fmt.Sprint(r.Steps)), r.Step, r.Steps, r.Loss, r.GradNorm, r.LearningRate,
 		thousands(int64(r.TokensPerSecond)), 100*r.RingWait, r.Left.Round(time.Second))
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/ringgrad/ringgrad/trainer"
 )
 
-// patience is how long a command that was interrupted may take to notice; it has nothing to save.
-const patience = 2 * time.Second
+// patience is how long a command that has nothing to save may take to notice a signal.
+const patience = 300 * time.Millisecond
 
 // signals turns the first SIGINT or SIGTERM into a polite request and the second one into the end of the process.
 type signals struct {
