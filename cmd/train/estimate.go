@@ -99,7 +99,7 @@ func printPlan(out *output, p trainer.Plan) error {
 			return err
 		}
 	}
-	return nil
+	return printEstimate(out, p.Estimate)
 }
 
 // printEstimate shows what a step takes as three tables.
