@@ -56,7 +56,7 @@ func TestMemoryByHand(t *testing.T) {
 	m := Compute(small, Run{SequenceLen: 5, Ring: 2, MicroBatch: 3, Accumulation: 1, DataTokens: 100}).Memory
 	// Contiguous: 2 and 3 positions, so the larger rank has 9 rows. 5 layer-wide buffers and so on, in floats a row:
 	parts := RankMemory{
-		LayerInputs:     4 * 9 * (4 * 8),     // inputs of 2 layers and the head, a gradient
+		LayerInputs:     4 * 9 * (4 * 8),       // inputs of 2 layers and the head, a gradient
 		SavedAttention:  4 * 9 * 2 * (8 + 2*4), // O and two numbers a head
 		Activations:     4 * 9 * (6*8 + 3*8 + 3*4 + 36 + 8),
 		ActivationGrads: 4 * 9 * (15*8 + 3*8 + 3*4 + 36 + 2*8),
