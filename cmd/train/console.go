@@ -12,6 +12,7 @@ type console struct {
 	progress
 	training string // name of the bar of steps
 	steps    int
+	notes    []string // what came up while files were read, kept for the header
 }
 
 func newConsole(out *output) *console {
@@ -26,7 +27,7 @@ func (c *console) observer() trainer.Observer {
 		Evaluated: func(step int, loss float64) { c.line("step %d: validation loss %.4f", step, loss) },
 		Saved:     func(_ int, folder string) { c.line("saved %s", folder) },
 		Measuring: c.measuring,
-		Noted:     func(message string) { c.line("%s", message) },
+		Noted:     c.noted,
 	}
 }
 
@@ -34,8 +35,25 @@ func (c *console) started(p trainer.Plan) {
 	for _, row := range headerRows(p) {
 		c.line("%-10s %s", row[0], row[1])
 	}
+	c.showNotes()
 	c.steps = p.Steps
 	c.show(c.training, p.FirstStep, p.Steps)
+}
+
+func (c *console) noted(message string) {
+	if c.steps > 0 {
+		c.line("%s", message)
+	} else {
+		c.notes = append(c.notes, message)
+	}
+}
+
+// showNotes prints the notes so far, which a run that is refused does without.
+func (c *console) showNotes() {
+	for _, note := range c.notes {
+		c.line("%s", note)
+	}
+	c.notes = nil
 }
 
 // stepped prints figures below each other.
@@ -58,7 +76,7 @@ func headerRows(p trainer.Plan) [][2]string {
 		{"model", p.Model},
 		{"parameters", thousands(p.Parameters)},
 		{"data", fmt.Sprintf("%s tokens to train on, %s held back", thousands(p.TrainTokens), thousands(p.ValTokens))},
-		{"step", fmt.Sprintf("%s tokens: %d x %s%s; %s steps", thousands(p.TokensPerStep), p.MicroBatch, thousands(int64(p.SequenceLen)), accumulated(p.Accumulation), thousands(int64(p.Steps)))},
+		{"step", fmt.Sprintf("%s tokens: %d x %s%s; %s", thousands(p.TokensPerStep), p.MicroBatch, thousands(int64(p.SequenceLen)), accumulated(p.Accumulation), count(p.Steps, "step"))},
 		{"ring", fmt.Sprintf("%s, %s, %s tokens a rank", count(p.Ring, "rank"), p.Layout, thousands(int64((p.SequenceLen+p.Ring-1)/p.Ring)))},
 		{"memory", fmt.Sprintf("%s in all, %s of it for each rank (estimated)", bytesText(p.Memory.Process), bytesText(p.Memory.Rank))},
 		{"wire", fmt.Sprintf("%s between ranks each step", bytesText(p.WireBytes))},

@@ -37,6 +37,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	signals, ctx := watchSignals(context.Background(), out)
 	defer signals.close()
 	err := execute(ctx, newRoot(out, signals), args)
+	if out.stdout.err != nil {
+		err = out.stdout.err
+	}
 	if err == nil {
 		return 0
 	}

@@ -13,14 +13,31 @@ import (
 
 // output is where a command prints: results on stdout (tables, or one JSON document), everything else on stderr.
 type output struct {
-	stdout, stderr io.Writer
-	json           bool // --json
+	stdout *sink
+	stderr io.Writer
+	json   bool // --json
 
 	mu      sync.Mutex
 	written bool // the JSON document is out
 }
 
-func newOutput(stdout, stderr io.Writer) *output { return &output{stdout: stdout, stderr: stderr} }
+func newOutput(stdout, stderr io.Writer) *output {
+	return &output{stdout: &sink{Writer: stdout}, stderr: stderr}
+}
+
+// sink remembers the first error of writing a result, which tables and help do not tell.
+type sink struct {
+	io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.Writer.Write(p)
+	if err != nil && s.err == nil {
+		s.err = failed{fmt.Errorf("the result could not be written: %w", err)}
+	}
+	return n, err
+}
 
 // notef prints one line of progress.
 func (o *output) notef(format string, args ...any) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -80,6 +81,20 @@ func TestNumbersAreWrittenForPeople(t *testing.T) {
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestAResultThatCannotBeWrittenIsAFailure(t *testing.T) {
+	for _, args := range [][]string{{"devices"}, {"devices", "--json"}, {"schema"}, {"--help"}} {
+		var stderr bytes.Buffer
+		if status := run(args, full{}, &stderr); status != exitFailed || !strings.Contains(stderr.String(), "train: the result could not be written: no space") {
+			t.Errorf("%v: status %d, stderr %q", args, status, &stderr)
 		}
 	}
 }

@@ -55,6 +55,7 @@ func runTraining(ctx context.Context, out *output, signals *signals, f trainingF
 		return errors.Join(err, ctx.Err())
 	}
 	if f.dryRun {
+		view.showNotes()
 		return printDryRun(out, cfg, t.Plan())
 	}
 	signals.handle(func() {
