@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 )
 
 func checkGolden(ctx context.Context, out *output, path string, o gradcheck.Options) error {
-	report, err := gradcheck.CheckGolden(ctx, []string{path}, o)
+	report, err := runGolden(ctx, out, path, o)
 	if err != nil {
 		return err
 	}
@@ -31,6 +32,27 @@ func checkGolden(ctx context.Context, out *output, path string, o gradcheck.Opti
 		return err
 	}
 	return verdict(bad, len(cases), "cases")
+}
+
+// runGolden checks file by file, to show how far it is.
+func runGolden(ctx context.Context, out *output, path string, o gradcheck.Options) (gradcheck.Report, error) {
+	files, err := filepath.Glob(filepath.Join(path, "*.safetensors"))
+	if err != nil || len(files) == 0 {
+		files = []string{path} // one file, or a mistake that the check names
+	}
+	bar := progress{out: out}
+	defer bar.close()
+	all := gradcheck.Report{OK: true}
+	for i, file := range files {
+		bar.show("checking", i, len(files))
+		report, err := gradcheck.CheckGolden(ctx, []string{file}, o)
+		if err != nil {
+			return all, err
+		}
+		all.OK = all.OK && report.OK
+		all.Cases = append(all.Cases, report.Cases...)
+	}
+	return all, nil
 }
 
 // goldenCase sums up the runs of one case in one dtype over all rings and layouts.
