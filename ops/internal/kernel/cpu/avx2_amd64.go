@@ -34,6 +34,11 @@ func subMulAVX2F32(x []float32, y []float32, ref []float32, width int, scale flo
 //go:noescape
 func transposeAVX2F32(dst []float32, ldd int, src []float32, lds int, rows int, cols int, scale float32)
 
+// multiplyAddAVX2F32 is multiplyAdd in AVX2.
+//
+//go:noescape
+func multiplyAddAVX2F32(n int) (flops int)
+
 // nnAVX2F64 is tileNN in AVX2.
 //
 //go:noescape
@@ -63,3 +68,8 @@ func subMulAVX2F64(x []float64, y []float64, ref []float64, width int, scale flo
 //
 //go:noescape
 func transposeAVX2F64(dst []float64, ldd int, src []float64, lds int, rows int, cols int, scale float64)
+
+// multiplyAddAVX2F64 is multiplyAdd in AVX2.
+//
+//go:noescape
+func multiplyAddAVX2F64(n int) (flops int)

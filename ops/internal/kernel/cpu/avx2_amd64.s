@@ -1565,6 +1565,108 @@ DATA count<>+48(SB)/8, $0x0000000d0000000c
 DATA count<>+56(SB)/8, $0x0000000f0000000e
 GLOBL count<>(SB), RODATA|NOPTR, $64
 
+// func multiplyAddAVX2F32(n int) (flops int)
+// Requires: AVX, FMA3
+TEXT ·multiplyAddAVX2F32(SB), NOSPLIT, $0-16
+	VMOVUPS multiplyAddfloat32<>+0(SB), Y12
+	VMOVUPS multiplyAddfloat32<>+64(SB), Y13
+	VMOVUPS multiplyAddfloat32<>+128(SB), Y14
+	VMOVUPS multiplyAddfloat32<>+192(SB), Y15
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y0
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y1
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y2
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y3
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y4
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y5
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y6
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y7
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y8
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y9
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y10
+	VMOVUPS multiplyAddfloat32<>+256(SB), Y11
+	MOVQ    n+0(FP), AX
+	XORQ    DX, DX
+	MOVQ    AX, CX
+	TESTQ   CX, CX
+	JLE     counted
+
+turn:
+	VFMADD213PS Y13, Y12, Y0
+	VFMADD213PS Y13, Y12, Y1
+	VFMADD213PS Y13, Y12, Y2
+	VFMADD213PS Y13, Y12, Y3
+	VFMADD213PS Y13, Y12, Y4
+	VFMADD213PS Y13, Y12, Y5
+	VFMADD213PS Y13, Y12, Y6
+	VFMADD213PS Y13, Y12, Y7
+	VFMADD213PS Y13, Y12, Y8
+	VFMADD213PS Y13, Y12, Y9
+	VFMADD213PS Y13, Y12, Y10
+	VFMADD213PS Y13, Y12, Y11
+	VFMADD213PS Y15, Y14, Y0
+	VFMADD213PS Y15, Y14, Y1
+	VFMADD213PS Y15, Y14, Y2
+	VFMADD213PS Y15, Y14, Y3
+	VFMADD213PS Y15, Y14, Y4
+	VFMADD213PS Y15, Y14, Y5
+	VFMADD213PS Y15, Y14, Y6
+	VFMADD213PS Y15, Y14, Y7
+	VFMADD213PS Y15, Y14, Y8
+	VFMADD213PS Y15, Y14, Y9
+	VFMADD213PS Y15, Y14, Y10
+	VFMADD213PS Y15, Y14, Y11
+	DECQ        CX
+	JNE         turn
+	MOVQ        $0x00000180, DX
+	IMULQ       AX, DX
+
+counted:
+	MOVQ DX, flops+8(FP)
+	VZEROUPPER
+	RET
+
+DATA multiplyAddfloat32<>+0(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+8(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+16(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+24(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+32(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+40(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+48(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+56(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+64(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+72(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+80(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+88(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+96(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+104(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+112(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+120(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+128(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+136(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+144(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+152(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+160(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+168(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+176(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+184(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+192(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+200(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+208(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+216(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+224(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+232(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+240(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+248(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+256(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+264(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+272(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+280(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+288(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+296(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+304(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+312(SB)/8, $0x3f6666663f666666
+GLOBL multiplyAddfloat32<>(SB), RODATA|NOPTR, $320
+
 // func nnAVX2F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int, m int, n int, k int, acc bool)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·nnAVX2F64(SB), NOSPLIT, $0-121
@@ -3163,3 +3265,105 @@ column:
 	JG         strip
 	VZEROUPPER
 	RET
+
+// func multiplyAddAVX2F64(n int) (flops int)
+// Requires: AVX, FMA3
+TEXT ·multiplyAddAVX2F64(SB), NOSPLIT, $0-16
+	VMOVUPD multiplyAddfloat64<>+0(SB), Y12
+	VMOVUPD multiplyAddfloat64<>+64(SB), Y13
+	VMOVUPD multiplyAddfloat64<>+128(SB), Y14
+	VMOVUPD multiplyAddfloat64<>+192(SB), Y15
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y0
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y1
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y2
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y3
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y4
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y5
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y6
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y7
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y8
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y9
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y10
+	VMOVUPD multiplyAddfloat64<>+256(SB), Y11
+	MOVQ    n+0(FP), AX
+	XORQ    DX, DX
+	MOVQ    AX, CX
+	TESTQ   CX, CX
+	JLE     counted
+
+turn:
+	VFMADD213PD Y13, Y12, Y0
+	VFMADD213PD Y13, Y12, Y1
+	VFMADD213PD Y13, Y12, Y2
+	VFMADD213PD Y13, Y12, Y3
+	VFMADD213PD Y13, Y12, Y4
+	VFMADD213PD Y13, Y12, Y5
+	VFMADD213PD Y13, Y12, Y6
+	VFMADD213PD Y13, Y12, Y7
+	VFMADD213PD Y13, Y12, Y8
+	VFMADD213PD Y13, Y12, Y9
+	VFMADD213PD Y13, Y12, Y10
+	VFMADD213PD Y13, Y12, Y11
+	VFMADD213PD Y15, Y14, Y0
+	VFMADD213PD Y15, Y14, Y1
+	VFMADD213PD Y15, Y14, Y2
+	VFMADD213PD Y15, Y14, Y3
+	VFMADD213PD Y15, Y14, Y4
+	VFMADD213PD Y15, Y14, Y5
+	VFMADD213PD Y15, Y14, Y6
+	VFMADD213PD Y15, Y14, Y7
+	VFMADD213PD Y15, Y14, Y8
+	VFMADD213PD Y15, Y14, Y9
+	VFMADD213PD Y15, Y14, Y10
+	VFMADD213PD Y15, Y14, Y11
+	DECQ        CX
+	JNE         turn
+	MOVQ        $0x000000c0, DX
+	IMULQ       AX, DX
+
+counted:
+	MOVQ DX, flops+8(FP)
+	VZEROUPPER
+	RET
+
+DATA multiplyAddfloat64<>+0(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+8(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+16(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+24(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+32(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+40(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+48(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+56(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+64(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+72(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+80(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+88(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+96(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+104(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+112(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+120(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+128(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+136(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+144(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+152(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+160(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+168(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+176(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+184(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+192(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+200(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+208(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+216(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+224(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+232(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+240(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+248(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+256(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+264(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+272(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+280(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+288(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+296(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+304(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+312(SB)/8, $0x3feccccccccccccd
+GLOBL multiplyAddfloat64<>(SB), RODATA|NOPTR, $320

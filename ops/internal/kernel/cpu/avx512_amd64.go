@@ -34,6 +34,11 @@ func subMulAVX512F32(x []float32, y []float32, ref []float32, width int, scale f
 //go:noescape
 func transposeAVX512F32(dst []float32, ldd int, src []float32, lds int, rows int, cols int, scale float32)
 
+// multiplyAddAVX512F32 is multiplyAdd in AVX512.
+//
+//go:noescape
+func multiplyAddAVX512F32(n int) (flops int)
+
 // nnAVX512F64 is tileNN in AVX512.
 //
 //go:noescape
@@ -63,3 +68,8 @@ func subMulAVX512F64(x []float64, y []float64, ref []float64, width int, scale f
 //
 //go:noescape
 func transposeAVX512F64(dst []float64, ldd int, src []float64, lds int, rows int, cols int, scale float64)
+
+// multiplyAddAVX512F64 is multiplyAdd in AVX512.
+//
+//go:noescape
+func multiplyAddAVX512F64(n int) (flops int)

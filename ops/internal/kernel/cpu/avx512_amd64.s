@@ -2409,6 +2409,156 @@ DATA count<>+48(SB)/8, $0x0000000d0000000c
 DATA count<>+56(SB)/8, $0x0000000f0000000e
 GLOBL count<>(SB), RODATA|NOPTR, $64
 
+// func multiplyAddAVX512F32(n int) (flops int)
+// Requires: AVX, AVX512F
+TEXT ·multiplyAddAVX512F32(SB), NOSPLIT, $0-16
+	VMOVUPS multiplyAddfloat32<>+0(SB), Z28
+	VMOVUPS multiplyAddfloat32<>+64(SB), Z29
+	VMOVUPS multiplyAddfloat32<>+128(SB), Z30
+	VMOVUPS multiplyAddfloat32<>+192(SB), Z31
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z0
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z1
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z2
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z3
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z4
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z5
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z6
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z7
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z8
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z9
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z10
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z11
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z12
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z13
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z14
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z15
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z16
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z17
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z18
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z19
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z20
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z21
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z22
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z23
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z24
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z25
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z26
+	VMOVUPS multiplyAddfloat32<>+256(SB), Z27
+	MOVQ    n+0(FP), AX
+	XORQ    DX, DX
+	MOVQ    AX, CX
+	TESTQ   CX, CX
+	JLE     counted
+
+turn:
+	VFMADD213PS Z29, Z28, Z0
+	VFMADD213PS Z29, Z28, Z1
+	VFMADD213PS Z29, Z28, Z2
+	VFMADD213PS Z29, Z28, Z3
+	VFMADD213PS Z29, Z28, Z4
+	VFMADD213PS Z29, Z28, Z5
+	VFMADD213PS Z29, Z28, Z6
+	VFMADD213PS Z29, Z28, Z7
+	VFMADD213PS Z29, Z28, Z8
+	VFMADD213PS Z29, Z28, Z9
+	VFMADD213PS Z29, Z28, Z10
+	VFMADD213PS Z29, Z28, Z11
+	VFMADD213PS Z29, Z28, Z12
+	VFMADD213PS Z29, Z28, Z13
+	VFMADD213PS Z29, Z28, Z14
+	VFMADD213PS Z29, Z28, Z15
+	VFMADD213PS Z29, Z28, Z16
+	VFMADD213PS Z29, Z28, Z17
+	VFMADD213PS Z29, Z28, Z18
+	VFMADD213PS Z29, Z28, Z19
+	VFMADD213PS Z29, Z28, Z20
+	VFMADD213PS Z29, Z28, Z21
+	VFMADD213PS Z29, Z28, Z22
+	VFMADD213PS Z29, Z28, Z23
+	VFMADD213PS Z29, Z28, Z24
+	VFMADD213PS Z29, Z28, Z25
+	VFMADD213PS Z29, Z28, Z26
+	VFMADD213PS Z29, Z28, Z27
+	VFMADD213PS Z31, Z30, Z0
+	VFMADD213PS Z31, Z30, Z1
+	VFMADD213PS Z31, Z30, Z2
+	VFMADD213PS Z31, Z30, Z3
+	VFMADD213PS Z31, Z30, Z4
+	VFMADD213PS Z31, Z30, Z5
+	VFMADD213PS Z31, Z30, Z6
+	VFMADD213PS Z31, Z30, Z7
+	VFMADD213PS Z31, Z30, Z8
+	VFMADD213PS Z31, Z30, Z9
+	VFMADD213PS Z31, Z30, Z10
+	VFMADD213PS Z31, Z30, Z11
+	VFMADD213PS Z31, Z30, Z12
+	VFMADD213PS Z31, Z30, Z13
+	VFMADD213PS Z31, Z30, Z14
+	VFMADD213PS Z31, Z30, Z15
+	VFMADD213PS Z31, Z30, Z16
+	VFMADD213PS Z31, Z30, Z17
+	VFMADD213PS Z31, Z30, Z18
+	VFMADD213PS Z31, Z30, Z19
+	VFMADD213PS Z31, Z30, Z20
+	VFMADD213PS Z31, Z30, Z21
+	VFMADD213PS Z31, Z30, Z22
+	VFMADD213PS Z31, Z30, Z23
+	VFMADD213PS Z31, Z30, Z24
+	VFMADD213PS Z31, Z30, Z25
+	VFMADD213PS Z31, Z30, Z26
+	VFMADD213PS Z31, Z30, Z27
+	DECQ        CX
+	JNE         turn
+	MOVQ        $0x00000700, DX
+	IMULQ       AX, DX
+
+counted:
+	MOVQ DX, flops+8(FP)
+	VZEROUPPER
+	RET
+
+DATA multiplyAddfloat32<>+0(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+8(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+16(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+24(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+32(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+40(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+48(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+56(SB)/8, $0x3faf5c293faf5c29
+DATA multiplyAddfloat32<>+64(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+72(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+80(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+88(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+96(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+104(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+112(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+120(SB)/8, $0xbe570a3dbe570a3d
+DATA multiplyAddfloat32<>+128(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+136(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+144(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+152(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+160(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+168(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+176(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+184(SB)/8, $0x3f3333333f333333
+DATA multiplyAddfloat32<>+192(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+200(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+208(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+216(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+224(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+232(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+240(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+248(SB)/8, $0x3e99999a3e99999a
+DATA multiplyAddfloat32<>+256(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+264(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+272(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+280(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+288(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+296(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+304(SB)/8, $0x3f6666663f666666
+DATA multiplyAddfloat32<>+312(SB)/8, $0x3f6666663f666666
+GLOBL multiplyAddfloat32<>(SB), RODATA|NOPTR, $320
+
 // func nnAVX512F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int, m int, n int, k int, acc bool)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·nnAVX512F64(SB), NOSPLIT, $0-121
@@ -4868,3 +5018,153 @@ column:
 	JG         strip
 	VZEROUPPER
 	RET
+
+// func multiplyAddAVX512F64(n int) (flops int)
+// Requires: AVX, AVX512F
+TEXT ·multiplyAddAVX512F64(SB), NOSPLIT, $0-16
+	VMOVUPD multiplyAddfloat64<>+0(SB), Z28
+	VMOVUPD multiplyAddfloat64<>+64(SB), Z29
+	VMOVUPD multiplyAddfloat64<>+128(SB), Z30
+	VMOVUPD multiplyAddfloat64<>+192(SB), Z31
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z0
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z1
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z2
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z3
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z4
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z5
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z6
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z7
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z8
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z9
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z10
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z11
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z12
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z13
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z14
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z15
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z16
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z17
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z18
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z19
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z20
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z21
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z22
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z23
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z24
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z25
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z26
+	VMOVUPD multiplyAddfloat64<>+256(SB), Z27
+	MOVQ    n+0(FP), AX
+	XORQ    DX, DX
+	MOVQ    AX, CX
+	TESTQ   CX, CX
+	JLE     counted
+
+turn:
+	VFMADD213PD Z29, Z28, Z0
+	VFMADD213PD Z29, Z28, Z1
+	VFMADD213PD Z29, Z28, Z2
+	VFMADD213PD Z29, Z28, Z3
+	VFMADD213PD Z29, Z28, Z4
+	VFMADD213PD Z29, Z28, Z5
+	VFMADD213PD Z29, Z28, Z6
+	VFMADD213PD Z29, Z28, Z7
+	VFMADD213PD Z29, Z28, Z8
+	VFMADD213PD Z29, Z28, Z9
+	VFMADD213PD Z29, Z28, Z10
+	VFMADD213PD Z29, Z28, Z11
+	VFMADD213PD Z29, Z28, Z12
+	VFMADD213PD Z29, Z28, Z13
+	VFMADD213PD Z29, Z28, Z14
+	VFMADD213PD Z29, Z28, Z15
+	VFMADD213PD Z29, Z28, Z16
+	VFMADD213PD Z29, Z28, Z17
+	VFMADD213PD Z29, Z28, Z18
+	VFMADD213PD Z29, Z28, Z19
+	VFMADD213PD Z29, Z28, Z20
+	VFMADD213PD Z29, Z28, Z21
+	VFMADD213PD Z29, Z28, Z22
+	VFMADD213PD Z29, Z28, Z23
+	VFMADD213PD Z29, Z28, Z24
+	VFMADD213PD Z29, Z28, Z25
+	VFMADD213PD Z29, Z28, Z26
+	VFMADD213PD Z29, Z28, Z27
+	VFMADD213PD Z31, Z30, Z0
+	VFMADD213PD Z31, Z30, Z1
+	VFMADD213PD Z31, Z30, Z2
+	VFMADD213PD Z31, Z30, Z3
+	VFMADD213PD Z31, Z30, Z4
+	VFMADD213PD Z31, Z30, Z5
+	VFMADD213PD Z31, Z30, Z6
+	VFMADD213PD Z31, Z30, Z7
+	VFMADD213PD Z31, Z30, Z8
+	VFMADD213PD Z31, Z30, Z9
+	VFMADD213PD Z31, Z30, Z10
+	VFMADD213PD Z31, Z30, Z11
+	VFMADD213PD Z31, Z30, Z12
+	VFMADD213PD Z31, Z30, Z13
+	VFMADD213PD Z31, Z30, Z14
+	VFMADD213PD Z31, Z30, Z15
+	VFMADD213PD Z31, Z30, Z16
+	VFMADD213PD Z31, Z30, Z17
+	VFMADD213PD Z31, Z30, Z18
+	VFMADD213PD Z31, Z30, Z19
+	VFMADD213PD Z31, Z30, Z20
+	VFMADD213PD Z31, Z30, Z21
+	VFMADD213PD Z31, Z30, Z22
+	VFMADD213PD Z31, Z30, Z23
+	VFMADD213PD Z31, Z30, Z24
+	VFMADD213PD Z31, Z30, Z25
+	VFMADD213PD Z31, Z30, Z26
+	VFMADD213PD Z31, Z30, Z27
+	DECQ        CX
+	JNE         turn
+	MOVQ        $0x00000380, DX
+	IMULQ       AX, DX
+
+counted:
+	MOVQ DX, flops+8(FP)
+	VZEROUPPER
+	RET
+
+DATA multiplyAddfloat64<>+0(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+8(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+16(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+24(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+32(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+40(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+48(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+56(SB)/8, $0x3ff5eb851eb851ec
+DATA multiplyAddfloat64<>+64(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+72(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+80(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+88(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+96(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+104(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+112(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+120(SB)/8, $0xbfcae147ae147ae1
+DATA multiplyAddfloat64<>+128(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+136(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+144(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+152(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+160(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+168(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+176(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+184(SB)/8, $0x3fe6666666666666
+DATA multiplyAddfloat64<>+192(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+200(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+208(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+216(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+224(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+232(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+240(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+248(SB)/8, $0x3fd3333333333333
+DATA multiplyAddfloat64<>+256(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+264(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+272(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+280(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+288(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+296(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+304(SB)/8, $0x3feccccccccccccd
+DATA multiplyAddfloat64<>+312(SB)/8, $0x3feccccccccccccd
+GLOBL multiplyAddfloat64<>(SB), RODATA|NOPTR, $320

@@ -27,6 +27,8 @@ type primitives[T kernel.Float] struct {
 	columnMax func(x []T, width int, high []T)
 	subMul    func(x, y, ref []T, width int, scale T)
 	transpose func(dst []T, ldd int, src []T, lds int, rows, cols int, scale T)
+
+	multiplyAdd func(n int) (flops int) // n turns of multiply-adds on registers, see MultiplyAdd
 }
 
 // tileFunc multiplies one tile, see tileNN and tileTN.

@@ -32,6 +32,8 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 		columnMax: columnMaxGeneric[T],
 		subMul:    subMulGeneric[T],
 		transpose: transposeGeneric[T],
+
+		multiplyAdd: multiplyAddGeneric[T],
 	}
 }
 
@@ -181,4 +183,22 @@ func exp2Float64(x float64) float64 {
 		return 0
 	}
 	return math.Exp2(x)
+}
+
+// multiplyAddGeneric runs the register tile, the portable multiply-add loop, on operands of a few cache lines.
+func multiplyAddGeneric[T kernel.Float](n int) (flops int) {
+	const m, w, k = 4, 2, 32
+	var a [m * k]T
+	var b [k * w]T
+	var c [m * w]T
+	for i := range a {
+		a[i] = 0.5
+	}
+	for i := range b {
+		b[i] = 0.25
+	}
+	for range n {
+		tileNNGeneric(c[:], w, a[:], k, b[:], w, m, w, k, false)
+	}
+	return 2 * m * w * k * n
 }

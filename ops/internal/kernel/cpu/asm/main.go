@@ -53,6 +53,7 @@ func generate(isa, folder string) error {
 		t.columnMax()
 		t.subMul()
 		t.transpose()
+		t.multiplyAdd()
 	}
 	file, err := ctx.Result()
 	if err != nil {
