@@ -179,9 +179,18 @@ func (d *Dataset) read(sources []Source, key string, tok Tokenizer) ([]document,
 		d.Counts.Files += len(files)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: the dataset is empty: no document is left (%s)", key, d.Counts)
+		return nil, fmt.Errorf("%s: the dataset is empty: no document is left of %s (%s); give files that hold text", key, pathsOf(sources), d.Counts)
 	}
 	return all, nil
+}
+
+// pathsOf lists what the sources name.
+func pathsOf(sources []Source) string {
+	paths := make([]string, len(sources))
+	for i, s := range sources {
+		paths[i] = s.Path
+	}
+	return strings.Join(paths, ", ")
 }
 
 // prefixed strips the package prefix of an error that is about to get another one.

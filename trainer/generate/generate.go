@@ -58,6 +58,9 @@ func Tokens(ctx context.Context, m *model.Model[float32], comm *dist.Comm, promp
 	random := rand.New(rand.NewPCG(uint64(o.Seed), 0x9e3779b97f4a7c15))
 	text := append([]int32(nil), prompt...)
 	for len(text)-len(prompt) < o.MaxNewTokens && (o.MaxLength <= 0 || len(text) < o.MaxLength) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		logits, err := nextLogits(ctx, m, comm, text)
 		if err != nil {
 			return nil, fmt.Errorf("generate: token %d: %w", len(text)-len(prompt)+1, err)
