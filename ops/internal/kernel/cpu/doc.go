@@ -8,7 +8,7 @@
 //	attention.go  New, Finish, Delta        mask.go         which tiles a mask leaves, and of which shape
 //	forward.go    one block into the carry  tilescratch.go  a task's memory; softmax, and what to do if NaN must not spread
 //	backward.go   gradients of one block    keyruns.go      how Backward's work is cut
-//	gemm.go       alpha·op(A)·op(B) + beta·C     ceiling.go          the loops no kernel can outrun
+//	gemm.go       alpha·op(A)·op(B)+beta·C  ceiling.go      the loops no kernel can outrun
 //
 // A tile of attention holds its queries side by side in vector registers:
 //

@@ -1,0 +1,126 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
+)
+
+// Attention is attention over Seq positions, one sequence. Rings lists ring sizes: 1 calls the kernel itself, on arrays as it wants
+// them; more go round a ring of so many ranks in this process, with all that the op does on the way but the graph.
+type Attention struct {
+	Seq            int
+	HeadDim        int
+	Heads, KVHeads int
+	Causal         bool
+	DType          string // float32 or float64
+	Rings          []int
+	Layout         shard.Layout
+}
+
+// AttentionResult is one line: a pass over one ring.
+type AttentionResult struct {
+	Pass    string       `json:"pass"` // forward or backward
+	Device  string       `json:"device"`
+	ISA     string       `json:"isa"`
+	Seq     int          `json:"seq"`
+	HeadDim int          `json:"head_dim"`
+	Heads   int          `json:"heads"`
+	KVHeads int          `json:"kv_heads"`
+	Causal  bool         `json:"causal"`
+	DType   string       `json:"dtype"`
+	Ring    int          `json:"ring"`
+	Layout  shard.Layout `json:"layout"`
+	Threads int          `json:"threads"`
+	Figures
+}
+
+// AttentionReport is what a measurement found.
+type AttentionReport struct {
+	Results  []AttentionResult `json:"results"`
+	Ceilings Ceilings          `json:"ceilings"`
+}
+
+// Validate reports all fields that cannot be honoured, joined into one error.
+func (a Attention) Validate() error {
+	errs := []error{checkDType(a.DType), a.call(shard.Sharding{}).Validate()}
+	if a.Seq < 1 {
+		errs = append(errs, fmt.Errorf("bench: a sequence of %d positions: give at least 1", a.Seq))
+	}
+	if _, err := shard.ParseLayout(string(a.Layout)); err != nil {
+		errs = append(errs, fmt.Errorf("bench: %w", err))
+	}
+	if len(a.Rings) == 0 {
+		errs = append(errs, errors.New("bench: no ring sizes: give 1 for the kernel alone"))
+	}
+	for _, n := range a.Rings {
+		if n < 1 {
+			errs = append(errs, fmt.Errorf("bench: a ring of %d ranks: give at least 1", n))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Flops are the operations of the forward and of the backward pass.
+func (a Attention) Flops() (forward, backward float64) {
+	forward = 4 * float64(a.Seq) * float64(a.Seq) * float64(a.HeadDim) * float64(a.Heads)
+	if a.Causal {
+		forward /= 2
+	}
+	return forward, 2.5 * forward
+}
+
+func (a Attention) call(s shard.Sharding) ring.Call {
+	return ring.Call{
+		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim,
+		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Causal: a.Causal, Sharding: s,
+	}
+}
+
+// Measure times both passes for every ring size, on random normal inputs.
+func (a Attention) Measure(ctx context.Context, o Options) (AttentionReport, error) {
+	if err := errors.Join(a.Validate(), o.Validate()); err != nil {
+		return AttentionReport{}, err
+	}
+	o.EnsureDefaults()
+	find := measureAttention[float32]
+	if a.DType == float64Name {
+		find = measureAttention[float64]
+	}
+	figures, c, err := find(ctx, a, o)
+	if err != nil {
+		return AttentionReport{}, fmt.Errorf("bench: attention: %w", err)
+	}
+	report := AttentionReport{Ceilings: c}
+	for i, f := range figures {
+		r := AttentionResult{
+			Pass: "forward", Device: "cpu", ISA: cpu.ISA(), Seq: a.Seq, HeadDim: a.HeadDim, Heads: a.Heads, KVHeads: a.KVHeads, Causal: a.Causal,
+			DType: a.DType, Ring: a.Rings[i/2], Layout: a.Layout, Threads: o.Threads, Figures: f,
+		}
+		if i%2 == 1 {
+			r.Pass = "backward"
+		}
+		report.Results = append(report.Results, r)
+	}
+	return report, nil
+}
+
+// measureAttention returns the figures of forward and backward for each ring in turn.
+func measureAttention[T kernel.Float](ctx context.Context, a Attention, o Options) ([]Figures, Ceilings, error) {
+	forward, backward := a.Flops()
+	var passes []pass
+	for _, n := range a.Rings {
+		w, err := newWork[T](a, n)
+		if err != nil {
+			return nil, Ceilings{}, err
+		}
+		passes = append(passes, pass{forward, w.forward}, pass{backward, w.backward})
+	}
+	return measure[T](ctx, o, passes)
+}

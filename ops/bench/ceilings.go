@@ -1,0 +1,43 @@
+package bench
+
+import (
+	"time"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
+)
+
+// ceilingTime is how long each loop runs beside a sample.
+const ceilingTime = 4 * time.Millisecond
+
+// ceilings runs the loops and keeps what they reached.
+type ceilings struct {
+	peakLoops, tileLoops []func() int // one a thread
+
+	one, peak, tiles []float64
+}
+
+func newCeilings[T kernel.Float](threads int) *ceilings {
+	c := &ceilings{}
+	for range threads {
+		c.peakLoops = append(c.peakLoops, cpu.MultiplyAdd[T])
+		c.tileLoops = append(c.tileLoops, cpu.TileLoop[T]())
+	}
+	return c
+}
+
+// alone measures the peak of one core.
+func (c *ceilings) alone() {
+	c.one = append(c.one, rate(c.peakLoops[:1], ceilingTime))
+}
+
+// sample measures both loops on all threads.
+func (c *ceilings) sample() (peak, tiles float64) {
+	peak, tiles = rate(c.peakLoops, ceilingTime), rate(c.tileLoops, ceilingTime)
+	c.peak, c.tiles = append(c.peak, peak), append(c.tiles, tiles)
+	return peak, tiles
+}
+
+func (c *ceilings) medians() Ceilings {
+	return Ceilings{FMAPeakOneCore: median(c.one), FMAPeak: median(c.peak), GemmLoop: median(c.tiles)}
+}
