@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // maxGrowth bounds how many times longer the normalizer may make a text: a few replacements in a row can fill any memory.
@@ -54,7 +52,7 @@ func parseNormalizer(p part) (normalizer, error) {
 	}
 	switch kind {
 	case "NFC":
-		return normalizer{{apply: norm.NFC.String, growth: 3}}, nil
+		return normalizer{{apply: nfc, growth: 3}}, nil
 	case "Prepend":
 		return parsePrepend(p)
 	case "Replace":
