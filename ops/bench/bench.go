@@ -71,8 +71,7 @@ type pass struct {
 
 // measure goes through the rounds.
 func measure[T kernel.Float](ctx context.Context, o Options, passes []pass) ([]Figures, Ceilings, error) {
-	before := runtime.GOMAXPROCS(o.Threads)
-	defer runtime.GOMAXPROCS(before)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.Threads))
 	c := newCeilings[T](o.Threads)
 	runs := make([]int, len(passes))
 	for i, p := range passes { // to warm up, and to see how long it takes
@@ -85,13 +84,15 @@ func measure[T kernel.Float](ctx context.Context, o Options, passes []pass) ([]F
 	found := make([]rounds, len(passes))
 	for range o.Rounds {
 		c.alone()
+		before := c.sample()
 		for i, p := range passes {
-			peak, tiles := c.sample()
 			s, err := sampleOf(ctx, p, runs[i])
 			if err != nil {
 				return nil, Ceilings{}, err
 			}
-			found[i].add(s, p.flops, peak, tiles)
+			after := c.sample()
+			found[i].add(s, p.flops, before.and(after))
+			before = after
 		}
 	}
 	figures := make([]Figures, len(passes))
@@ -104,10 +105,10 @@ func measure[T kernel.Float](ctx context.Context, o Options, passes []pass) ([]F
 // rounds are what was found about one pass, an element a round.
 type rounds struct{ wall, busy, ofPeak, ofTiles []float64 }
 
-func (r *rounds) add(s sample, flops, peak, tiles float64) {
+func (r *rounds) add(s sample, flops float64, c ceiling) {
 	rate := flops / s.busy / 1e9
 	r.wall, r.busy = append(r.wall, s.wall), append(r.busy, s.busy)
-	r.ofPeak, r.ofTiles = append(r.ofPeak, rate/peak), append(r.ofTiles, rate/tiles)
+	r.ofPeak, r.ofTiles = append(r.ofPeak, rate/c.peak), append(r.ofTiles, rate/c.tiles)
 }
 
 func (r *rounds) figures(flops float64) Figures {

@@ -102,7 +102,7 @@ func TestMatmulReportsEveryOrientation(t *testing.T) {
 func TestFiguresFollowFromTimesAndFlops(t *testing.T) {
 	var r rounds
 	for _, s := range []sample{{wall: 0.5, busy: 1}, {wall: 0.25, busy: 0.4}, {wall: 2, busy: 2}} {
-		r.add(s, 8e9, 40, 20)
+		r.add(s, 8e9, ceiling{30, 15}.and(ceiling{50, 25}))
 	}
 	want := Figures{WallMS: 500, GFlops: 16, GFlopsPerCoreSecond: 8, OfFMAPeak: 0.2, OfGemmLoop: 0.4, BusyMS: 1000}
 	if got := r.figures(8e9); got != want {

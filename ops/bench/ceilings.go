@@ -8,7 +8,7 @@ import (
 )
 
 // ceilingTime is how long each loop runs beside a sample.
-const ceilingTime = 4 * time.Millisecond
+const ceilingTime = 8 * time.Millisecond
 
 // ceilings runs the loops and keeps what they reached.
 type ceilings struct {
@@ -31,11 +31,19 @@ func (c *ceilings) alone() {
 	c.one = append(c.one, rate(c.peakLoops[:1], ceilingTime))
 }
 
+// ceiling is what both loops reach at one moment.
+type ceiling struct{ peak, tiles float64 }
+
+// and is the mean of two moments.
+func (c ceiling) and(o ceiling) ceiling {
+	return ceiling{peak: (c.peak + o.peak) / 2, tiles: (c.tiles + o.tiles) / 2}
+}
+
 // sample measures both loops on all threads.
-func (c *ceilings) sample() (peak, tiles float64) {
-	peak, tiles = rate(c.peakLoops, ceilingTime), rate(c.tileLoops, ceilingTime)
-	c.peak, c.tiles = append(c.peak, peak), append(c.tiles, tiles)
-	return peak, tiles
+func (c *ceilings) sample() ceiling {
+	s := ceiling{peak: rate(c.peakLoops, ceilingTime), tiles: rate(c.tileLoops, ceilingTime)}
+	c.peak, c.tiles = append(c.peak, s.peak), append(c.tiles, s.tiles)
+	return s
 }
 
 func (c *ceilings) medians() Ceilings {

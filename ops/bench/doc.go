@@ -1,11 +1,11 @@
 // Package bench measures attention and matrix products against what the processor can do at all.
 //
 // On a machine that others use too, and whose clock moves, a rate by itself says little. So a sample is compared with two loops that
-// run right before it: multiply-adds on registers alone (the peak), and tiles of a matrix product in the first-level cache (what a
-// kernel made of such tiles can reach where feeding the registers costs clock). Rounds go through all measurements in turn:
+// run right before and after it: multiply-adds on registers alone (the peak), and tiles of a matrix product in the first-level cache
+// (what a kernel made of such tiles can reach where feeding the registers costs clock). Rounds go through all measurements in turn:
 //
-//	round 1   peak loop forward    peak loop backward   ...
-//	round 2   peak loop forward    peak loop backward   ...
+//	round 1   peak loop   forward   peak loop   backward   peak loop   ...
+//	round 2   peak loop   forward   peak loop   backward   peak loop   ...
 //
 // and every figure is the median of the rounds. Ratios are those of rates by the processor time of the process, which others
 // cannot lengthen by taking the processor away; the wall time is reported beside them.

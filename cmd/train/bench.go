@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringgrad/ringgrad/ops/bench"
+)
+
+// benchFlags are those of all measurements.
+type benchFlags struct {
+	device, dtype   string
+	rounds, threads int
+}
+
+func newBench(out *output) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure attention, matrix products and training steps against what the machine can do",
+		Long: "bench compares with two loops that run in the same rounds, on as many cores: multiply-adds on registers alone (the FMA peak), and\n" +
+			"tiles of a matrix product in the first-level cache (the GEMM loop). Shares are those of the rates by processor time, which other\n" +
+			"programs on the machine do not lengthen; all figures are medians of the rounds.",
+		Example: "  train bench attention --seq 2048 --head-dim 64 --heads 8 --kv-heads 8 --causal\n" +
+			"  train bench attention --seq 16384 --head-dim 64 --heads 4 --kv-heads 4 --causal --ring 1,8\n" +
+			"  train bench matmul --m 2048 --n 2048 --k 2048 --trans nn,nt,tn",
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("bench needs what to measure; train bench --help lists it")
+		},
+	}
+	cmd.AddCommand(newBenchAttention(out), newBenchMatmul(out))
+	for _, sub := range cmd.Commands() {
+		sub.Args = noArguments
+	}
+	return cmd
+}
+
+func (f *benchFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to run: `cpu`")
+	cmd.Flags().IntVar(&f.rounds, "rounds", 7, "rounds that the medians are of")
+	cmd.Flags().IntVar(&f.threads, "threads", runtime.GOMAXPROCS(0), "threads, of the ceilings too")
+}
+
+func (f *benchFlags) addDType(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dtype, "dtype", "float32", "`float32` or float64")
+}
+
+func (f *benchFlags) options() (bench.Options, error) {
+	o := bench.Options{Rounds: f.rounds, Threads: f.threads}
+	switch {
+	case f.device != "cpu":
+		return o, fmt.Errorf("bench: device %q is not there; give cpu, and see train devices", f.device)
+	case f.rounds < 1:
+		return o, fmt.Errorf("bench: --rounds %d: give at least 1", f.rounds)
+	case f.threads < 1:
+		return o, fmt.Errorf("bench: --threads %d: give at least 1", f.threads)
+	}
+	return o, o.Validate()
+}
+
+// figureHeader names the columns of figureCells.
+var figureHeader = []string{"ms", "Gflop/s", "a core-second", "of FMA peak", "of GEMM loop", "busy ms"}
+
+func figureCells(f bench.Figures) []string {
+	return []string{
+		millis(f.WallMS), fmt.Sprintf("%.1f", f.GFlops), fmt.Sprintf("%.1f", f.GFlopsPerCoreSecond),
+		fmt.Sprintf("%.3f", f.OfFMAPeak), fmt.Sprintf("%.3f", f.OfGemmLoop), millis(f.BusyMS),
+	}
+}
+
+// millis keeps three digits without an exponent.
+func millis(ms float64) string {
+	switch {
+	case ms >= 100:
+		return thousands(int64(ms + 0.5))
+	case ms >= 10:
+		return fmt.Sprintf("%.1f", ms)
+	}
+	return fmt.Sprintf("%.3f", ms)
+}
+
+// printCeilings ends a table of figures.
+func printCeilings(out *output, c bench.Ceilings, o bench.Options) error {
+	return out.printf("Gflop a core-second: FMA peak %.0f on %s, %.0f on one; GEMM loop %.0f; medians of %s\n",
+		c.FMAPeak, count(o.Threads, "thread"), c.FMAPeakOneCore, c.GemmLoop, count(o.Rounds, "round"))
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/bench"
+)
+
+func newBenchAttention(out *output) *cobra.Command {
+	var f benchFlags
+	var a bench.Attention
+	var layout string
+	cmd := &cobra.Command{
+		Use:   "attention --seq N --head-dim N --heads N",
+		Short: "Measure attention, forward and backward, on one rank or round a ring",
+		Long: "attention runs the op's own kernels on random normal inputs. A ring of 1 is the kernel alone; a larger one has so many ranks in\n" +
+			"this process, with all that is copied and sent. Give several sizes to have them compared in the same rounds.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := f.options()
+			if err != nil {
+				return err
+			}
+			if a.KVHeads == 0 {
+				a.KVHeads = a.Heads
+			}
+			a.DType, a.Layout = f.dtype, shard.Layout(layout)
+			if err := a.Validate(); err != nil {
+				return err
+			}
+			report, err := a.Measure(cmd.Context(), o)
+			if err != nil {
+				return failed{err}
+			}
+			if out.json {
+				return out.document(report)
+			}
+			return printAttention(out, report, o)
+		},
+	}
+	cmd.Flags().IntVar(&a.Seq, "seq", 0, "positions of the sequence")
+	cmd.Flags().IntVar(&a.HeadDim, "head-dim", 0, "width of a head")
+	cmd.Flags().IntVar(&a.Heads, "heads", 0, "query heads")
+	cmd.Flags().IntVar(&a.KVHeads, "kv-heads", 0, "KV heads (default: as many as query heads)")
+	cmd.Flags().BoolVar(&a.Causal, "causal", false, "a position sees itself and those before it")
+	cmd.Flags().IntSliceVar(&a.Rings, "ring", []int{1}, "ring sizes, as in `1,8`")
+	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "how positions are dealt to ranks: contiguous, `zigzag` or striped")
+	f.addDType(cmd)
+	f.add(cmd)
+	required(cmd, "seq", "head-dim", "heads")
+	return cmd
+}
+
+func printAttention(out *output, report bench.AttentionReport, o bench.Options) error {
+	r := report.Results[0]
+	causal := "full"
+	if r.Causal {
+		causal = "causal"
+	}
+	err := out.printf("%s attention over %s positions, %d/%d heads of %d, %s, %s (%s)\n",
+		causal, thousands(int64(r.Seq)), r.Heads, r.KVHeads, r.HeadDim, r.DType, r.Device, r.ISA)
+	if err != nil {
+		return err
+	}
+	rows := make([][]string, len(report.Results))
+	for i, r := range report.Results {
+		ring := "1"
+		if r.Ring > 1 {
+			ring = fmt.Sprintf("%d %s", r.Ring, r.Layout)
+		}
+		rows[i] = append([]string{r.Pass, ring}, figureCells(r.Figures)...)
+	}
+	if err := out.table(append([]string{"pass", "ring"}, figureHeader...), rows); err != nil {
+		return err
+	}
+	return printCeilings(out, report.Ceilings, o)
+}
