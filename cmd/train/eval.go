@@ -18,6 +18,9 @@ func newEval(out *output) *cobra.Command {
 			"ring_attn_func, sequence_len, excess_length_strategy, rope_theta, rope_scaling and others.",
 		Example: "  train eval --model runs/long --data books.jsonl --set context_parallel_size=4",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.BinSize < 0 {
+				return fmt.Errorf("eval: --bin-size %d is negative; leave it out for about eight bins", o.BinSize)
+			}
 			bar := progress{out: out}
 			defer bar.close()
 			o.Progress = func(done, total int) { bar.show("evaluating", done, total) }

@@ -31,6 +31,9 @@ func newGradcheck(out *output) *cobra.Command {
 			"  train gradcheck --golden testdata/golden --ring 1,2,3 --layout zigzag,striped\n" +
 			"  train gradcheck --config configs/long.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := notEmpty(cmd, "golden", "model", "config", "ring", "layout", "dtype"); err != nil {
+				return err
+			}
 			o, err := f.options()
 			if err != nil {
 				return err
@@ -56,6 +59,16 @@ func newGradcheck(out *output) *cobra.Command {
 	cmd.Flags().StringSliceVar(&f.dtypes, "dtype", nil, "some of `float64,float32`")
 	addSet(cmd, &f.set)
 	return cmd
+}
+
+// notEmpty refuses flags given as "", as an unset shell variable leaves them: another check would run instead, and pass.
+func notEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f.Changed && strings.Trim(f.Value.String(), "[]") == "" {
+			return fmt.Errorf("gradcheck: --%s is empty; give it a value or leave it out", name)
+		}
+	}
+	return nil
 }
 
 // options turns the flags into what the checks take; empty lists mean their defaults.
