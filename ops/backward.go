@@ -9,6 +9,8 @@ import (
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/ringgrad/ringgrad/ops/meter"
 )
 
 // errStale is returned where a backward is asked for that no forward came before.
@@ -87,6 +89,7 @@ func accumulate[T Float](n *gorgonia.Node, g array[T]) error {
 
 // differentiate runs the rule backward; values are those of the operands of SymDiff.
 func (o *op[T]) differentiate(values []gorgonia.Value) (err error) {
+	defer meter.Start(meter.Op).End()
 	defer o.rescue("backward", &err)
 	if !o.fresh {
 		return errStale

@@ -11,6 +11,8 @@ import (
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/ringgrad/ringgrad/ops/meter"
 )
 
 // rule is the mathematics of one op; everything gorgonia wants besides is in this file and in backward.go.
@@ -93,6 +95,7 @@ func (o *op[T]) String() string { return fmt.Sprintf("%s#%d", o.name, o.id) }
 
 // Do runs the rule forward.
 func (o *op[T]) Do(values ...gorgonia.Value) (out gorgonia.Value, err error) {
+	defer meter.Start(meter.Op).End()
 	defer o.rescue("forward", &err)
 	o.fresh = false
 	in, err := arraysOf[T](values, o.inShapes)

@@ -87,7 +87,7 @@ func (w *worker) record(step int, s stepStats) error {
 	if r.observer.Stepped != nil {
 		perStep := time.Since(w.began) / time.Duration(step+1-w.beganStep)
 		r.observer.Stepped(StepReport{
-			Step: step + 1, Steps: r.steps, Loss: s.loss, GradNorm: s.gradNorm, LearningRate: r.schedule.LR(step),
+			Step: step + 1, Steps: r.steps, Tokens: s.tokens, Loss: s.loss, GradNorm: s.gradNorm, LearningRate: r.schedule.LR(step),
 			TokensPerSecond: rate, RingWait: s.ringWait, Left: perStep * time.Duration(r.steps-step-1),
 		})
 	}

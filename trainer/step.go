@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/ops/adamw"
+	"github.com/ringgrad/ringgrad/ops/meter"
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
 
@@ -78,6 +79,7 @@ func (w *worker) collect(ctx context.Context) model.Sink[float32] {
 func (w *worker) update(ctx context.Context, step int, stats *stepStats) error {
 	norm := []float64{0}
 	if w.leader() {
+		span := meter.Start(meter.Update)
 		n, err := w.run.gradNorm(stats.loss)
 		if err != nil {
 			return fmt.Errorf("trainer: step %d: %w; nothing was updated. Lower learning_rate or max_grad_norm, or look at the data of this step", step+1, err)
@@ -85,6 +87,7 @@ func (w *worker) update(ctx context.Context, step int, stats *stepStats) error {
 		if err := w.run.applyAdamW(step, n); err != nil {
 			return fmt.Errorf("trainer: step %d: %w", step+1, err)
 		}
+		span.End()
 		norm[0] = n
 	}
 	if err := dist.Broadcast(ctx, w.comm, norm, 0); err != nil {

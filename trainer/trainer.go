@@ -38,6 +38,7 @@ type Observer struct {
 // StepReport is one logged step, for people.
 type StepReport struct {
 	Step, Steps     int
+	Tokens          int // put through the model in this step
 	Loss, GradNorm  float64
 	LearningRate    float64
 	TokensPerSecond float64

@@ -12,6 +12,8 @@ import (
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/ringgrad/ringgrad/ops/meter"
 )
 
 // Attention adds softmax(scale·QKᵀ)V to the graph of q, k and v, which are all [S, H*D], all [S, H, D] or all
@@ -88,6 +90,7 @@ func newOp(q, k, v *gorgonia.Node, cfg Config) (*Op, error) {
 // guard runs one pass. A panic becomes an error, because gorgonia runs ops on goroutines where nobody can recover; any
 // error is kept, because gorgonia's errors hide theirs from errors.Is; and it frees the other ranks.
 func (o *Op) guard(pass string, f func() error) (err error) {
+	defer meter.Start(meter.Attention).End()
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())

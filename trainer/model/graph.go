@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ringgrad/ringgrad/ops"
+	"github.com/ringgrad/ringgrad/ops/meter"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -91,6 +92,7 @@ func bind(node *gorgonia.Node, value *tensor.Dense) error {
 
 // run runs a program once and makes it ready for the next time.
 func run(vm gorgonia.VM) error {
+	defer meter.Start(meter.Program).End()
 	defer vm.Reset()
 	return ops.Cause(vm.RunAll())
 }

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/meter"
 )
 
 // Matmul describes C[M,N] = Alpha·op(A)·op(B) + Beta·C. Matrices are row-major;
@@ -39,6 +40,7 @@ const (
 // of C is always taken in the same order, so the result has the same bits for
 // any number of threads. If Alpha or K is 0, A and B are not read.
 func Gemm[T kernel.Float](g Matmul[T]) {
+	defer meter.Start(meter.Product).End()
 	if g.M <= 0 || g.N <= 0 {
 		return
 	}
