@@ -91,14 +91,23 @@ func (r *ModelResult) compare(got, want outcome) {
 	}
 }
 
-// differences compares the logits and every gradient that either side has.
+// differences compares the logits and every gradient that either side has. A gradient that is nothing but rounding, as that of
+// queries which see one key, is measured by the largest gradient.
 func differences(got, want outcome) map[string]float64 {
 	rel := map[string]float64{}
 	if want.logits != nil {
-		rel["logits"] = difference(got.logits, want.logits)
+		rel["logits"] = difference(got.logits, want.logits, magnitude(want.logits))
+	}
+	largest := 0.0
+	for _, g := range want.grads {
+		largest = max(largest, magnitude(g))
 	}
 	for name, g := range want.grads {
-		rel["grad."+name] = difference(got.grads[name], g)
+		top := magnitude(g)
+		if top < 1e-9*largest {
+			top = largest
+		}
+		rel["grad."+name] = difference(got.grads[name], g, top)
 	}
 	for name := range got.grads {
 		if _, ok := want.grads[name]; !ok {
@@ -108,18 +117,27 @@ func differences(got, want outcome) map[string]float64 {
 	return rel
 }
 
-// difference is the largest |got-want| over the largest |want|; 0 where both are all zero.
-func difference(got, want []float64) float64 {
+// magnitude is the largest |x|.
+func magnitude(x []float64) float64 {
+	top := 0.0
+	for _, v := range x {
+		top = max(top, math.Abs(v))
+	}
+	return top
+}
+
+// difference is the largest |got-want| over top; 0 where got equals want.
+func difference(got, want []float64, top float64) float64 {
 	if len(got) != len(want) {
 		return incomparable
 	}
-	worst, top := 0.0, 0.0
+	worst := 0.0
 	for i, w := range want {
 		d := math.Abs(got[i] - w)
 		if !(d < math.Inf(1)) {
 			return incomparable
 		}
-		worst, top = max(worst, d), max(top, math.Abs(w))
+		worst = max(worst, d)
 	}
 	switch {
 	case worst == 0:

@@ -44,3 +44,22 @@ func TestUnsupportedModelIsRefusedByName(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGradientsOfNothingButRoundingAreMeasuredByTheLargest: a query that sees one key has no gradient, and every program gives its
+// own noise for it.
+func TestGradientsOfNothingButRoundingAreMeasuredByTheLargest(t *testing.T) {
+	want := outcome{grads: map[string][]float64{"q_proj": {0, 0}, "k_proj": {3e-17, 0}, "v_proj": {-4, 1}}}
+	got := outcome{grads: map[string][]float64{"q_proj": {1e-16, 0}, "k_proj": {0, -2e-17}, "v_proj": {-4, 1}}}
+	for name, rel := range differences(got, want) {
+		if rel > 1e-16 {
+			t.Errorf("%s: %v", name, rel)
+		}
+	}
+	got.grads["q_proj"] = []float64{0, 0.5}
+	if rel := differences(got, want)["grad.q_proj"]; rel != 0.125 {
+		t.Errorf("a gradient where none should be: %v, want 0.5/4", rel)
+	}
+	if rel := differences(outcome{grads: got.grads}, outcome{grads: map[string][]float64{"q_proj": {0, 0}}})["grad.q_proj"]; rel != incomparable {
+		t.Errorf("a gradient where all should be 0: %v", rel)
+	}
+}
