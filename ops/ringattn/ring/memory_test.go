@@ -3,6 +3,7 @@ package ring_test
 import (
 	"context"
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -56,13 +57,23 @@ func allocated(t *testing.T, tokens, size int) float64 {
 	return float64(after.TotalAlloc - before.TotalAlloc)
 }
 
+// steady is what a pass allocates once the kernel has its scratch, which it keeps by size and number of concurrent calls: the
+// least of several passes.
+func steady(t *testing.T, tokens, size int) float64 {
+	least := allocated(t, tokens, size)
+	for range 3 {
+		least = min(least, allocated(t, tokens, size))
+	}
+	return least
+}
+
 func TestMemoryOfARankIsProportionalToItsRows(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection would drop the kernel's scratch, and it would count again
 	if raceEnabled {
 		t.Skip("SKIPPED: the race detector makes sync.Pool forget, which counts as allocation")
 	}
-	const tokens, size = 4096, 4
-	allocated(t, tokens, size) // scratch that the kernel keeps
-	small, large := allocated(t, tokens, size), allocated(t, 2*tokens, size)
+	const tokens, size = 2048, 4
+	small, large := steady(t, tokens, size), steady(t, 2*tokens, size)
 	if large > 2.2*small {
 		t.Errorf("twice the tokens allocate %.2f times the bytes: %.0f and %.0f", large/small, small, large)
 	}
@@ -74,7 +85,7 @@ func TestMemoryOfARankIsProportionalToItsRows(t *testing.T) {
 	if rows := float64(2 * tokens / size * 8 * 4); perRank > 40*rows {
 		t.Errorf("a rank allocates %.0f bytes, %.0f times an array of its rows", perRank, perRank/rows)
 	}
-	wide := allocated(t, 2*tokens, 2*size)
+	wide := steady(t, 2*tokens, 2*size)
 	if perRank2 := wide / (2 * size); perRank2 > 0.7*perRank {
 		t.Errorf("with twice the ranks a rank allocates %.0f bytes instead of %.0f", perRank2, perRank)
 	}
