@@ -25,12 +25,13 @@ func newBench(out *output) *cobra.Command {
 			"programs on the machine do not lengthen; all figures are medians of the rounds.",
 		Example: "  train bench attention --seq 2048 --head-dim 64 --heads 8 --kv-heads 8 --causal\n" +
 			"  train bench attention --seq 16384 --head-dim 64 --heads 4 --kv-heads 4 --causal --ring 1,8\n" +
-			"  train bench matmul --m 2048 --n 2048 --k 2048 --trans nn,nt,tn",
+			"  train bench matmul --m 2048 --n 2048 --k 2048 --trans nn,nt,tn\n" +
+			"  train bench step --config configs/long.yaml",
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("bench needs what to measure; train bench --help lists it")
 		},
 	}
-	cmd.AddCommand(newBenchAttention(out), newBenchMatmul(out))
+	cmd.AddCommand(newBenchAttention(out), newBenchMatmul(out), newBenchStep(out))
 	for _, sub := range cmd.Commands() {
 		sub.Args = noArguments
 	}

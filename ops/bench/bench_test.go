@@ -191,3 +191,24 @@ func TestMeasuringEndsWithItsContext(t *testing.T) {
 		t.Errorf("%d threads afterwards, %d before", got, threads)
 	}
 }
+
+func TestOnlyLapsThatAreKeptCount(t *testing.T) {
+	l := NewLaps(1e6, 1)
+	for _, nap := range []time.Duration{20 * time.Millisecond, 2 * time.Millisecond, 2 * time.Millisecond} {
+		l.Start()
+		time.Sleep(nap)
+		if wall := l.Stop(); wall < nap {
+			t.Errorf("a lap of at least %v took %v", nap, wall)
+		}
+		if nap < 20*time.Millisecond {
+			l.Keep()
+		}
+	}
+	figures, ceilings := l.Figures()
+	if l.Kept() != 2 || len(l.kept.wall) != 2 || figures.WallMS < 2 || !(figures.OfFMAPeak > 0) || !(ceilings.GemmLoop > 0) {
+		t.Errorf("%d laps, figures %+v, ceilings %+v", l.Kept(), figures, ceilings)
+	}
+	if slices.Contains(l.kept.wall, 0) {
+		t.Error("a lap took no time")
+	}
+}
