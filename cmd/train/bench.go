@@ -20,9 +20,10 @@ func newBench(out *output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure attention, matrix products and training steps against what the machine can do",
-		Long: "bench compares with two loops that run in the same rounds, on as many cores: multiply-adds on registers alone (the FMA peak), and\n" +
-			"tiles of a matrix product in the first-level cache (the GEMM loop). Shares are those of the rates by processor time, which other\n" +
-			"programs on the machine do not lengthen; all figures are medians of the rounds.",
+		Long: "bench compares with two loops that run in the same rounds, on as many cores: multiply-adds on\n" +
+			"registers alone (the FMA peak), and tiles of a matrix product in the first-level cache (the GEMM\n" +
+			"loop). Shares are those of the rates by processor time, which other programs on the machine do not\n" +
+			"lengthen; all figures are medians of the rounds.",
 		Example: "  train bench attention --seq 2048 --head-dim 64 --heads 8 --kv-heads 8 --causal\n" +
 			"  train bench attention --seq 16384 --head-dim 64 --heads 4 --kv-heads 4 --causal --ring 1,8\n" +
 			"  train bench matmul --m 2048 --n 2048 --k 2048 --trans nn,nt,tn\n" +

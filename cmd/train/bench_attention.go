@@ -16,8 +16,9 @@ func newBenchAttention(out *output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "attention --seq N --head-dim N --heads N",
 		Short: "Measure attention, forward and backward, on one rank or round a ring",
-		Long: "attention runs the op's own kernels on random normal inputs. A ring of 1 is the kernel alone; a larger one has so many ranks in\n" +
-			"this process, with all that is copied and sent. Give several sizes to have them compared in the same rounds.",
+		Long: "attention runs the op's own kernels on random normal inputs. A ring of 1 is the kernel alone; a\n" +
+			"larger one has so many ranks in this process, with all that is copied and sent. Give several sizes\n" +
+			"to have them compared in the same rounds.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := f.options()
 			if err != nil {
@@ -46,7 +47,7 @@ func newBenchAttention(out *output) *cobra.Command {
 	cmd.Flags().IntVar(&a.KVHeads, "kv-heads", 0, "KV heads (default: as many as query heads)")
 	cmd.Flags().BoolVar(&a.Causal, "causal", false, "a position sees itself and those before it")
 	cmd.Flags().IntSliceVar(&a.Rings, "ring", []int{1}, "ring sizes, as in `1,8`")
-	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "how positions are dealt to ranks: contiguous, `zigzag` or striped")
+	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "contiguous, `zigzag` or striped: who holds which positions")
 	f.addDType(cmd)
 	f.add(cmd)
 	required(cmd, "seq", "head-dim", "heads")

@@ -12,8 +12,8 @@ func newBenchMatmul(out *output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "matmul --m N --n N --k N",
 		Short: "Measure matrix products",
-		Long: "matmul computes C [m,n] = op(A)·op(B) over k. --trans says which of the two are stored transposed: a linear layer needs nt\n" +
-			"forward, nn for the gradient of its input and tn for that of its weight.",
+		Long: "matmul computes C [m,n] = op(A)·op(B) over k. --trans says which of the two are stored transposed:\n" +
+			"a linear layer needs nt forward, nn for the gradient of its input and tn for that of its weight.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := f.options()
 			if err != nil {

@@ -53,8 +53,10 @@ func newBenchStep(out *output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "step --config FILE",
 		Short: "Measure training steps, and what their time goes into",
-		Long: "step trains the run of a config for some steps, each on full sequences, and writes nothing to its output_dir. The parts are the\n" +
-			"wall time of a rank, mean over the ranks, so that ranks that share cores wait for each other within them:\n\n" +
+		Long: "step trains the run of a config for some steps, each on full sequences, and writes nothing to its\n" +
+			"output_dir. The parts are the wall time of a rank, mean over the ranks, so that ranks that share\n" +
+			"cores wait for each other within them:\n" +
+			"\n" +
 			"  attention, matmul   their kernels\n" +
 			"  other ops           norms, rotations, activations, the softmax of the loss\n" +
 			"  gorgonia            what the graph's machine does between ops\n" +
