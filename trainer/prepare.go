@@ -89,6 +89,9 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 	if err := r.resume(o.Resume); err != nil {
 		return nil, inputError{err}
 	}
+	if !cfg.GradientCheckpointing {
+		r.note("gradient_checkpointing: false changes nothing: a layer's inside is always computed again in its backward pass")
+	}
 	return r, nil
 }
 
