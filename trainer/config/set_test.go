@@ -36,6 +36,7 @@ func TestAProblemOfSetNamesTheArgument(t *testing.T) {
 	for argument, want := range map[string]string{
 		"context_parallel_size=0":           "--set context_parallel_size=0: context_parallel_size is 0; it must be at least 1",
 		"context_parallel_size=4096":        "--set context_parallel_size=4096: context_parallel_size is 4096 but a sequence has 2048 tokens",
+		"micro_batch_size=3000000000":       "micro_batch_size 3000000000 times sequence_len 2048 is more than 2,147,483,647 tokens",
 		"rope_scaling.faktor=2":             `--set rope_scaling.faktor=2: unknown key "rope_scaling.faktor"; did you mean "factor"?`,
 		"datasets.x.path=b":                 `datasets is a list with 1 entries; use a number from 0 to 1 in place of "x"`,
 		"output_dir.x=1":                    `output_dir must be text, not a mapping`,

@@ -41,6 +41,8 @@ func (c Config) sharedProblems() []Problem {
 	k := checks{problems: rangeProblems(reflect.ValueOf(ranged), "")}
 	k.refuse(c.SequenceLen > 0 && c.ContextParallelSize > c.SequenceLen, "context_parallel_size",
 		"context_parallel_size is %d but a sequence has %d tokens (sequence_len); a rank would have none: use at most %d ranks", c.ContextParallelSize, c.SequenceLen, c.SequenceLen)
+	k.refuse(c.SequenceLen > 0 && c.MicroBatchSize > math.MaxInt32/c.SequenceLen, "micro_batch_size",
+		"micro_batch_size %d times sequence_len %d is more than 2,147,483,647 tokens in one pass; use gradient_accumulation_steps for larger steps", c.MicroBatchSize, c.SequenceLen)
 	k.refuse(c.SamplePacking, "sample_packing", "sample_packing needs document masks, not supported yet: use concatenate: true")
 	k.refuse(c.AttentionDropout != 0, "attention_dropout", "attention_dropout is %g; attention has no dropout here: set it to 0", c.AttentionDropout)
 	if c.RopeScaling != nil {
