@@ -86,13 +86,17 @@ func (j judge[T]) expect(t testing.TB, k kernel.Attention[T], c cut, what string
 }
 
 // floor is the least that dq and dk count as large: where every row has but one key that matters they are all but zero, the
-// difference of terms of this size.
+// difference of terms of this size. The terms, dO·V, grow with the root of the value dim, which a lenient judge counts.
 func (j judge[T]) floor(name string) float64 {
+	terms := 1.0
+	if j.lenient {
+		terms = math.Sqrt(float64(j.valueDim))
+	}
 	switch name {
 	case "dq":
-		return 1
+		return terms
 	case "dk":
-		return j.logits
+		return terms * j.logits
 	}
 	return 0
 }
@@ -106,7 +110,7 @@ func (j judge[T]) tolerance(i int) (most, average float64) {
 		return 1e-12 * max(1, j.logits), math.Inf(1)
 	}
 	if j.lenient {
-		return 64 * epsilon32 * (1 + j.logits), math.Inf(1)
+		return 256 * epsilon32 * (1 + j.logits), math.Inf(1) // four times what rounding came near in 150,000 problems
 	}
 	bare, _ := deviation(j.plain[i].x, j.want[i].x, j.floor(j.want[i].name))
 	if j.logits > 100 {
