@@ -1,17 +1,14 @@
 package gradcheck
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/ringgrad/ringgrad/dist/shard"
-	"github.com/ringgrad/ringgrad/ops/ringattn"
+	attention "github.com/ringgrad/ringgrad/ops/ringattn/gradcheck"
 )
 
 // The element types a model can be computed in.
 const (
-	Float64 = "float64"
-	Float32 = "float32"
+	Float64 = attention.Float64
+	Float32 = attention.Float32
 )
 
 // Options choose the combinations that a check runs. Empty lists mean what EnsureDefaults says.
@@ -36,23 +33,7 @@ func (o *Options) EnsureDefaults() {
 
 // Validate reports every option that no run could honour, joined into one error.
 func (o Options) Validate() error {
-	var errs []error
-	for _, w := range o.Rings {
-		if w < 1 || w > ringattn.MaxDevices {
-			errs = append(errs, fmt.Errorf("gradcheck: ring size %d: give 1 to %d", w, ringattn.MaxDevices))
-		}
-	}
-	for _, l := range o.Layouts {
-		if _, err := shard.ParseLayout(string(l)); err != nil {
-			errs = append(errs, fmt.Errorf("gradcheck: %w", err))
-		}
-	}
-	for _, d := range o.DTypes {
-		if d != Float64 && d != Float32 {
-			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s", d, Float64, Float32))
-		}
-	}
-	return errors.Join(errs...)
+	return attention.Options{Rings: o.Rings, Layouts: o.Layouts, DTypes: o.DTypes}.Validate()
 }
 
 // setting is one combination.
