@@ -29,7 +29,7 @@ func columnMaxAVX2F32(x []float32, width int, high []float32)
 //go:noescape
 func subMulAVX2F32(x []float32, y []float32, ref []float32, width int, scale float32)
 
-// transposeAVX2F32 is transpose in AVX2; lds must be below 2^27.
+// transposeAVX2F32 is transpose in AVX2.
 //
 //go:noescape
 func transposeAVX2F32(dst []float32, ldd int, src []float32, lds int, rows int, cols int, scale float32)
@@ -64,7 +64,7 @@ func columnMaxAVX2F64(x []float64, width int, high []float64)
 //go:noescape
 func subMulAVX2F64(x []float64, y []float64, ref []float64, width int, scale float64)
 
-// transposeAVX2F64 is transpose in AVX2; lds must be below 2^27.
+// transposeAVX2F64 is transpose in AVX2.
 //
 //go:noescape
 func transposeAVX2F64(dst []float64, ldd int, src []float64, lds int, rows int, cols int, scale float64)

@@ -1511,59 +1511,262 @@ strip1end:
 	RET
 
 // func transposeAVX2F32(dst []float32, ldd int, src []float32, lds int, rows int, cols int, scale float32)
-// Requires: AVX, AVX2, CMOV, SSE2
+// Requires: AVX, CMOV
 TEXT ·transposeAVX2F32(SB), NOSPLIT, $0-84
 	MOVQ         lds+56(FP), AX
+	SHLQ         $0x02, AX
 	MOVQ         ldd+24(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         dst_base+0(FP), DX
-	MOVQ         src_base+32(FP), BX
-	MOVQ         rows+64(FP), SI
-	VBROADCASTSS scale+80(FP), Y0
-	MOVQ         AX, X1
-	VPBROADCASTD X1, Y1
-	VPMULLD      count<>+0(SB), Y1, Y1
+	MOVQ         rows+64(FP), DX
+	MOVQ         src_base+32(FP), SI
+	MOVQ         dst_base+0(FP), DI
+	VBROADCASTSS scale+80(FP), Y9
 
 strip:
-	MOVQ    $0x00000008, DI
-	CMPQ    SI, DI
-	CMOVQLT SI, DI
-	LEAQ    lanes<>+32(SB), R8
-	SHLQ    $0x02, DI
-	SUBQ    DI, R8
-	VMOVUPS (R8), Y15
-	MOVQ    cols+72(FP), R9
-	MOVQ    BX, DI
-	MOVQ    DX, R8
+	CMPQ DX, $0x08
+	JLT  stripend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
 
-column:
-	VXORPS     Y2, Y2, Y2
-	VMOVAPS    Y15, Y3
-	VGATHERDPS Y3, (DI)(Y1*4), Y2
-	VMULPS     Y0, Y2, Y2
-	VMASKMOVPS Y2, Y15, (R8)
-	ADDQ       $0x04, DI
-	ADDQ       CX, R8
-	DECQ       R9
-	JNE        column
-	MOVQ       AX, DI
-	SHLQ       $0x05, DI
-	ADDQ       DI, BX
-	ADDQ       $0x20, DX
-	SUBQ       $0x08, SI
-	JG         strip
+stripblock:
+	MOVQ       $0x00000008, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	LEAQ       lanes<>+32(SB), R11
+	SHLQ       $0x02, R10
+	SUBQ       R10, R11
+	VMOVUPS    (R11), Y15
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMASKMOVPS (R10), Y15, Y0
+	VMULPS     Y9, Y0, Y0
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y1
+	VMULPS     Y9, Y1, Y1
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y2
+	VMULPS     Y9, Y2, Y2
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y3
+	VMULPS     Y9, Y3, Y3
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y4
+	VMULPS     Y9, Y4, Y4
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y5
+	VMULPS     Y9, Y5, Y5
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y6
+	VMULPS     Y9, Y6, Y6
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y7
+	VMULPS     Y9, Y7, Y7
+	ADDQ       R11, R10
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y1
+	VUNPCKLPS  Y3, Y2, Y0
+	VUNPCKHPS  Y3, Y2, Y3
+	VUNPCKLPS  Y5, Y4, Y2
+	VUNPCKHPS  Y5, Y4, Y5
+	VUNPCKLPS  Y7, Y6, Y4
+	VUNPCKHPS  Y7, Y6, Y7
+	VUNPCKLPD  Y0, Y8, Y6
+	VUNPCKHPD  Y0, Y8, Y0
+	VUNPCKLPD  Y3, Y1, Y8
+	VUNPCKHPD  Y3, Y1, Y3
+	VUNPCKLPD  Y4, Y2, Y1
+	VUNPCKHPD  Y4, Y2, Y4
+	VUNPCKLPD  Y7, Y5, Y2
+	VUNPCKHPD  Y7, Y5, Y7
+	VPERM2F128 $0x20, Y1, Y6, Y5
+	VPERM2F128 $0x31, Y1, Y6, Y1
+	VPERM2F128 $0x20, Y4, Y0, Y6
+	VPERM2F128 $0x31, Y4, Y0, Y4
+	VPERM2F128 $0x20, Y2, Y8, Y0
+	VPERM2F128 $0x31, Y2, Y8, Y2
+	VPERM2F128 $0x20, Y7, Y3, Y8
+	VPERM2F128 $0x31, Y7, Y3, Y7
+	VMOVUPS    Y5, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Y6, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Y0, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Y8, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Y1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Y4, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Y2, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Y7, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	ADDQ       $0x20, R8
+	JMP        stripblock
+
+stripdone:
+	MOVQ AX, BX
+	SHLQ $0x03, BX
+	ADDQ BX, SI
+	ADDQ $0x20, DI
+	SUBQ $0x08, DX
+	JMP  strip
+
+stripend:
+last:
+	CMPQ DX, $0x01
+	JLT  lastend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
+
+lastblock:
+	MOVQ       $0x00000008, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	LEAQ       lanes<>+32(SB), R11
+	SHLQ       $0x02, R10
+	SUBQ       R10, R11
+	VMOVUPS    (R11), Y15
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMASKMOVPS (R10), Y15, Y5
+	VMULPS     Y9, Y5, Y5
+	CMPQ       DX, $0x01
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y6
+	VMULPS     Y9, Y6, Y6
+	CMPQ       DX, $0x02
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y0
+	VMULPS     Y9, Y0, Y0
+	CMPQ       DX, $0x03
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y8
+	VMULPS     Y9, Y8, Y8
+	CMPQ       DX, $0x04
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y1
+	VMULPS     Y9, Y1, Y1
+	CMPQ       DX, $0x05
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y4
+	VMULPS     Y9, Y4, Y4
+	CMPQ       DX, $0x06
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y2
+	VMULPS     Y9, Y2, Y2
+	CMPQ       DX, $0x07
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPS (R10), Y15, Y7
+	VMULPS     Y9, Y7, Y7
+	CMPQ       DX, $0x08
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VUNPCKLPS  Y6, Y5, Y3
+	VUNPCKHPS  Y6, Y5, Y6
+	VUNPCKLPS  Y8, Y0, Y5
+	VUNPCKHPS  Y8, Y0, Y8
+	VUNPCKLPS  Y4, Y1, Y0
+	VUNPCKHPS  Y4, Y1, Y4
+	VUNPCKLPS  Y7, Y2, Y1
+	VUNPCKHPS  Y7, Y2, Y7
+	VUNPCKLPD  Y5, Y3, Y2
+	VUNPCKHPD  Y5, Y3, Y5
+	VUNPCKLPD  Y8, Y6, Y3
+	VUNPCKHPD  Y8, Y6, Y8
+	VUNPCKLPD  Y1, Y0, Y6
+	VUNPCKHPD  Y1, Y0, Y1
+	VUNPCKLPD  Y7, Y4, Y0
+	VUNPCKHPD  Y7, Y4, Y7
+	VPERM2F128 $0x20, Y6, Y2, Y4
+	VPERM2F128 $0x31, Y6, Y2, Y6
+	VPERM2F128 $0x20, Y1, Y5, Y2
+	VPERM2F128 $0x31, Y1, Y5, Y1
+	VPERM2F128 $0x20, Y0, Y3, Y5
+	VPERM2F128 $0x31, Y0, Y3, Y0
+	VPERM2F128 $0x20, Y7, Y8, Y3
+	VPERM2F128 $0x31, Y7, Y8, Y7
+	MOVQ       $0x00000008, R10
+	CMPQ       DX, R10
+	CMOVQLT    DX, R10
+	LEAQ       lanes<>+32(SB), R11
+	SHLQ       $0x02, R10
+	SUBQ       R10, R11
+	VMOVUPS    (R11), Y15
+	VMASKMOVPS Y4, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPS Y2, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPS Y5, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPS Y3, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPS Y6, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPS Y1, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPS Y7, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	ADDQ       $0x20, R8
+	JMP        lastblock
+
+lastdone:
+	MOVQ AX, BX
+	SHLQ $0x03, BX
+	ADDQ BX, SI
+	ADDQ $0x20, DI
+	SUBQ $0x08, DX
+	JMP  last
+
+lastend:
 	VZEROUPPER
 	RET
-
-DATA count<>+0(SB)/8, $0x0000000100000000
-DATA count<>+8(SB)/8, $0x0000000300000002
-DATA count<>+16(SB)/8, $0x0000000500000004
-DATA count<>+24(SB)/8, $0x0000000700000006
-DATA count<>+32(SB)/8, $0x0000000900000008
-DATA count<>+40(SB)/8, $0x0000000b0000000a
-DATA count<>+48(SB)/8, $0x0000000d0000000c
-DATA count<>+56(SB)/8, $0x0000000f0000000e
-GLOBL count<>(SB), RODATA|NOPTR, $64
 
 // func multiplyAddAVX2F32(n int) (flops int)
 // Requires: AVX, FMA3
@@ -3222,47 +3425,164 @@ strip1end:
 	RET
 
 // func transposeAVX2F64(dst []float64, ldd int, src []float64, lds int, rows int, cols int, scale float64)
-// Requires: AVX, AVX2, CMOV, SSE2
+// Requires: AVX, CMOV
 TEXT ·transposeAVX2F64(SB), NOSPLIT, $0-88
 	MOVQ         lds+56(FP), AX
+	SHLQ         $0x03, AX
 	MOVQ         ldd+24(FP), CX
 	SHLQ         $0x03, CX
-	MOVQ         dst_base+0(FP), DX
-	MOVQ         src_base+32(FP), BX
-	MOVQ         rows+64(FP), SI
-	VBROADCASTSD scale+80(FP), Y0
-	MOVQ         AX, X1
-	VPBROADCASTD X1, Y1
-	VPMULLD      count<>+0(SB), Y1, Y1
+	MOVQ         rows+64(FP), DX
+	MOVQ         src_base+32(FP), SI
+	MOVQ         dst_base+0(FP), DI
+	VBROADCASTSD scale+80(FP), Y5
 
 strip:
-	MOVQ    $0x00000004, DI
-	CMPQ    SI, DI
-	CMOVQLT SI, DI
-	LEAQ    lanes<>+32(SB), R8
-	SHLQ    $0x03, DI
-	SUBQ    DI, R8
-	VMOVUPS (R8), Y15
-	MOVQ    cols+72(FP), R9
-	MOVQ    BX, DI
-	MOVQ    DX, R8
+	CMPQ DX, $0x04
+	JLT  stripend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
 
-column:
-	VXORPS     Y2, Y2, Y2
-	VMOVAPS    Y15, Y3
-	VGATHERDPD Y3, (DI)(X1*8), Y2
-	VMULPD     Y0, Y2, Y2
-	VMASKMOVPD Y2, Y15, (R8)
-	ADDQ       $0x08, DI
-	ADDQ       CX, R8
-	DECQ       R9
-	JNE        column
-	MOVQ       AX, DI
-	SHLQ       $0x05, DI
-	ADDQ       DI, BX
-	ADDQ       $0x20, DX
-	SUBQ       $0x04, SI
-	JG         strip
+stripblock:
+	MOVQ       $0x00000004, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	LEAQ       lanes<>+32(SB), R11
+	SHLQ       $0x03, R10
+	SUBQ       R10, R11
+	VMOVUPS    (R11), Y15
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMASKMOVPD (R10), Y15, Y0
+	VMULPD     Y5, Y0, Y0
+	ADDQ       R11, R10
+	VMASKMOVPD (R10), Y15, Y1
+	VMULPD     Y5, Y1, Y1
+	ADDQ       R11, R10
+	VMASKMOVPD (R10), Y15, Y2
+	VMULPD     Y5, Y2, Y2
+	ADDQ       R11, R10
+	VMASKMOVPD (R10), Y15, Y3
+	VMULPD     Y5, Y3, Y3
+	ADDQ       R11, R10
+	VUNPCKLPD  Y1, Y0, Y4
+	VUNPCKHPD  Y1, Y0, Y1
+	VUNPCKLPD  Y3, Y2, Y0
+	VUNPCKHPD  Y3, Y2, Y3
+	VPERM2F128 $0x20, Y0, Y4, Y2
+	VPERM2F128 $0x31, Y0, Y4, Y0
+	VPERM2F128 $0x20, Y3, Y1, Y4
+	VPERM2F128 $0x31, Y3, Y1, Y3
+	VMOVUPD    Y2, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Y4, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Y0, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Y3, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	ADDQ       $0x20, R8
+	JMP        stripblock
+
+stripdone:
+	MOVQ AX, BX
+	SHLQ $0x02, BX
+	ADDQ BX, SI
+	ADDQ $0x20, DI
+	SUBQ $0x04, DX
+	JMP  strip
+
+stripend:
+last:
+	CMPQ DX, $0x01
+	JLT  lastend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
+
+lastblock:
+	MOVQ       $0x00000004, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	LEAQ       lanes<>+32(SB), R11
+	SHLQ       $0x03, R10
+	SUBQ       R10, R11
+	VMOVUPS    (R11), Y15
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMASKMOVPD (R10), Y15, Y2
+	VMULPD     Y5, Y2, Y2
+	CMPQ       DX, $0x01
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPD (R10), Y15, Y4
+	VMULPD     Y5, Y4, Y4
+	CMPQ       DX, $0x02
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPD (R10), Y15, Y0
+	VMULPD     Y5, Y0, Y0
+	CMPQ       DX, $0x03
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMASKMOVPD (R10), Y15, Y3
+	VMULPD     Y5, Y3, Y3
+	CMPQ       DX, $0x04
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VUNPCKLPD  Y4, Y2, Y1
+	VUNPCKHPD  Y4, Y2, Y4
+	VUNPCKLPD  Y3, Y0, Y2
+	VUNPCKHPD  Y3, Y0, Y3
+	VPERM2F128 $0x20, Y2, Y1, Y0
+	VPERM2F128 $0x31, Y2, Y1, Y2
+	VPERM2F128 $0x20, Y3, Y4, Y1
+	VPERM2F128 $0x31, Y3, Y4, Y3
+	MOVQ       $0x00000004, R10
+	CMPQ       DX, R10
+	CMOVQLT    DX, R10
+	LEAQ       lanes<>+32(SB), R11
+	SHLQ       $0x03, R10
+	SUBQ       R10, R11
+	VMOVUPS    (R11), Y15
+	VMASKMOVPD Y0, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPD Y1, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPD Y2, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMASKMOVPD Y3, Y15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	ADDQ       $0x20, R8
+	JMP        lastblock
+
+lastdone:
+	MOVQ AX, BX
+	SHLQ $0x02, BX
+	ADDQ BX, SI
+	ADDQ $0x20, DI
+	SUBQ $0x04, DX
+	JMP  last
+
+lastend:
 	VZEROUPPER
 	RET
 

@@ -2356,58 +2356,467 @@ strip1end:
 	RET
 
 // func transposeAVX512F32(dst []float32, ldd int, src []float32, lds int, rows int, cols int, scale float32)
-// Requires: AVX, AVX512F, BMI2, CMOV, SSE2
+// Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·transposeAVX512F32(SB), NOSPLIT, $0-84
 	MOVQ         lds+56(FP), AX
+	SHLQ         $0x02, AX
 	MOVQ         ldd+24(FP), CX
 	SHLQ         $0x02, CX
-	MOVQ         dst_base+0(FP), DX
-	MOVQ         src_base+32(FP), BX
-	MOVQ         rows+64(FP), SI
-	VBROADCASTSS scale+80(FP), Z0
-	MOVQ         AX, X1
-	VPBROADCASTD X1, Z1
-	VPMULLD      count<>+0(SB), Z1, Z1
+	MOVQ         rows+64(FP), DX
+	MOVQ         src_base+32(FP), SI
+	MOVQ         dst_base+0(FP), DI
+	VBROADCASTSS scale+80(FP), Z17
 
 strip:
-	MOVQ    $0x00000010, DI
-	CMPQ    SI, DI
-	CMOVQLT SI, DI
-	MOVQ    $-1, R8
-	BZHIQ   DI, R8, R8
-	KMOVW   R8, K1
-	MOVQ    cols+72(FP), R9
-	MOVQ    BX, DI
-	MOVQ    DX, R8
+	CMPQ DX, $0x10
+	JLT  stripend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
 
-column:
-	VPXORD     Z2, Z2, Z2
-	KMOVW      K1, K2
-	VGATHERDPS (DI)(Z1*4), K2, Z2
-	VMULPS     Z0, Z2, Z2
-	VMOVUPS    Z2, K1, (R8)
-	ADDQ       $0x04, DI
-	ADDQ       CX, R8
-	DECQ       R9
-	JNE        column
-	MOVQ       AX, DI
-	SHLQ       $0x06, DI
-	ADDQ       DI, BX
-	ADDQ       $0x40, DX
-	SUBQ       $0x10, SI
-	JG         strip
+stripblock:
+	MOVQ       $0x00000010, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMOVUPS.Z  (R10), K1, Z0
+	VMULPS     Z17, Z0, Z0
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z1
+	VMULPS     Z17, Z1, Z1
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z2
+	VMULPS     Z17, Z2, Z2
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z3
+	VMULPS     Z17, Z3, Z3
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z4
+	VMULPS     Z17, Z4, Z4
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z5
+	VMULPS     Z17, Z5, Z5
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z6
+	VMULPS     Z17, Z6, Z6
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z7
+	VMULPS     Z17, Z7, Z7
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z8
+	VMULPS     Z17, Z8, Z8
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z9
+	VMULPS     Z17, Z9, Z9
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z10
+	VMULPS     Z17, Z10, Z10
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z11
+	VMULPS     Z17, Z11, Z11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z12
+	VMULPS     Z17, Z12, Z12
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z13
+	VMULPS     Z17, Z13, Z13
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z14
+	VMULPS     Z17, Z14, Z14
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z15
+	VMULPS     Z17, Z15, Z15
+	ADDQ       R11, R10
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z1
+	VUNPCKLPS  Z3, Z2, Z0
+	VUNPCKHPS  Z3, Z2, Z3
+	VUNPCKLPS  Z5, Z4, Z2
+	VUNPCKHPS  Z5, Z4, Z5
+	VUNPCKLPS  Z7, Z6, Z4
+	VUNPCKHPS  Z7, Z6, Z7
+	VUNPCKLPS  Z9, Z8, Z6
+	VUNPCKHPS  Z9, Z8, Z9
+	VUNPCKLPS  Z11, Z10, Z8
+	VUNPCKHPS  Z11, Z10, Z11
+	VUNPCKLPS  Z13, Z12, Z10
+	VUNPCKHPS  Z13, Z12, Z13
+	VUNPCKLPS  Z15, Z14, Z12
+	VUNPCKHPS  Z15, Z14, Z15
+	VUNPCKLPD  Z0, Z16, Z14
+	VUNPCKHPD  Z0, Z16, Z0
+	VUNPCKLPD  Z3, Z1, Z16
+	VUNPCKHPD  Z3, Z1, Z3
+	VUNPCKLPD  Z4, Z2, Z1
+	VUNPCKHPD  Z4, Z2, Z4
+	VUNPCKLPD  Z7, Z5, Z2
+	VUNPCKHPD  Z7, Z5, Z7
+	VUNPCKLPD  Z8, Z6, Z5
+	VUNPCKHPD  Z8, Z6, Z8
+	VUNPCKLPD  Z11, Z9, Z6
+	VUNPCKHPD  Z11, Z9, Z11
+	VUNPCKLPD  Z12, Z10, Z9
+	VUNPCKHPD  Z12, Z10, Z12
+	VUNPCKLPD  Z15, Z13, Z10
+	VUNPCKHPD  Z15, Z13, Z15
+	VSHUFF32X4 $0x44, Z1, Z14, Z13
+	VSHUFF32X4 $0xee, Z1, Z14, Z1
+	VSHUFF32X4 $0x44, Z9, Z5, Z14
+	VSHUFF32X4 $0xee, Z9, Z5, Z9
+	VSHUFF32X4 $0x88, Z14, Z13, Z5
+	VSHUFF32X4 $0xdd, Z14, Z13, Z14
+	VSHUFF32X4 $0x88, Z9, Z1, Z13
+	VSHUFF32X4 $0xdd, Z9, Z1, Z9
+	VSHUFF32X4 $0x44, Z4, Z0, Z1
+	VSHUFF32X4 $0xee, Z4, Z0, Z4
+	VSHUFF32X4 $0x44, Z12, Z8, Z0
+	VSHUFF32X4 $0xee, Z12, Z8, Z12
+	VSHUFF32X4 $0x88, Z0, Z1, Z8
+	VSHUFF32X4 $0xdd, Z0, Z1, Z0
+	VSHUFF32X4 $0x88, Z12, Z4, Z1
+	VSHUFF32X4 $0xdd, Z12, Z4, Z12
+	VSHUFF32X4 $0x44, Z2, Z16, Z4
+	VSHUFF32X4 $0xee, Z2, Z16, Z2
+	VSHUFF32X4 $0x44, Z10, Z6, Z16
+	VSHUFF32X4 $0xee, Z10, Z6, Z10
+	VSHUFF32X4 $0x88, Z16, Z4, Z6
+	VSHUFF32X4 $0xdd, Z16, Z4, Z16
+	VSHUFF32X4 $0x88, Z10, Z2, Z4
+	VSHUFF32X4 $0xdd, Z10, Z2, Z10
+	VSHUFF32X4 $0x44, Z7, Z3, Z2
+	VSHUFF32X4 $0xee, Z7, Z3, Z7
+	VSHUFF32X4 $0x44, Z15, Z11, Z3
+	VSHUFF32X4 $0xee, Z15, Z11, Z15
+	VSHUFF32X4 $0x88, Z3, Z2, Z11
+	VSHUFF32X4 $0xdd, Z3, Z2, Z3
+	VSHUFF32X4 $0x88, Z15, Z7, Z2
+	VSHUFF32X4 $0xdd, Z15, Z7, Z15
+	VMOVUPS    Z5, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z8, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z6, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z11, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z14, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z0, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z16, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z3, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z13, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z4, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z2, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z9, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z12, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z10, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPS    Z15, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	ADDQ       $0x40, R8
+	JMP        stripblock
+
+stripdone:
+	MOVQ AX, BX
+	SHLQ $0x04, BX
+	ADDQ BX, SI
+	ADDQ $0x40, DI
+	SUBQ $0x10, DX
+	JMP  strip
+
+stripend:
+last:
+	CMPQ DX, $0x01
+	JLT  lastend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
+
+lastblock:
+	MOVQ       $0x00000010, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMOVUPS.Z  (R10), K1, Z5
+	VMULPS     Z17, Z5, Z5
+	CMPQ       DX, $0x01
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z8
+	VMULPS     Z17, Z8, Z8
+	CMPQ       DX, $0x02
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z6
+	VMULPS     Z17, Z6, Z6
+	CMPQ       DX, $0x03
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z11
+	VMULPS     Z17, Z11, Z11
+	CMPQ       DX, $0x04
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z14
+	VMULPS     Z17, Z14, Z14
+	CMPQ       DX, $0x05
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z0
+	VMULPS     Z17, Z0, Z0
+	CMPQ       DX, $0x06
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z16
+	VMULPS     Z17, Z16, Z16
+	CMPQ       DX, $0x07
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z3
+	VMULPS     Z17, Z3, Z3
+	CMPQ       DX, $0x08
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z13
+	VMULPS     Z17, Z13, Z13
+	CMPQ       DX, $0x09
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z1
+	VMULPS     Z17, Z1, Z1
+	CMPQ       DX, $0x0a
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z4
+	VMULPS     Z17, Z4, Z4
+	CMPQ       DX, $0x0b
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z2
+	VMULPS     Z17, Z2, Z2
+	CMPQ       DX, $0x0c
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z9
+	VMULPS     Z17, Z9, Z9
+	CMPQ       DX, $0x0d
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z12
+	VMULPS     Z17, Z12, Z12
+	CMPQ       DX, $0x0e
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z10
+	VMULPS     Z17, Z10, Z10
+	CMPQ       DX, $0x0f
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPS.Z  (R10), K1, Z15
+	VMULPS     Z17, Z15, Z15
+	CMPQ       DX, $0x10
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VUNPCKLPS  Z8, Z5, Z7
+	VUNPCKHPS  Z8, Z5, Z8
+	VUNPCKLPS  Z11, Z6, Z5
+	VUNPCKHPS  Z11, Z6, Z11
+	VUNPCKLPS  Z0, Z14, Z6
+	VUNPCKHPS  Z0, Z14, Z0
+	VUNPCKLPS  Z3, Z16, Z14
+	VUNPCKHPS  Z3, Z16, Z3
+	VUNPCKLPS  Z1, Z13, Z16
+	VUNPCKHPS  Z1, Z13, Z1
+	VUNPCKLPS  Z2, Z4, Z13
+	VUNPCKHPS  Z2, Z4, Z2
+	VUNPCKLPS  Z12, Z9, Z4
+	VUNPCKHPS  Z12, Z9, Z12
+	VUNPCKLPS  Z15, Z10, Z9
+	VUNPCKHPS  Z15, Z10, Z15
+	VUNPCKLPD  Z5, Z7, Z10
+	VUNPCKHPD  Z5, Z7, Z5
+	VUNPCKLPD  Z11, Z8, Z7
+	VUNPCKHPD  Z11, Z8, Z11
+	VUNPCKLPD  Z14, Z6, Z8
+	VUNPCKHPD  Z14, Z6, Z14
+	VUNPCKLPD  Z3, Z0, Z6
+	VUNPCKHPD  Z3, Z0, Z3
+	VUNPCKLPD  Z13, Z16, Z0
+	VUNPCKHPD  Z13, Z16, Z13
+	VUNPCKLPD  Z2, Z1, Z16
+	VUNPCKHPD  Z2, Z1, Z2
+	VUNPCKLPD  Z9, Z4, Z1
+	VUNPCKHPD  Z9, Z4, Z9
+	VUNPCKLPD  Z15, Z12, Z4
+	VUNPCKHPD  Z15, Z12, Z15
+	VSHUFF32X4 $0x44, Z8, Z10, Z12
+	VSHUFF32X4 $0xee, Z8, Z10, Z8
+	VSHUFF32X4 $0x44, Z1, Z0, Z10
+	VSHUFF32X4 $0xee, Z1, Z0, Z1
+	VSHUFF32X4 $0x88, Z10, Z12, Z0
+	VSHUFF32X4 $0xdd, Z10, Z12, Z10
+	VSHUFF32X4 $0x88, Z1, Z8, Z12
+	VSHUFF32X4 $0xdd, Z1, Z8, Z1
+	VSHUFF32X4 $0x44, Z14, Z5, Z8
+	VSHUFF32X4 $0xee, Z14, Z5, Z14
+	VSHUFF32X4 $0x44, Z9, Z13, Z5
+	VSHUFF32X4 $0xee, Z9, Z13, Z9
+	VSHUFF32X4 $0x88, Z5, Z8, Z13
+	VSHUFF32X4 $0xdd, Z5, Z8, Z5
+	VSHUFF32X4 $0x88, Z9, Z14, Z8
+	VSHUFF32X4 $0xdd, Z9, Z14, Z9
+	VSHUFF32X4 $0x44, Z6, Z7, Z14
+	VSHUFF32X4 $0xee, Z6, Z7, Z6
+	VSHUFF32X4 $0x44, Z4, Z16, Z7
+	VSHUFF32X4 $0xee, Z4, Z16, Z4
+	VSHUFF32X4 $0x88, Z7, Z14, Z16
+	VSHUFF32X4 $0xdd, Z7, Z14, Z7
+	VSHUFF32X4 $0x88, Z4, Z6, Z14
+	VSHUFF32X4 $0xdd, Z4, Z6, Z4
+	VSHUFF32X4 $0x44, Z3, Z11, Z6
+	VSHUFF32X4 $0xee, Z3, Z11, Z3
+	VSHUFF32X4 $0x44, Z15, Z2, Z11
+	VSHUFF32X4 $0xee, Z15, Z2, Z15
+	VSHUFF32X4 $0x88, Z11, Z6, Z2
+	VSHUFF32X4 $0xdd, Z11, Z6, Z11
+	VSHUFF32X4 $0x88, Z15, Z3, Z6
+	VSHUFF32X4 $0xdd, Z15, Z3, Z15
+	MOVQ       $0x00000010, R10
+	CMPQ       DX, R10
+	CMOVQLT    DX, R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	VMOVUPS    Z0, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z13, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z16, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z2, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z10, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z5, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z7, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z11, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z12, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z8, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z14, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z6, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z1, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z9, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z4, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPS    Z15, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	ADDQ       $0x40, R8
+	JMP        lastblock
+
+lastdone:
+	MOVQ AX, BX
+	SHLQ $0x04, BX
+	ADDQ BX, SI
+	ADDQ $0x40, DI
+	SUBQ $0x10, DX
+	JMP  last
+
+lastend:
 	VZEROUPPER
 	RET
-
-DATA count<>+0(SB)/8, $0x0000000100000000
-DATA count<>+8(SB)/8, $0x0000000300000002
-DATA count<>+16(SB)/8, $0x0000000500000004
-DATA count<>+24(SB)/8, $0x0000000700000006
-DATA count<>+32(SB)/8, $0x0000000900000008
-DATA count<>+40(SB)/8, $0x0000000b0000000a
-DATA count<>+48(SB)/8, $0x0000000d0000000c
-DATA count<>+56(SB)/8, $0x0000000f0000000e
-GLOBL count<>(SB), RODATA|NOPTR, $64
 
 // func multiplyAddAVX512F32(n int) (flops int)
 // Requires: AVX, AVX512F
@@ -4976,46 +5385,257 @@ strip1end:
 	RET
 
 // func transposeAVX512F64(dst []float64, ldd int, src []float64, lds int, rows int, cols int, scale float64)
-// Requires: AVX, AVX512F, BMI2, CMOV, SSE2
+// Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·transposeAVX512F64(SB), NOSPLIT, $0-88
 	MOVQ         lds+56(FP), AX
+	SHLQ         $0x03, AX
 	MOVQ         ldd+24(FP), CX
 	SHLQ         $0x03, CX
-	MOVQ         dst_base+0(FP), DX
-	MOVQ         src_base+32(FP), BX
-	MOVQ         rows+64(FP), SI
-	VBROADCASTSD scale+80(FP), Z0
-	MOVQ         AX, X1
-	VPBROADCASTD X1, Z1
-	VPMULLD      count<>+0(SB), Z1, Z1
+	MOVQ         rows+64(FP), DX
+	MOVQ         src_base+32(FP), SI
+	MOVQ         dst_base+0(FP), DI
+	VBROADCASTSD scale+80(FP), Z9
 
 strip:
-	MOVQ    $0x00000008, DI
-	CMPQ    SI, DI
-	CMOVQLT SI, DI
-	MOVQ    $-1, R8
-	BZHIQ   DI, R8, R8
-	KMOVW   R8, K1
-	MOVQ    cols+72(FP), R9
-	MOVQ    BX, DI
-	MOVQ    DX, R8
+	CMPQ DX, $0x08
+	JLT  stripend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
 
-column:
-	VPXORD     Z2, Z2, Z2
-	KMOVW      K1, K2
-	VGATHERDPD (DI)(Y1*8), K2, Z2
-	VMULPD     Z0, Z2, Z2
-	VMOVUPD    Z2, K1, (R8)
-	ADDQ       $0x08, DI
-	ADDQ       CX, R8
-	DECQ       R9
-	JNE        column
-	MOVQ       AX, DI
-	SHLQ       $0x06, DI
-	ADDQ       DI, BX
-	ADDQ       $0x40, DX
-	SUBQ       $0x08, SI
-	JG         strip
+stripblock:
+	MOVQ       $0x00000008, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMOVUPD.Z  (R10), K1, Z0
+	VMULPD     Z9, Z0, Z0
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z1
+	VMULPD     Z9, Z1, Z1
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z2
+	VMULPD     Z9, Z2, Z2
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z3
+	VMULPD     Z9, Z3, Z3
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z4
+	VMULPD     Z9, Z4, Z4
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z5
+	VMULPD     Z9, Z5, Z5
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z6
+	VMULPD     Z9, Z6, Z6
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z7
+	VMULPD     Z9, Z7, Z7
+	ADDQ       R11, R10
+	VUNPCKLPD  Z1, Z0, Z8
+	VUNPCKHPD  Z1, Z0, Z1
+	VUNPCKLPD  Z3, Z2, Z0
+	VUNPCKHPD  Z3, Z2, Z3
+	VUNPCKLPD  Z5, Z4, Z2
+	VUNPCKHPD  Z5, Z4, Z5
+	VUNPCKLPD  Z7, Z6, Z4
+	VUNPCKHPD  Z7, Z6, Z7
+	VSHUFF32X4 $0x44, Z0, Z8, Z6
+	VSHUFF32X4 $0xee, Z0, Z8, Z0
+	VSHUFF32X4 $0x44, Z4, Z2, Z8
+	VSHUFF32X4 $0xee, Z4, Z2, Z4
+	VSHUFF32X4 $0x88, Z8, Z6, Z2
+	VSHUFF32X4 $0xdd, Z8, Z6, Z8
+	VSHUFF32X4 $0x88, Z4, Z0, Z6
+	VSHUFF32X4 $0xdd, Z4, Z0, Z4
+	VSHUFF32X4 $0x44, Z3, Z1, Z0
+	VSHUFF32X4 $0xee, Z3, Z1, Z3
+	VSHUFF32X4 $0x44, Z7, Z5, Z1
+	VSHUFF32X4 $0xee, Z7, Z5, Z7
+	VSHUFF32X4 $0x88, Z1, Z0, Z5
+	VSHUFF32X4 $0xdd, Z1, Z0, Z1
+	VSHUFF32X4 $0x88, Z7, Z3, Z0
+	VSHUFF32X4 $0xdd, Z7, Z3, Z7
+	VMOVUPD    Z2, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Z5, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Z8, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Z1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Z6, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Z0, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Z4, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	VMOVUPD    Z7, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        stripdone
+	ADDQ       $0x40, R8
+	JMP        stripblock
+
+stripdone:
+	MOVQ AX, BX
+	SHLQ $0x03, BX
+	ADDQ BX, SI
+	ADDQ $0x40, DI
+	SUBQ $0x08, DX
+	JMP  strip
+
+stripend:
+last:
+	CMPQ DX, $0x01
+	JLT  lastend
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ cols+72(FP), BX
+
+lastblock:
+	MOVQ       $0x00000008, R10
+	CMPQ       BX, R10
+	CMOVQLT    BX, R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	MOVQ       R8, R10
+	MOVQ       AX, R11
+	XORQ       R12, R12
+	VMOVUPD.Z  (R10), K1, Z2
+	VMULPD     Z9, Z2, Z2
+	CMPQ       DX, $0x01
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z5
+	VMULPD     Z9, Z5, Z5
+	CMPQ       DX, $0x02
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z8
+	VMULPD     Z9, Z8, Z8
+	CMPQ       DX, $0x03
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z1
+	VMULPD     Z9, Z1, Z1
+	CMPQ       DX, $0x04
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z6
+	VMULPD     Z9, Z6, Z6
+	CMPQ       DX, $0x05
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z0
+	VMULPD     Z9, Z0, Z0
+	CMPQ       DX, $0x06
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z4
+	VMULPD     Z9, Z4, Z4
+	CMPQ       DX, $0x07
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VMOVUPD.Z  (R10), K1, Z7
+	VMULPD     Z9, Z7, Z7
+	CMPQ       DX, $0x08
+	CMOVQLE    R12, R11
+	ADDQ       R11, R10
+	VUNPCKLPD  Z5, Z2, Z3
+	VUNPCKHPD  Z5, Z2, Z5
+	VUNPCKLPD  Z1, Z8, Z2
+	VUNPCKHPD  Z1, Z8, Z1
+	VUNPCKLPD  Z0, Z6, Z8
+	VUNPCKHPD  Z0, Z6, Z0
+	VUNPCKLPD  Z7, Z4, Z6
+	VUNPCKHPD  Z7, Z4, Z7
+	VSHUFF32X4 $0x44, Z2, Z3, Z4
+	VSHUFF32X4 $0xee, Z2, Z3, Z2
+	VSHUFF32X4 $0x44, Z6, Z8, Z3
+	VSHUFF32X4 $0xee, Z6, Z8, Z6
+	VSHUFF32X4 $0x88, Z3, Z4, Z8
+	VSHUFF32X4 $0xdd, Z3, Z4, Z3
+	VSHUFF32X4 $0x88, Z6, Z2, Z4
+	VSHUFF32X4 $0xdd, Z6, Z2, Z6
+	VSHUFF32X4 $0x44, Z1, Z5, Z2
+	VSHUFF32X4 $0xee, Z1, Z5, Z1
+	VSHUFF32X4 $0x44, Z7, Z0, Z5
+	VSHUFF32X4 $0xee, Z7, Z0, Z7
+	VSHUFF32X4 $0x88, Z5, Z2, Z0
+	VSHUFF32X4 $0xdd, Z5, Z2, Z5
+	VSHUFF32X4 $0x88, Z7, Z1, Z2
+	VSHUFF32X4 $0xdd, Z7, Z1, Z7
+	MOVQ       $0x00000008, R10
+	CMPQ       DX, R10
+	CMOVQLT    DX, R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R11
+	KMOVW      R11, K1
+	VMOVUPD    Z8, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPD    Z0, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPD    Z3, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPD    Z5, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPD    Z4, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPD    Z2, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPD    Z6, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	VMOVUPD    Z7, K1, (R9)
+	ADDQ       CX, R9
+	DECQ       BX
+	JEQ        lastdone
+	ADDQ       $0x40, R8
+	JMP        lastblock
+
+lastdone:
+	MOVQ AX, BX
+	SHLQ $0x03, BX
+	ADDQ BX, SI
+	ADDQ $0x40, DI
+	SUBQ $0x08, DX
+	JMP  last
+
+lastend:
 	VZEROUPPER
 	RET
 

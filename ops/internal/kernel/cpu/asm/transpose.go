@@ -5,81 +5,156 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// transpose writes transpose of primitives.go: a vector gathers one column of
-// as many rows of src as it has lanes, and is stored as part of a row of dst.
-// The lanes' distances are 32-bit numbers of elements.
+// transposer generates transpose: square blocks with as many rows of src as a
+// vector has lanes are turned over in registers.
+type transposer struct {
+	*target
+	lds, ldd   reg.GPVirtual // in bytes
+	rows, cols reg.GPVirtual // still to do: of src, and of the strip at hand
+	src, dst   reg.GPVirtual // the strip at hand
+	in, out    reg.GPVirtual // the block at hand
+	block      []reg.VecPhysical
+	spare      reg.VecPhysical
+	scale      reg.VecPhysical
+}
+
+// transpose writes transpose of primitives.go: strips of full height, then one
+// of the rows that are left.
 func (t *target) transpose() {
 	e := t.element()
-	t.function("transpose", "is transpose in "+t.isa+"; lds must be below 2^27.",
+	t.function("transpose", "is transpose in "+t.isa+".",
 		"dst []"+e+", ldd int, src []"+e+", lds int, rows, cols int, scale "+e)
-	lds, ldd := t.number("lds"), t.stride("ldd")
-	dst, src, rows := t.base("dst"), t.base("src"), t.number("rows")
-	scale, index, column := t.registers()[0], t.registers()[1], t.registers()[2]
+	n, r := t.lanes(), t.registers()
+	g := &transposer{
+		target: t, lds: t.stride("lds"), ldd: t.stride("ldd"), rows: t.number("rows"), cols: t.GP64(),
+		src: t.base("src"), dst: t.base("dst"), in: t.GP64(), out: t.GP64(),
+		block: append([]reg.VecPhysical(nil), r[:n]...), spare: r[n], scale: r[n+1],
+	}
 	factor, err := t.Param("scale").Resolve()
 	if err != nil {
 		panic(err)
 	}
-	t.broadcast(factor.Addr, scale)
-	index = t.laneDistances(lds, index)
-
-	t.Label("strip")
-	t.setLaneMask(rows)
-	in, out, cols := t.GP64(), t.GP64(), t.number("cols")
-	t.MOVQ(src, in)
-	t.MOVQ(dst, out)
-	t.Label("column")
-	t.gather(operand.Mem{Base: in, Index: index, Scale: uint8(t.size)}, column)
-	t.mul(scale, column, column)
-	t.store(column, operand.Mem{Base: out}, true)
-	t.ADDQ(imm(t.size), in)
-	t.ADDQ(ldd, out)
-	t.DECQ(cols)
-	t.JNE(operand.LabelRef("column"))
-	step := t.GP64()
-	t.MOVQ(lds, step)
-	t.SHLQ(imm(log2(t.bytes())), step)
-	t.ADDQ(step, src)
-	t.ADDQ(imm(t.bytes()), dst)
-	t.SUBQ(imm(t.lanes()), rows)
-	t.JG(operand.LabelRef("strip"))
+	t.broadcast(factor.Addr, g.scale)
+	g.strips("strip", n)
+	g.strips("last", 1)
 	t.finish()
 }
 
-// laneDistances fills index with 0, lds, 2·lds, ... as 32-bit integers, one
-// for each lane, and returns the register in the width that takes.
-func (t *target) laneDistances(lds reg.GPVirtual, index reg.VecPhysical) reg.VecPhysical {
-	count := t.table("count", []uint64{1 << 32, 3<<32 | 2, 5<<32 | 4, 7<<32 | 6, 9<<32 | 8, 11<<32 | 10, 13<<32 | 12, 15<<32 | 14})
-	t.MOVQ(lds, index.AsX())
-	t.VPBROADCASTD(index.AsX(), index)
-	t.VPMULLD(count, index, index)
-	switch {
-	case t.size == 4:
-		return index
-	case t.wide():
-		return index.AsY().(reg.VecPhysical)
-	default:
-		return index.AsX().(reg.VecPhysical)
+// strips does strips of src's rows while there are at least as many as least; if
+// that is fewer than the lanes, the strip is partial.
+func (g *transposer) strips(name string, least int) {
+	partial := least < g.lanes()
+	g.Label(name)
+	g.CMPQ(g.rows, imm(least))
+	g.JLT(operand.LabelRef(name + "end"))
+	g.MOVQ(g.src, g.in)
+	g.MOVQ(g.dst, g.out)
+	g.Load(g.Param("cols"), g.cols)
+
+	g.Label(name + "block")
+	g.loadRows(partial)
+	g.turn()
+	if partial {
+		g.setLaneMask(g.rows)
+	}
+	for _, column := range g.block {
+		g.store(column, operand.Mem{Base: g.out}, partial)
+		g.ADDQ(g.ldd, g.out)
+		g.DECQ(g.cols)
+		g.JEQ(operand.LabelRef(name + "done"))
+	}
+	g.ADDQ(imm(g.bytes()), g.in)
+	g.JMP(operand.LabelRef(name + "block"))
+
+	g.Label(name + "done")
+	step := g.GP64()
+	g.MOVQ(g.lds, step)
+	g.SHLQ(imm(log2(g.lanes())), step)
+	g.ADDQ(step, g.src)
+	g.ADDQ(imm(g.bytes()), g.dst)
+	g.SUBQ(imm(g.lanes()), g.rows)
+	g.JMP(operand.LabelRef(name))
+	g.Label(name + "end")
+}
+
+// loadRows loads the rows of a block, scaled, as far as there are columns. In
+// place of those that a partial strip lacks the last one is loaded again.
+func (g *transposer) loadRows(partial bool) {
+	g.setLaneMask(g.cols)
+	row, step, none := g.GP64(), g.GP64(), g.GP64()
+	g.MOVQ(g.in, row)
+	g.MOVQ(g.lds, step)
+	g.XORQ(none, none)
+	for i, r := range g.block {
+		g.load(operand.Mem{Base: row}, r, true)
+		g.mul(g.scale, r, r)
+		if partial {
+			g.CMPQ(g.rows, imm(i+1))
+			g.CMOVQLE(none, step)
+		}
+		g.ADDQ(step, row)
 	}
 }
 
-// gather loads the lanes of the mask. The instruction uses its mask up, and
-// merges into r, which is cleared so that one gather need not wait for another.
-func (t *target) gather(m operand.Mem, r reg.VecPhysical) {
-	t.zero(r)
-	if t.wide() {
-		t.KMOVW(laneMask, reg.K2)
-		if t.size == 4 {
-			t.VGATHERDPS(m, reg.K2, r)
-		} else {
-			t.VGATHERDPD(m, reg.K2, r)
+// turn makes the block's rows its columns. A 16-byte lane holds e elements: first
+// each e rows are turned over within their lanes, which leaves lane q of register
+// e·i+j with column e·q+j of the i-th such rows; then lanes change places.
+func (g *transposer) turn() {
+	e := 16 / g.size
+	if g.size == 4 {
+		for i := 0; i < len(g.block); i += 2 {
+			g.pair(i, i+1, g.interleave(g.VUNPCKLPS), g.interleave(g.VUNPCKHPS))
 		}
-		return
-	}
-	mask := t.registers()[3]
-	t.VMOVAPS(laneMask2, mask)
-	if t.size == 4 {
-		t.VGATHERDPS(mask, m, r)
+		// A group of four now holds columns 0 and 1 of its first two rows, columns 2 and 3 of them, and so of the others.
+		for i := 0; i < len(g.block); i += 4 {
+			g.pair(i, i+2, g.interleave(g.VUNPCKLPD), g.interleave(g.VUNPCKHPD))
+			g.pair(i+1, i+3, g.interleave(g.VUNPCKLPD), g.interleave(g.VUNPCKHPD))
+			g.block[i+1], g.block[i+2] = g.block[i+2], g.block[i+1]
+		}
 	} else {
-		t.VGATHERDPD(mask, m, r)
+		for i := 0; i < len(g.block); i += 2 {
+			g.pair(i, i+1, g.interleave(g.VUNPCKLPD), g.interleave(g.VUNPCKHPD))
+		}
+	}
+	turned := make([]reg.VecPhysical, len(g.block))
+	for j := range e {
+		if g.wide() {
+			g.pair(j, e+j, g.lanes128(0x44), g.lanes128(0xee))
+			g.pair(2*e+j, 3*e+j, g.lanes128(0x44), g.lanes128(0xee))
+			g.pair(j, 2*e+j, g.lanes128(0x88), g.lanes128(0xdd))
+			g.pair(e+j, 3*e+j, g.lanes128(0x88), g.lanes128(0xdd))
+			turned[j], turned[e+j], turned[2*e+j], turned[3*e+j] = g.block[j], g.block[2*e+j], g.block[e+j], g.block[3*e+j]
+			continue
+		}
+		g.pair(j, e+j, g.lanes128(0x20), g.lanes128(0x31))
+		turned[j], turned[e+j] = g.block[j], g.block[e+j]
+	}
+	g.block = turned
+}
+
+// shuffle sets out to a choice of what a and b hold.
+type shuffle func(a, b, out operand.Op)
+
+// pair replaces registers i and j of the block by two shuffles of both.
+func (g *transposer) pair(i, j int, first, second shuffle) {
+	a, b := g.block[i], g.block[j]
+	first(a, b, g.spare)
+	second(a, b, b)
+	g.block[i], g.spare = g.spare, a
+}
+
+// interleave is an unpack instruction, whose operands come in reverse.
+func (g *transposer) interleave(unpack func(...operand.Op)) shuffle {
+	return func(a, b, out operand.Op) { unpack(b, a, out) }
+}
+
+// lanes128 picks 16-byte lanes: the first half of out from a, the second from b.
+func (g *transposer) lanes128(choice uint8) shuffle {
+	return func(a, b, out operand.Op) {
+		if g.wide() {
+			g.VSHUFF32X4(operand.Imm(uint64(choice)), b, a, out)
+			return
+		}
+		g.VPERM2F128(operand.Imm(uint64(choice)), b, a, out)
 	}
 }
