@@ -34,7 +34,7 @@ func CrossEntropy(x, w *gorgonia.Node, labels *Labels) (*gorgonia.Node, error) {
 	return build(p, &crossEntropy[float32]{labels: labels}, &crossEntropy[float64]{labels: labels})
 }
 
-// chunkLogits is the number of logits a chunk aims at, and chunkRows bounds its rows: fewer make slow matrix products over a
+// chunkLogits is the number of logits a chunk aims at, and ChunkRows bounds its rows: fewer make slow matrix products over a
 // large vocabulary, more do not fit the cache over a small one.
 const (
 	chunkLogits  = 1 << 22
@@ -42,7 +42,8 @@ const (
 	maxChunkRows = 1024
 )
 
-func chunkRows(vocabulary int) int {
+// ChunkRows is the number of rows of x whose logits CrossEntropy computes at once.
+func ChunkRows(vocabulary int) int {
 	return min(max(chunkLogits/vocabulary, minChunkRows), maxChunkRows)
 }
 
@@ -64,9 +65,9 @@ func (c *crossEntropy[T]) forward(p *pass[T]) error {
 		clear(p.grad(0).data)
 		clear(p.grad(1).data)
 	}
-	c.reserve(min(len(rows), chunkRows(w.rows())), x.width(), w.rows())
-	for from := 0; from < len(rows); from += chunkRows(w.rows()) {
-		c.chunk(p, rows[from:min(len(rows), from+chunkRows(w.rows()))])
+	c.reserve(min(len(rows), ChunkRows(w.rows())), x.width(), w.rows())
+	for from := 0; from < len(rows); from += ChunkRows(w.rows()) {
+		c.chunk(p, rows[from:min(len(rows), from+ChunkRows(w.rows()))])
 	}
 	for _, i := range rows {
 		c.labels.sum += c.labels.nll[i]

@@ -81,7 +81,11 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 		return nil, inputError{err}
 	}
 	r := &run{cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration()}
-	for _, stage := range []func() error{r.readModel, r.readData, r.readParameters, r.planSteps} {
+	stages := []func() error{r.readModel, r.readTokenizer, r.readData, r.readParameters, r.planSteps}
+	if o.Random {
+		stages = []func() error{r.readModel, r.drawData, r.drawParameters, r.planSteps}
+	}
+	for _, stage := range stages {
 		if err := stage(); err != nil {
 			return nil, inputError{err}
 		}
@@ -115,9 +119,10 @@ func (r *run) readModel() error {
 		return err
 	}
 	r.model, err = adapt(r.baseModel, r.cfg)
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (r *run) readTokenizer() (err error) {
 	r.tokenizerDir = r.cfg.TokenizerConfig
 	if r.tokenizerDir == "" {
 		r.tokenizerDir = r.source
@@ -224,26 +229,43 @@ func sources(list []config.Dataset) []data.Source {
 	return out
 }
 
-// readParameters loads or draws the weights and makes room for gradients and moments.
+// drawData makes the sequences of one step, which an epoch repeats.
+func (r *run) drawData() error {
+	train := data.Random(r.cfg.MicroBatchSize*r.cfg.GradientAccumulationSteps, r.cfg.SequenceLen, r.model.VocabSize, r.cfg.Seed)
+	r.data = &data.Dataset{Train: train, Val: &data.Split{}}
+	return nil
+}
+
+// readParameters loads the weights, or draws those of a model from scratch.
 func (r *run) readParameters() error {
 	if r.source == "" {
-		r.params = model.Init[float32](r.model, r.cfg.Seed)
-	} else {
-		weights, err := hf.LoadWeights(r.source, r.model)
-		if err != nil {
-			return err
-		}
-		if r.params, err = model.FromHF[float32](r.model, weights); err != nil {
-			return err
-		}
+		return r.drawParameters()
 	}
+	weights, err := hf.LoadWeights(r.source, r.model)
+	if err != nil {
+		return err
+	}
+	if r.params, err = model.FromHF[float32](r.model, weights); err != nil {
+		return err
+	}
+	r.makeRoom()
+	return nil
+}
+
+func (r *run) drawParameters() error {
+	r.params = model.Init[float32](r.model, r.cfg.Seed)
+	r.makeRoom()
+	return nil
+}
+
+// makeRoom is for gradients and moments.
+func (r *run) makeRoom() {
 	r.grads = map[string][]float32{}
 	r.moments = map[string]checkpoint.Moments{}
 	for _, p := range r.params.All() {
 		r.grads[p.Name] = make([]float32, len(p.Data))
 		r.moments[p.Name] = checkpoint.Moments{M: make([]float32, len(p.Data)), V: make([]float32, len(p.Data))}
 	}
-	return nil
 }
 
 // planSteps turns epochs into steps, enough for every sequence, and makes the schedule.

@@ -21,6 +21,7 @@ var ErrInterrupted = errors.New("interrupted")
 // Options of a run that are not part of its config.
 type Options struct {
 	Resume   string // "": start; "latest": the newest checkpoint in output_dir; else a checkpoint folder
+	Random   bool   // draw weights and tokens: of base_model only config.json is read, of tokenizer and datasets nothing
 	Observer Observer
 }
 

@@ -23,11 +23,17 @@ func newBench(out *output) *cobra.Command {
 		Long: "bench compares with two loops that run in the same rounds, on as many cores: multiply-adds on\n" +
 			"registers alone (the FMA peak), and tiles of a matrix product in the first-level cache (the GEMM\n" +
 			"loop). Shares are those of the rates by processor time, which other programs on the machine do not\n" +
-			"lengthen; all figures are medians of the rounds.",
+			"lengthen; all figures are medians of the rounds.\n" +
+			"\n" +
+			"A second table is the roofline: operations, the bytes that must pass between memory and processor,\n" +
+			"and the lowest ceiling: the FMA peak, or the GEMM loop where that falls below 0.92 of the peak since\n" +
+			"feeding the registers costs clock, or memory, whose rate is that of copying.",
 		Example: "  train bench attention --seq 2048 --head-dim 64 --heads 8 --kv-heads 8 --causal\n" +
 			"  train bench attention --seq 16384 --head-dim 64 --heads 4 --kv-heads 4 --causal --ring 1,8\n" +
 			"  train bench matmul --m 2048 --n 2048 --k 2048 --trans nn,nt,tn\n" +
-			"  train bench step --config configs/long.yaml",
+			"  train bench matmul --config configs/long.yaml\n" +
+			"  train bench step --config configs/long.yaml\n" +
+			"  RINGGRAD_ISA=avx2 train bench attention --seq 2048 --head-dim 64 --heads 8",
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("bench needs what to measure; train bench --help lists it")
 		},
@@ -63,7 +69,20 @@ func (f *benchFlags) options() (bench.Options, error) {
 }
 
 // figureHeader names the columns of figureCells.
-var figureHeader = []string{"ms", "Gflop/s", "a core-second", "of FMA peak", "of GEMM loop", "busy ms"}
+var figureHeader = []string{"ms", "Gflop/s", "a core-second", "of peak", "of loop", "busy ms"}
+
+// rooflineHeader names the columns of rooflineCells.
+var rooflineHeader = []string{"Gflop", "MB at least", "flop/byte", "ceiling", "limit", "of ceiling"}
+
+func rooflineCells(f bench.Figures) []string {
+	r := f.Roofline
+	return []string{
+		fmt.Sprintf("%.2f", r.Flops/1e9), fmt.Sprintf("%.2f", r.Bytes/1e6), fmt.Sprintf("%.0f", r.Intensity), fmt.Sprintf("%.0f", r.Ceiling),
+		limitNames[r.Limit], fmt.Sprintf("%.3f", f.OfCeiling),
+	}
+}
+
+var limitNames = map[string]string{"fma_peak": "FMA peak", "gemm_loop": "GEMM loop", "memory": "memory"}
 
 func figureCells(f bench.Figures) []string {
 	return []string{
@@ -85,6 +104,7 @@ func millis(ms float64) string {
 
 // printCeilings ends a table of figures.
 func printCeilings(out *output, c bench.Ceilings, o bench.Options) error {
-	return out.printf("Gflop a core-second: FMA peak %.0f on %s, %.0f on one; GEMM loop %.0f; medians of %s\n",
-		c.FMAPeak, count(o.Threads, "thread"), c.FMAPeakOneCore, c.GemmLoop, count(o.Rounds, "round"))
+	return out.printf("Gflop a core-second: FMA peak %.0f on %s, %.0f on one; GEMM loop %.0f; medians of %s\n"+
+		"memory: %.1f GB/s, read and written by all threads\n",
+		c.FMAPeak, count(o.Threads, "thread"), c.FMAPeakOneCore, c.GemmLoop, count(o.Rounds, "round"), c.MemoryGBs)
 }

@@ -65,15 +65,22 @@ func printAttention(out *output, report bench.AttentionReport, o bench.Options) 
 	if err != nil {
 		return err
 	}
-	rows := make([][]string, len(report.Results))
+	rows, roofs := make([][]string, len(report.Results)), make([][]string, len(report.Results))
 	for i, r := range report.Results {
 		ring := "1"
 		if r.Ring > 1 {
 			ring = fmt.Sprintf("%d %s", r.Ring, r.Layout)
 		}
 		rows[i] = append([]string{r.Pass, ring}, figureCells(r.Figures)...)
+		roofs[i] = append([]string{r.Pass, ring}, append(rooflineCells(r.Figures), fmt.Sprintf("%.3f", r.BusyOverOne))...)
+		if r.BusyOverOne == 0 {
+			roofs[i][len(roofs[i])-1] = ""
+		}
 	}
 	if err := out.table(append([]string{"pass", "ring"}, figureHeader...), rows); err != nil {
+		return err
+	}
+	if err := out.table(append([]string{"pass", "ring"}, append(rooflineHeader, "busy ÷ one's")...), roofs); err != nil {
 		return err
 	}
 	return printCeilings(out, report.Ceilings, o)

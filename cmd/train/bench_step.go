@@ -35,6 +35,8 @@ type stepResult struct {
 	Threads         int     `json:"threads"`
 	Tokens          int64   `json:"tokens"` // in a step
 	TokensPerSecond float64 `json:"tokens_per_second"`
+	PeakMemory      int64   `json:"peak_memory_bytes"`      // of this process so far
+	EstimatedMemory int64   `json:"estimated_memory_bytes"` // as train estimate says
 	bench.Figures
 	Parts []stepPart `json:"parts"`
 }
@@ -50,11 +52,12 @@ func newBenchStep(out *output) *cobra.Command {
 	var f benchFlags
 	var path string
 	var set []string
+	var random bool
 	cmd := &cobra.Command{
 		Use:   "step --config FILE",
 		Short: "Measure training steps, and what their time goes into",
 		Long: "step trains the run of a config for some steps, each on full sequences, and writes nothing to its\n" +
-			"output_dir. The parts are the wall time of a rank, mean over the ranks, so that ranks that share\n" +
+			"output_dir. With --random it needs neither weights, nor tokenizer, nor data. The parts are the wall time of a rank, mean over the ranks, so that ranks that share\n" +
 			"cores wait for each other within them:\n" +
 			"\n" +
 			"  attention, matmul   their kernels\n" +
@@ -73,7 +76,7 @@ func newBenchStep(out *output) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := newStepBench(out, cfg, o)
+			s, err := newStepBench(out, cfg, random, o)
 			if err != nil {
 				return err
 			}
@@ -89,6 +92,7 @@ func newBenchStep(out *output) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the run's YAML `FILE`")
+	cmd.Flags().BoolVar(&random, "random", false, "draw weights and tokens; of base_model only config.json is read")
 	f.add(cmd)
 	addSet(cmd, &set)
 	required(cmd, "config")
@@ -113,13 +117,13 @@ type stepBench struct {
 }
 
 // newStepBench reads what the config names. Its errors are mistakes in it.
-func newStepBench(out *output, cfg config.Config, o bench.Options) (*stepBench, error) {
+func newStepBench(out *output, cfg config.Config, random bool, o bench.Options) (*stepBench, error) {
 	folder, err := os.MkdirTemp("", "train-bench-")
 	if err != nil {
 		return nil, failed{err}
 	}
 	s := &stepBench{options: o, folder: folder, parts: map[string][]float64{}}
-	s.trainer, err = trainer.New(onlySteps(cfg, folder, o.Rounds), trainer.Options{Observer: trainer.Observer{
+	s.trainer, err = trainer.New(onlySteps(cfg, folder, o.Rounds), trainer.Options{Random: random, Observer: trainer.Observer{
 		Stepped: s.stepped,
 		Noted:   func(message string) { out.notef("%s", message) },
 	}})
@@ -133,7 +137,7 @@ func newStepBench(out *output, cfg config.Config, o bench.Options) (*stepBench, 
 		return nil, fmt.Errorf("bench: the data have %s tokens, less than one sequence of %s; lower sequence_len or give more data",
 			thousands(s.plan.TrainTokens), thousands(int64(cfg.SequenceLen)))
 	}
-	s.laps = bench.NewLaps(s.plan.Estimate.Flops.Total, o.Threads)
+	s.laps = bench.NewLaps(s.plan.Estimate.Flops.Total, leastBytes(s.plan), o.Threads)
 	return s, nil
 }
 
@@ -211,17 +215,27 @@ func (s *stepBench) report() (stepReport, error) {
 		return stepReport{}, fmt.Errorf("bench: only %d of %d steps had %s tokens; lower sequence_len or micro_batch_size, or give more data",
 			s.laps.Kept(), s.options.Rounds, thousands(s.plan.TokensPerStep))
 	}
+	peak := bench.PeakMemory()
 	figures, ceilings := s.laps.Figures()
 	p := s.plan
 	r := stepResult{
 		Pass: "step", Device: "cpu", ISA: ops.ISA(), Parameters: p.Parameters, Seq: p.SequenceLen, DType: "float32", Ring: p.Ring, Layout: p.Layout,
-		Threads: s.options.Threads, Tokens: p.TokensPerStep, TokensPerSecond: middle(s.rates), Figures: figures,
+		Threads: s.options.Threads, Tokens: p.TokensPerStep, TokensPerSecond: middle(s.rates), PeakMemory: peak,
+		EstimatedMemory: p.Estimate.Memory.Process, Figures: figures,
 	}
 	for _, part := range stepParts {
 		seconds := middle(s.parts[part])
 		r.Parts = append(r.Parts, stepPart{Part: part, MS: 1e3 * seconds, Share: 1e3 * seconds / figures.WallMS})
 	}
 	return stepReport{Results: []stepResult{r}, Ceilings: ceilings}, nil
+}
+
+// leastBytes of a step: forward, forward again and backward read the weights; gradients are written; the optimizer reads and writes
+// them, the weights and two moments; the layers' inputs and attention's results are written and read.
+func leastBytes(p trainer.Plan) float64 {
+	m := p.Estimate.Memory
+	kept := float64(p.Ring) * float64(m.Parts.LayerInputs+m.Parts.SavedAttention)
+	return 12*float64(m.Shared.Weights) + 2*kept
 }
 
 // middle is the upper median.

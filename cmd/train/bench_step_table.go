@@ -18,6 +18,10 @@ func printStep(out *output, report stepReport, o bench.Options) error {
 	if err := out.table(append([]string{"tokens/s"}, figureHeader...), [][]string{row}); err != nil {
 		return err
 	}
+	row = append(rooflineCells(r.Figures), bytesText(r.PeakMemory), bytesText(r.EstimatedMemory))
+	if err := out.table(append(rooflineHeader, "peak memory", "estimated"), [][]string{row}); err != nil {
+		return err
+	}
 	rows := make([][]string, len(r.Parts))
 	for i, p := range r.Parts {
 		rows[i] = []string{strings.ReplaceAll(p.Part, "_", " "), millis(p.MS), fmt.Sprintf("%.1f %%", 100*p.Share)}

@@ -39,6 +39,7 @@ type AttentionResult struct {
 	Layout  shard.Layout `json:"layout"`
 	Threads int          `json:"threads"`
 	Figures
+	BusyOverOne float64 `json:"busy_over_one"` // busy time ÷ that of the kernel alone; 0 where that is not measured
 }
 
 // AttentionReport is what a measurement found.
@@ -76,6 +77,18 @@ func (a Attention) Flops() (forward, backward float64) {
 	return forward, 2.5 * forward
 }
 
+// bytes are those of the arrays that the forward and the backward pass read and write: q, k, v and out, lse; those, dOut and the
+// three gradients.
+func (a Attention) bytes() (forward, backward float64) {
+	size := 4.0
+	if a.DType == float64Name {
+		size = 8
+	}
+	rows := float64(a.Seq) * float64(a.Heads)
+	q, kv := rows*float64(a.HeadDim), float64(a.Seq)*float64(a.KVHeads)*float64(a.HeadDim)
+	return size * (2*q + 2*kv + rows), size * (4*q + 4*kv + rows)
+}
+
 func (a Attention) call(s shard.Sharding) ring.Call {
 	return ring.Call{
 		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim,
@@ -108,12 +121,30 @@ func (a Attention) Measure(ctx context.Context, o Options) (AttentionReport, err
 		}
 		report.Results = append(report.Results, r)
 	}
+	compareRings(report.Results)
 	return report, nil
+}
+
+// compareRings sets busy times against that of the kernel alone.
+func compareRings(results []AttentionResult) {
+	alone := map[string]float64{}
+	for _, r := range results {
+		if r.Ring == 1 {
+			alone[r.Pass] = r.BusyMS
+		}
+	}
+	for i := range results {
+		if r := &results[i]; alone[r.Pass] > 0 {
+			r.BusyOverOne = r.BusyMS / alone[r.Pass]
+		}
+	}
 }
 
 // measureAttention returns the figures of forward and backward for each ring in turn.
 func measureAttention[T kernel.Float](ctx context.Context, a Attention, o Options) ([]Figures, Ceilings, error) {
-	forward, backward := a.Flops()
+	forwardFlops, backwardFlops := a.Flops()
+	forwardBytes, backwardBytes := a.bytes()
+	forward, backward := cost{forwardFlops, forwardBytes}, cost{backwardFlops, backwardBytes}
 	var passes []pass
 	for _, n := range a.Rings {
 		w, err := newWork[T](a, n)

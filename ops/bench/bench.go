@@ -53,20 +53,24 @@ type Figures struct {
 	GFlopsPerCoreSecond float64 `json:"gflops_per_core_second"` // and per second of processor time
 	OfFMAPeak           float64 `json:"of_fma_peak"`            // the latter as a share of the peak
 	OfGemmLoop          float64 `json:"of_gemm_loop"`           // and of the loop of tiles
+	OfCeiling           float64 `json:"of_ceiling"`             // and of the roofline's ceiling
 	BusyMS              float64 `json:"busy_ms"`                // processor time: the sum of what all ranks and threads computed
+
+	Roofline Roofline `json:"roofline"`
 }
 
-// Ceilings are medians of the loops that ran between the samples, in 10^9 operations per core-second.
+// Ceilings are medians of the loops that ran between the samples, in 10^9 operations per core-second, and what memory gives.
 type Ceilings struct {
 	FMAPeakOneCore float64 `json:"fma_peak_one_core"` // while the other cores idle
 	FMAPeak        float64 `json:"fma_peak"`          // on as many cores as the measurements use
 	GemmLoop       float64 `json:"gemm_loop"`         // on as many cores
+	MemoryGBs      float64 `json:"memory_gb_per_s"`   // 10^9 bytes a second, read and written, of all these cores together
 }
 
 // pass is one thing to measure.
 type pass struct {
-	flops float64
-	run   func(context.Context) error
+	cost
+	run func(context.Context) error
 }
 
 // measure goes through the rounds.
@@ -95,11 +99,11 @@ func measure[T kernel.Float](ctx context.Context, o Options, passes []pass) ([]F
 			before = after
 		}
 	}
-	figures := make([]Figures, len(passes))
+	figures, limits := make([]Figures, len(passes)), c.medians()
 	for i, p := range passes {
-		figures[i] = found[i].figures(p.flops)
+		figures[i] = found[i].figures(p.cost, limits, o.Threads)
 	}
-	return figures, c.medians(), nil
+	return figures, limits, nil
 }
 
 // rounds are what was found about one pass, an element a round.
@@ -111,13 +115,16 @@ func (r *rounds) add(s sample, flops float64, c ceiling) {
 	r.ofPeak, r.ofTiles = append(r.ofPeak, rate/c.peak), append(r.ofTiles, rate/c.tiles)
 }
 
-func (r *rounds) figures(flops float64) Figures {
+func (r *rounds) figures(work cost, c Ceilings, threads int) Figures {
 	wall, busy := median(r.wall), median(r.busy)
-	return Figures{
+	f := Figures{
 		WallMS: 1e3 * wall, BusyMS: 1e3 * busy,
-		GFlops: flops / wall / 1e9, GFlopsPerCoreSecond: flops / busy / 1e9,
+		GFlops: work.flops / wall / 1e9, GFlopsPerCoreSecond: work.flops / busy / 1e9,
 		OfFMAPeak: median(r.ofPeak), OfGemmLoop: median(r.ofTiles),
+		Roofline: roofline(work, c, threads),
 	}
+	f.OfCeiling = f.Roofline.attained(f)
+	return f
 }
 
 // median of at least one value; of the two in the middle the mean.

@@ -22,7 +22,7 @@ func small() Attention {
 }
 
 // figureKeys are those of every result; the contract of the command line names them.
-var figureKeys = []string{"wall_ms", "gflops", "gflops_per_core_second", "of_fma_peak", "of_gemm_loop", "busy_ms"}
+var figureKeys = []string{"wall_ms", "gflops", "gflops_per_core_second", "of_fma_peak", "of_gemm_loop", "of_ceiling", "busy_ms", "roofline"}
 
 // checkResults wants exactly the keys, in every result, and figures that a machine can have.
 func checkResults(t *testing.T, report any, results int, keys ...string) {
@@ -46,18 +46,18 @@ func checkResults(t *testing.T, report any, results int, keys ...string) {
 		if have := slices.Sorted(maps.Keys(r)); !slices.Equal(have, want) {
 			t.Errorf("keys %v, want %v", have, want)
 		}
-		for _, key := range []string{"of_fma_peak", "of_gemm_loop"} {
+		for _, key := range []string{"of_fma_peak", "of_gemm_loop", "of_ceiling"} {
 			if x := r[key].(float64); x < 0.01 || x > 1.5 {
 				t.Errorf("%s is %v: no kernel is so slow, or faster than its ceiling", key, x)
 			}
 		}
-		for _, key := range figureKeys {
-			if x := r[key].(float64); !(x > 0) {
-				t.Errorf("%s is %v", key, x)
+		for key, x := range r {
+			if figure, ok := x.(float64); ok && !(figure > 0) {
+				t.Errorf("%s is %v", key, figure)
 			}
 		}
 	}
-	for _, key := range []string{"fma_peak_one_core", "fma_peak", "gemm_loop"} {
+	for _, key := range []string{"fma_peak_one_core", "fma_peak", "gemm_loop", "memory_gb_per_s"} {
 		if !(got.Ceilings[key] > 0) {
 			t.Errorf("ceiling %s is %v", key, got.Ceilings[key])
 		}
@@ -72,7 +72,7 @@ func TestAttentionReportsWhatTheContractNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkResults(t, report, 4, "pass", "device", "isa", "seq", "head_dim", "heads", "kv_heads", "causal", "dtype", "ring", "layout", "threads")
+		checkResults(t, report, 4, "pass", "device", "isa", "seq", "head_dim", "heads", "kv_heads", "causal", "dtype", "ring", "layout", "threads", "busy_over_one")
 		for i, want := range []struct {
 			pass string
 			ring int
@@ -85,15 +85,15 @@ func TestAttentionReportsWhatTheContractNames(t *testing.T) {
 }
 
 func TestMatmulReportsEveryOrientation(t *testing.T) {
-	m := Matmul{M: 70, N: 65, K: 130, Trans: []string{"nn", "nt", "tn", "tt"}, DType: "float32"}
+	m := Matmul{Products: append(Linear("up", 70, 65, 130), Product{Layer: "none", M: 1, N: 70, K: 90, Trans: "tt"}), DType: "float32"}
 	report, err := m.Measure(t.Context(), quick)
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkResults(t, report, 4, "pass", "device", "isa", "m", "n", "k", "trans", "dtype", "threads")
+	checkResults(t, report, 4, "pass", "device", "isa", "layer", "m", "n", "k", "trans", "dtype", "threads")
 	for i, r := range report.Results {
-		if r.Trans != m.Trans[i] {
-			t.Errorf("result %d is %q, want %q", i, r.Trans, m.Trans[i])
+		if got := (Product{r.Layer, r.M, r.N, r.K, r.Trans}); got != m.Products[i] {
+			t.Errorf("result %d is %v, want %v", i, got, m.Products[i])
 		}
 	}
 }
@@ -104,8 +104,11 @@ func TestFiguresFollowFromTimesAndFlops(t *testing.T) {
 	for _, s := range []sample{{wall: 0.5, busy: 1}, {wall: 0.25, busy: 0.4}, {wall: 2, busy: 2}} {
 		r.add(s, 8e9, ceiling{30, 15}.and(ceiling{50, 25}))
 	}
-	want := Figures{WallMS: 500, GFlops: 16, GFlopsPerCoreSecond: 8, OfFMAPeak: 0.2, OfGemmLoop: 0.4, BusyMS: 1000}
-	if got := r.figures(8e9); got != want {
+	want := Figures{
+		WallMS: 500, GFlops: 16, GFlopsPerCoreSecond: 8, OfFMAPeak: 0.2, OfGemmLoop: 0.4, OfCeiling: 0.4, BusyMS: 1000,
+		Roofline: Roofline{Flops: 8e9, Bytes: 1e9, Intensity: 8, Ceiling: 20, Limit: "gemm_loop"},
+	}
+	if got := r.figures(cost{8e9, 1e9}, Ceilings{FMAPeak: 40, GemmLoop: 20, MemoryGBs: 10}, 2); got != want {
 		t.Errorf("figures %+v, want %+v", got, want)
 	}
 	if got := median([]float64{4, 1, 3, 2}); got != 2.5 {
@@ -123,8 +126,30 @@ func TestFlopsAreThoseOfTheLiterature(t *testing.T) {
 	if half, _ := a.Flops(); half != forward/2 {
 		t.Errorf("causal attention has %v operations, want half of %v", half, forward)
 	}
-	if got := (Matmul{M: 3, N: 5, K: 7}).Flops(); got != 210 {
+	if got := (Product{M: 3, N: 5, K: 7}).Flops(); got != 210 {
 		t.Errorf("a product of 3 by 5 over 7 has %v operations", got)
+	}
+}
+
+func TestTheRooflineIsTheLowestCeiling(t *testing.T) {
+	for _, c := range []struct {
+		intensity, peak, loop, memory float64
+		limit                         string
+		ceiling                       float64
+	}{
+		{100, 115, 110, 20, "fma_peak", 115},
+		{100, 103, 90, 20, "gemm_loop", 90},
+		{5, 115, 110, 20, "memory", 50},
+	} {
+		limits := Ceilings{FMAPeak: c.peak, GemmLoop: c.loop, MemoryGBs: c.memory}
+		r := roofline(cost{c.intensity, 1}, limits, 2)
+		if r.Limit != c.limit || r.Ceiling != c.ceiling {
+			t.Errorf("%+v and %v operations a byte: %+v", limits, c.intensity, r)
+		}
+		share := r.attained(Figures{GFlopsPerCoreSecond: c.ceiling / 2, OfFMAPeak: c.ceiling / 2 / c.peak, OfGemmLoop: c.ceiling / 2 / c.loop})
+		if share != 0.5 {
+			t.Errorf("half of %s is %v of the ceiling", c.limit, share)
+		}
 	}
 }
 
@@ -169,7 +194,7 @@ func TestMistakesAreNamedTogether(t *testing.T) {
 			t.Errorf("the error does not say %s: %v", want, err)
 		}
 	}
-	_, err = Matmul{M: 1, N: 0, K: 1, Trans: []string{"nx"}, DType: "float32"}.Measure(t.Context(), Options{})
+	_, err = Matmul{Products: []Product{{M: 1, N: 0, K: 1, Trans: "nx"}}, DType: "float32"}.Measure(t.Context(), Options{})
 	for _, want := range []string{"n is 0", `trans "nx"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %s: %v", want, err)
@@ -193,7 +218,7 @@ func TestMeasuringEndsWithItsContext(t *testing.T) {
 }
 
 func TestOnlyLapsThatAreKeptCount(t *testing.T) {
-	l := NewLaps(1e6, 1)
+	l := NewLaps(1e6, 1e3, 1)
 	for _, nap := range []time.Duration{20 * time.Millisecond, 2 * time.Millisecond, 2 * time.Millisecond} {
 		l.Start()
 		time.Sleep(nap)

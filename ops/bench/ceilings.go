@@ -46,6 +46,9 @@ func (c *ceilings) sample() ceiling {
 	return s
 }
 
+// medians measures what memory gives too.
 func (c *ceilings) medians() Ceilings {
-	return Ceilings{FMAPeakOneCore: median(c.one), FMAPeak: median(c.peak), GemmLoop: median(c.tiles)}
+	return Ceilings{
+		FMAPeakOneCore: median(c.one), FMAPeak: median(c.peak), GemmLoop: median(c.tiles), MemoryGBs: memoryRate(len(c.peakLoops)),
+	}
 }

@@ -26,7 +26,7 @@ func ExampleAttention_Measure() {
 }
 
 func ExampleMatmul_Measure() {
-	m := bench.Matmul{M: 128, N: 128, K: 128, Trans: []string{"nt"}, DType: "float32"}
+	m := bench.Matmul{Products: []bench.Product{{M: 128, N: 128, K: 128, Trans: "nt"}}, DType: "float32"}
 	report, err := m.Measure(context.Background(), bench.Options{Rounds: 1, Threads: 1})
 	if err != nil {
 		fmt.Println(err)

@@ -4,7 +4,7 @@ import "time"
 
 // Laps measures work that somebody else drives, such as the steps of a training: the same work between each Start and Stop.
 type Laps struct {
-	flops    float64
+	cost     cost
 	ceilings *ceilings
 
 	began  ceiling
@@ -14,10 +14,10 @@ type Laps struct {
 	kept   rounds
 }
 
-// NewLaps measures float32 work of so many operations a lap. Nothing else may run on the threads between Stop and Start, when the
-// ceilings are measured.
-func NewLaps(flops float64, threads int) *Laps {
-	return &Laps{flops: flops, ceilings: newCeilings[float32](threads)}
+// NewLaps measures float32 work of so many operations a lap, for which memory passes so many bytes at least. Nothing else may run
+// on the threads between Stop and Start, when the ceilings are measured.
+func NewLaps(flops, bytes float64, threads int) *Laps {
+	return &Laps{cost: cost{flops, bytes}, ceilings: newCeilings[float32](threads)}
 }
 
 // Start begins a lap.
@@ -35,10 +35,13 @@ func (l *Laps) Stop() time.Duration {
 }
 
 // Keep counts the lap that Stop has ended.
-func (l *Laps) Keep() { l.kept.add(l.sample, l.flops, l.around) }
+func (l *Laps) Keep() { l.kept.add(l.sample, l.cost.flops, l.around) }
 
 // Kept is the number of laps that count.
 func (l *Laps) Kept() int { return len(l.kept.wall) }
 
 // Figures are the medians over the laps that were kept, of which there must be one.
-func (l *Laps) Figures() (Figures, Ceilings) { return l.kept.figures(l.flops), l.ceilings.medians() }
+func (l *Laps) Figures() (Figures, Ceilings) {
+	limits := l.ceilings.medians()
+	return l.kept.figures(l.cost, limits, len(l.ceilings.peakLoops)), limits
+}

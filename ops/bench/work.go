@@ -22,12 +22,18 @@ func checkDType(name string) error {
 	return nil
 }
 
-// normal returns n standard normal numbers, the same for the same seed.
+// drawn is the most numbers that normal draws.
+const drawn = 1 << 22
+
+// normal returns n standard normal numbers, the same for the same seed, and the first of them again after each drawn.
 func normal[T kernel.Float](n int, seed uint64) []T {
 	random := rand.New(rand.NewPCG(seed, 0))
 	x := make([]T, n)
-	for i := range x {
+	for i := range min(n, drawn) {
 		x[i] = T(random.NormFloat64())
+	}
+	for i := drawn; i < n; i += drawn {
+		copy(x[i:], x[:drawn])
 	}
 	return x
 }
