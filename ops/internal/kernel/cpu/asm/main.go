@@ -32,7 +32,7 @@ func main() {
 	if len(os.Args) > 1 {
 		folder = os.Args[1]
 	}
-	for _, isa := range []string{avx512, avx2} {
+	for _, isa := range []string{avx512, avx512BF16, avx2} {
 		if err := generate(isa, folder); err != nil {
 			fmt.Fprintf(os.Stderr, "asm: %s: %v\n", isa, err)
 			os.Exit(1)
@@ -47,6 +47,10 @@ func generate(isa, folder string) error {
 	tables := map[string]operand.Mem{}
 	for _, size := range []int{4, 8} {
 		t := &target{Context: ctx, isa: isa, size: size, tables: tables}
+		if isa == avx512BF16 {
+			t.pairPrimitives()
+			break
+		}
 		t.tile("nn")
 		t.tile("tn")
 		t.expSub()

@@ -37,7 +37,7 @@ type target struct {
 	tables map[string]operand.Mem // of the whole file, by name
 }
 
-func (t *target) wide() bool { return t.isa == avx512 }
+func (t *target) wide() bool { return t.isa != avx2 }
 
 // bytes is the size of a vector, lanes how many elements it holds.
 func (t *target) bytes() int {
@@ -123,8 +123,17 @@ func (t *target) sub(x ...operand.Op)    { t.byType(t.VSUBPS, t.VSUBPD)(x...) }
 func (t *target) mul(x ...operand.Op)    { t.byType(t.VMULPS, t.VMULPD)(x...) }
 func (t *target) max(x ...operand.Op)    { t.byType(t.VMAXPS, t.VMAXPD)(x...) }
 func (t *target) min(x ...operand.Op)    { t.byType(t.VMINPS, t.VMINPD)(x...) }
-func (t *target) fma231(x ...operand.Op) { t.byType(t.VFMADD231PS, t.VFMADD231PD)(x...) }
 func (t *target) fma213(x ...operand.Op) { t.byType(t.VFMADD213PS, t.VFMADD213PD)(x...) }
+
+// fma231 adds a·b to dst; where the elements are pairs, both their products.
+func (t *target) fma231(b, a, dst reg.VecPhysical) {
+	if t.isa == avx512BF16 {
+		t.evex(dpbf16ps, b, a, dst)
+		return
+	}
+	t.byType(t.VFMADD231PS, t.VFMADD231PD)(b, a, dst)
+}
+
 func (t *target) compare(x ...operand.Op) {
 	t.byType(t.VCMPPS, t.VCMPPD)(x...)
 }

@@ -1,0 +1,68 @@
+package cpu
+
+import (
+	"errors"
+	"unsafe"
+)
+
+// ErrNoBFloat16 says that the processor, or the instruction set chosen by RINGGRAD_ISA or the build, has no bfloat16 arithmetic.
+var ErrNoBFloat16 = errors.New("no bfloat16 arithmetic: it takes a processor with AVX-512-BF16 or AMX-BF16 (and neither RINGGRAD_ISA nor the build tag purego against it)")
+
+// pairPrimitives are the inner loops of bfloat16 attention. All matrices are row-major. A pair is two bfloat16 in a uint32, the
+// first in the lower half: two neighbours along the depth k of a product, which the dot-product instructions take at once.
+//
+// The driver sees to it that there are no ragged edges but those named here: the columns of a tile are padded to a multiple of
+// lanes (16), its rows and depths to whole pairs. Padding holds zeros, so a product may take it along. Operands may overlap only
+// where they are the same argument, and every primitive runs on the calling goroutine, without a call back into Go.
+//
+// Implementations differ in rounding: a product may flush denormals and round its pairs in its own way, but an element's sum has
+// one order, fixed by k alone, so that cutting C elsewhere changes no bit.
+type pairPrimitives struct {
+	name string
+
+	// product computes C[m,n] (+)= A[m,k]·B[k,n], k counted in pairs: c[i,j] = Σ a[i,p].low·b[p,j].low + a[i,p].high·b[p,j].high.
+	// A is a matrix of bfloat16 as it lies in memory; B has been interleaved by zip (or, if its pairs lie along its rows, turned).
+	// n is a multiple of lanes; m and k are any; k is at most 128 (head dim 256, or the keys or queries of a tile). Row strides
+	// count elements of the type given and are at least n, k and n. acc adds to C.
+	product func(c []float32, ldc int, a []uint32, lda int, b []uint32, ldb int, m, n, k int, acc bool)
+
+	// narrow rounds src to bfloat16, to nearest even; a denormal may become 0, a NaN stays one.
+	narrow func(dst []uint16, src []float32)
+
+	// zip makes pairs of two rows: dst[j] = even[j], odd[j]. It writes up to the next multiple of lanes, zeros behind the rows.
+	zip func(dst []uint32, even, odd []uint16)
+
+	// turn transposes words: dst[cols,rows] = src[rows,cols]ᵀ; rows and cols are multiples of lanes.
+	turn func(dst []uint32, ldd int, src []uint32, lds int, rows, cols int)
+
+	// weights is the softmax of the forward pass. x and p are dense tiles [rows, width] of scores and [rows/2, width] of pairs; rows
+	// is even, width a multiple of lanes. With e = 2^(exponent·x[r,j] + ref[j]), p's pairs are e of rows 2i and 2i+1 rounded to
+	// bfloat16, and sum[j] += e before rounding, rows in order. e is 0 below 2^-126, NaN if x is.
+	weights func(p []uint32, x, ref, sum []float32, width int, exponent float32)
+
+	// gradients is the softmax of the backward pass, on tiles as those of weights: with e as there, p holds e and ds holds
+	// e·scale·(dp - delta[j]), 0 where e is 0, both as rows of bfloat16 [rows, width/2 words]; pairs holds ds once more as weights
+	// stores e.
+	gradients func(p, ds, pairs []uint32, x, dp, ref, delta []float32, width int, exponent, scale float32)
+}
+
+// lanes is what widths are padded to: the 32-bit lanes of a 64-byte vector, and the columns of an AMX tile.
+const lanes = 16
+
+// pairSets are the implementations this processor can run, the fastest first, on the instruction set in use.
+func pairSets() []pairPrimitives {
+	if active.name != "avx512" {
+		return nil
+	}
+	return assemblyPairSets()
+}
+
+// halves views words as bfloat16.
+func halves(x []uint32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
+}
+
+// wordsOf views floats as words.
+func wordsOf(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
