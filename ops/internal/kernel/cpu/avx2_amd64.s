@@ -1142,37 +1142,44 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX2F32(x []float32, ref []float32, width int, sum []float32)
+// func expSubAVX2F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
 // Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·expSubAVX2F32(SB), NOSPLIT, $0-80
-	MOVQ width+48(FP), AX
-	MOVQ width+48(FP), DX
+TEXT ·expSubAVX2F32(SB), NOSPLIT, $0-128
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x02, DX
 	XORQ CX, CX
 
 strip2:
-	CMPQ    AX, $0x10
-	JLT     strip2end
-	MOVQ    x_base+0(FP), BX
-	ADDQ    CX, BX
-	MOVQ    ref_base+24(FP), SI
-	ADDQ    CX, SI
-	MOVQ    sum_base+56(FP), DI
-	ADDQ    CX, DI
-	VMOVUPS (SI), Y8
-	VMOVUPS 32(SI), Y9
-	VMOVUPS (DI), Y10
-	VMOVUPS 32(DI), Y11
-	MOVQ    x_len+8(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, SI
+	CMPQ         AX, $0x10
+	JLT          strip2end
+	VBROADCASTSS scale+72(FP), Y12
+	VMOVUPS      exp2F32<>+448(SB), Y13
+	VMOVUPS      exp2F32<>+0(SB), Y14
+	VMOVUPS      exp2F32<>+64(SB), Y15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMOVUPS      (SI), Y8
+	VMOVUPS      32(SI), Y9
+	VMOVUPS      (R8), Y10
+	VMOVUPS      32(R8), Y11
+	MOVQ         rows+32(FP), SI
 
 strip2row:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     32(BX), Y1
+	VMOVUPS     (DI), Y6
+	VMOVUPS     32(DI), Y7
 	VSUBPS      Y8, Y0, Y0
 	VSUBPS      Y9, Y1, Y1
+	VFMSUB213PS Y6, Y12, Y0
+	VFMSUB213PS Y7, Y12, Y1
 	VMOVUPS     exp2F32<>+512(SB), Y6
 	VMOVUPS     exp2F32<>+512(SB), Y7
 	VMINPS      Y0, Y6, Y0
@@ -1191,18 +1198,18 @@ strip2row:
 	VFMADD213PS exp2F32<>+192(SB), Y3, Y5
 	VFMADD213PS exp2F32<>+128(SB), Y2, Y4
 	VFMADD213PS exp2F32<>+128(SB), Y3, Y5
-	VFMADD213PS exp2F32<>+64(SB), Y2, Y4
-	VFMADD213PS exp2F32<>+64(SB), Y3, Y5
-	VFMADD213PS exp2F32<>+0(SB), Y2, Y4
-	VFMADD213PS exp2F32<>+0(SB), Y3, Y5
+	VFMADD213PS Y15, Y2, Y4
+	VFMADD213PS Y15, Y3, Y5
+	VFMADD213PS Y14, Y2, Y4
+	VFMADD213PS Y14, Y3, Y5
 	VCVTPS2DQ   Y6, Y6
 	VPSLLD      $0x17, Y6, Y6
 	VPADDD      Y6, Y4, Y4
 	VCVTPS2DQ   Y7, Y7
 	VPSLLD      $0x17, Y7, Y7
 	VPADDD      Y7, Y5, Y5
-	VCMPPS      $0x15, exp2F32<>+448(SB), Y0, Y2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Y1, Y3
+	VCMPPS      $0x15, Y13, Y0, Y2
+	VCMPPS      $0x15, Y13, Y1, Y3
 	VANDPS      Y2, Y4, Y4
 	VANDPS      Y3, Y5, Y5
 	VMOVUPS     Y4, (BX)
@@ -1210,63 +1217,73 @@ strip2row:
 	VADDPS      Y4, Y10, Y10
 	VADDPS      Y5, Y11, Y11
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip2row
-	VMOVUPS     Y10, (DI)
-	VMOVUPS     Y11, 32(DI)
+	DECQ        SI
+	JNE         strip2row
+	VMOVUPS     Y10, (R8)
+	VMOVUPS     Y11, 32(R8)
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, AX
 	JMP         strip2
 
 strip2end:
 strip1:
-	CMPQ       AX, $0x01
-	JLT        strip1end
-	MOVQ       $0x00000008, BX
-	CMPQ       AX, BX
-	CMOVQLT    AX, BX
-	LEAQ       lanes<>+32(SB), SI
-	SHLQ       $0x02, BX
-	SUBQ       BX, SI
-	VMOVUPS    (SI), Y15
-	MOVQ       x_base+0(FP), BX
-	ADDQ       CX, BX
-	MOVQ       ref_base+24(FP), SI
-	ADDQ       CX, SI
-	MOVQ       sum_base+56(FP), DI
-	ADDQ       CX, DI
-	VMASKMOVPS (SI), Y15, Y4
-	VMASKMOVPS (DI), Y15, Y5
-	MOVQ       x_len+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       x_base+0(FP), R8
-	ADDQ       R8, SI
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x02, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	VBROADCASTSS scale+72(FP), Y6
+	VMOVUPS      exp2F32<>+448(SB), Y7
+	VMOVUPS      exp2F32<>+0(SB), Y8
+	VMOVUPS      exp2F32<>+64(SB), Y9
+	VMOVUPS      exp2F32<>+128(SB), Y10
+	VMOVUPS      exp2F32<>+192(SB), Y11
+	VMOVUPS      exp2F32<>+256(SB), Y12
+	VMOVUPS      exp2F32<>+320(SB), Y13
+	VMOVUPS      exp2F32<>+384(SB), Y14
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMASKMOVPS   (SI), Y15, Y4
+	VMASKMOVPS   (R8), Y15, Y5
+	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMASKMOVPS  (BX), Y15, Y0
+	VMASKMOVPS  (DI), Y15, Y3
 	VSUBPS      Y4, Y0, Y0
+	VFMSUB213PS Y3, Y6, Y0
 	VMOVUPS     exp2F32<>+512(SB), Y3
 	VMINPS      Y0, Y3, Y0
 	VROUNDPS    $0x01, Y0, Y3
 	VSUBPS      Y3, Y0, Y1
-	VMOVUPS     exp2F32<>+384(SB), Y2
-	VFMADD213PS exp2F32<>+320(SB), Y1, Y2
-	VFMADD213PS exp2F32<>+256(SB), Y1, Y2
-	VFMADD213PS exp2F32<>+192(SB), Y1, Y2
-	VFMADD213PS exp2F32<>+128(SB), Y1, Y2
-	VFMADD213PS exp2F32<>+64(SB), Y1, Y2
-	VFMADD213PS exp2F32<>+0(SB), Y1, Y2
+	VMOVUPS     Y14, Y2
+	VFMADD213PS Y13, Y1, Y2
+	VFMADD213PS Y12, Y1, Y2
+	VFMADD213PS Y11, Y1, Y2
+	VFMADD213PS Y10, Y1, Y2
+	VFMADD213PS Y9, Y1, Y2
+	VFMADD213PS Y8, Y1, Y2
 	VCVTPS2DQ   Y3, Y3
 	VPSLLD      $0x17, Y3, Y3
 	VPADDD      Y3, Y2, Y2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Y0, Y1
+	VCMPPS      $0x15, Y7, Y0, Y1
 	VANDPS      Y1, Y2, Y2
 	VMASKMOVPS  Y2, Y15, (BX)
 	VADDPS      Y2, Y5, Y5
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip1row
-	VMASKMOVPS  Y5, Y15, (DI)
+	DECQ        SI
+	JNE         strip1row
+	VMASKMOVPS  Y5, Y15, (R8)
 	ADDQ        $0x20, CX
 	SUBQ        $0x08, AX
 	JMP         strip1
@@ -1349,11 +1366,11 @@ DATA exp2F32<>+560(SB)/8, $0x4300000043000000
 DATA exp2F32<>+568(SB)/8, $0x4300000043000000
 GLOBL exp2F32<>(SB), RODATA|NOPTR, $576
 
-// func columnMaxAVX2F32(x []float32, width int, high []float32)
+// func columnMaxAVX2F32(x []float32, ld int, rows int, width int, high []float32)
 // Requires: AVX, CMOV
-TEXT ·columnMaxAVX2F32(SB), NOSPLIT, $0-56
-	MOVQ width+24(FP), AX
-	MOVQ width+24(FP), DX
+TEXT ·columnMaxAVX2F32(SB), NOSPLIT, $0-72
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x02, DX
 	XORQ CX, CX
 
@@ -1362,14 +1379,11 @@ strip2:
 	JLT     strip2end
 	MOVQ    x_base+0(FP), BX
 	ADDQ    CX, BX
-	MOVQ    high_base+32(FP), SI
+	MOVQ    high_base+48(FP), SI
 	ADDQ    CX, SI
 	VMOVUPS (SI), Y2
 	VMOVUPS 32(SI), Y3
-	MOVQ    x_len+8(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, DI
+	MOVQ    rows+32(FP), DI
 
 strip2row:
 	VMOVUPS (BX), Y0
@@ -1377,8 +1391,8 @@ strip2row:
 	VMAXPS  Y2, Y0, Y2
 	VMAXPS  Y3, Y1, Y3
 	ADDQ    DX, BX
-	CMPQ    BX, DI
-	JCS     strip2row
+	DECQ    DI
+	JNE     strip2row
 	VMOVUPS Y2, (SI)
 	VMOVUPS Y3, 32(SI)
 	ADDQ    $0x40, CX
@@ -1398,20 +1412,17 @@ strip1:
 	VMOVUPS    (SI), Y15
 	MOVQ       x_base+0(FP), BX
 	ADDQ       CX, BX
-	MOVQ       high_base+32(FP), SI
+	MOVQ       high_base+48(FP), SI
 	ADDQ       CX, SI
 	VMASKMOVPS (SI), Y15, Y1
-	MOVQ       x_len+8(FP), DI
-	SHLQ       $0x02, DI
-	MOVQ       x_base+0(FP), R8
-	ADDQ       R8, DI
+	MOVQ       rows+32(FP), DI
 
 strip1row:
 	VMASKMOVPS (BX), Y15, Y0
 	VMAXPS     Y1, Y0, Y1
 	ADDQ       DX, BX
-	CMPQ       BX, DI
-	JCS        strip1row
+	DECQ       DI
+	JNE        strip1row
 	VMASKMOVPS Y1, Y15, (SI)
 	ADDQ       $0x20, CX
 	SUBQ       $0x08, AX
@@ -1421,30 +1432,26 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func subMulAVX2F32(x []float32, y []float32, ref []float32, width int, scale float32)
+// func subMulAVX2F32(x []float32, y []float32, ld int, rows int, width int, ref []float32)
 // Requires: AVX, CMOV
-TEXT ·subMulAVX2F32(SB), NOSPLIT, $0-84
-	MOVQ width+72(FP), AX
-	MOVQ width+72(FP), DX
+TEXT ·subMulAVX2F32(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
 	SHLQ $0x02, DX
 	XORQ CX, CX
 
 strip2:
-	CMPQ         AX, $0x10
-	JLT          strip2end
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSS scale+80(FP), Y6
-	VMOVUPS      (DI), Y4
-	VMOVUPS      32(DI), Y5
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x02, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ    AX, $0x10
+	JLT     strip2end
+	MOVQ    x_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    y_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    ref_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	MOVQ    rows+56(FP), DI
 
 strip2row:
 	VMOVUPS (BX), Y0
@@ -1455,53 +1462,46 @@ strip2row:
 	VSUBPS  Y5, Y1, Y1
 	VMULPS  Y2, Y0, Y0
 	VMULPS  Y3, Y1, Y1
-	VMULPS  Y6, Y0, Y0
-	VMULPS  Y6, Y1, Y1
 	VMOVUPS Y0, (BX)
 	VMOVUPS Y1, 32(BX)
 	ADDQ    DX, BX
 	ADDQ    DX, SI
-	CMPQ    BX, DI
-	JCS     strip2row
+	DECQ    DI
+	JNE     strip2row
 	ADDQ    $0x40, CX
 	SUBQ    $0x10, AX
 	JMP     strip2
 
 strip2end:
 strip1:
-	CMPQ         AX, $0x01
-	JLT          strip1end
-	MOVQ         $0x00000008, BX
-	CMPQ         AX, BX
-	CMOVQLT      AX, BX
-	LEAQ         lanes<>+32(SB), SI
-	SHLQ         $0x02, BX
-	SUBQ         BX, SI
-	VMOVUPS      (SI), Y15
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSS scale+80(FP), Y3
-	VMASKMOVPS   (DI), Y15, Y2
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x02, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ       AX, $0x01
+	JLT        strip1end
+	MOVQ       $0x00000008, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x02, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	MOVQ       x_base+0(FP), BX
+	ADDQ       CX, BX
+	MOVQ       y_base+24(FP), SI
+	ADDQ       CX, SI
+	MOVQ       ref_base+72(FP), DI
+	ADDQ       CX, DI
+	VMASKMOVPS (DI), Y15, Y2
+	MOVQ       rows+56(FP), DI
 
 strip1row:
 	VMASKMOVPS (BX), Y15, Y0
 	VMASKMOVPS (SI), Y15, Y1
 	VSUBPS     Y2, Y0, Y0
 	VMULPS     Y1, Y0, Y0
-	VMULPS     Y3, Y0, Y0
 	VMASKMOVPS Y0, Y15, (BX)
 	ADDQ       DX, BX
 	ADDQ       DX, SI
-	CMPQ       BX, DI
-	JCS        strip1row
+	DECQ       DI
+	JNE        strip1row
 	ADDQ       $0x20, CX
 	SUBQ       $0x08, AX
 	JMP        strip1
@@ -2998,37 +2998,44 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX2F64(x []float64, ref []float64, width int, sum []float64)
+// func expSubAVX2F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
 // Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·expSubAVX2F64(SB), NOSPLIT, $0-80
-	MOVQ width+48(FP), AX
-	MOVQ width+48(FP), DX
+TEXT ·expSubAVX2F64(SB), NOSPLIT, $0-128
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x03, DX
 	XORQ CX, CX
 
 strip2:
-	CMPQ    AX, $0x08
-	JLT     strip2end
-	MOVQ    x_base+0(FP), BX
-	ADDQ    CX, BX
-	MOVQ    ref_base+24(FP), SI
-	ADDQ    CX, SI
-	MOVQ    sum_base+56(FP), DI
-	ADDQ    CX, DI
-	VMOVUPD (SI), Y8
-	VMOVUPD 32(SI), Y9
-	VMOVUPD (DI), Y10
-	VMOVUPD 32(DI), Y11
-	MOVQ    x_len+8(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, SI
+	CMPQ         AX, $0x08
+	JLT          strip2end
+	VBROADCASTSD scale+72(FP), Y12
+	VMOVUPD      exp2F64<>+768(SB), Y13
+	VMOVUPD      exp2F64<>+0(SB), Y14
+	VMOVUPD      exp2F64<>+64(SB), Y15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMOVUPD      (SI), Y8
+	VMOVUPD      32(SI), Y9
+	VMOVUPD      (R8), Y10
+	VMOVUPD      32(R8), Y11
+	MOVQ         rows+32(FP), SI
 
 strip2row:
 	VMOVUPD     (BX), Y0
 	VMOVUPD     32(BX), Y1
+	VMOVUPD     (DI), Y6
+	VMOVUPD     32(DI), Y7
 	VSUBPD      Y8, Y0, Y0
 	VSUBPD      Y9, Y1, Y1
+	VFMSUB213PD Y6, Y12, Y0
+	VFMSUB213PD Y7, Y12, Y1
 	VMOVUPD     exp2F64<>+832(SB), Y6
 	VMOVUPD     exp2F64<>+832(SB), Y7
 	VMINPD      Y0, Y6, Y0
@@ -3057,10 +3064,10 @@ strip2row:
 	VFMADD213PD exp2F64<>+192(SB), Y3, Y5
 	VFMADD213PD exp2F64<>+128(SB), Y2, Y4
 	VFMADD213PD exp2F64<>+128(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+64(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+64(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+0(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+0(SB), Y3, Y5
+	VFMADD213PD Y15, Y2, Y4
+	VFMADD213PD Y15, Y3, Y5
+	VFMADD213PD Y14, Y2, Y4
+	VFMADD213PD Y14, Y3, Y5
 	VCVTPD2DQY  Y6, X6
 	VPMOVSXDQ   X6, Y6
 	VPSLLQ      $0x34, Y6, Y6
@@ -3069,8 +3076,8 @@ strip2row:
 	VPMOVSXDQ   X7, Y7
 	VPSLLQ      $0x34, Y7, Y7
 	VPADDQ      Y7, Y5, Y5
-	VCMPPD      $0x15, exp2F64<>+768(SB), Y0, Y2
-	VCMPPD      $0x15, exp2F64<>+768(SB), Y1, Y3
+	VCMPPD      $0x15, Y13, Y0, Y2
+	VCMPPD      $0x15, Y13, Y1, Y3
 	VANDPD      Y2, Y4, Y4
 	VANDPD      Y3, Y5, Y5
 	VMOVUPD     Y4, (BX)
@@ -3078,41 +3085,51 @@ strip2row:
 	VADDPD      Y4, Y10, Y10
 	VADDPD      Y5, Y11, Y11
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip2row
-	VMOVUPD     Y10, (DI)
-	VMOVUPD     Y11, 32(DI)
+	DECQ        SI
+	JNE         strip2row
+	VMOVUPD     Y10, (R8)
+	VMOVUPD     Y11, 32(R8)
 	ADDQ        $0x40, CX
 	SUBQ        $0x08, AX
 	JMP         strip2
 
 strip2end:
 strip1:
-	CMPQ       AX, $0x01
-	JLT        strip1end
-	MOVQ       $0x00000004, BX
-	CMPQ       AX, BX
-	CMOVQLT    AX, BX
-	LEAQ       lanes<>+32(SB), SI
-	SHLQ       $0x03, BX
-	SUBQ       BX, SI
-	VMOVUPS    (SI), Y15
-	MOVQ       x_base+0(FP), BX
-	ADDQ       CX, BX
-	MOVQ       ref_base+24(FP), SI
-	ADDQ       CX, SI
-	MOVQ       sum_base+56(FP), DI
-	ADDQ       CX, DI
-	VMASKMOVPD (SI), Y15, Y4
-	VMASKMOVPD (DI), Y15, Y5
-	MOVQ       x_len+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       x_base+0(FP), R8
-	ADDQ       R8, SI
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000004, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x03, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	VBROADCASTSD scale+72(FP), Y6
+	VMOVUPD      exp2F64<>+768(SB), Y7
+	VMOVUPD      exp2F64<>+0(SB), Y8
+	VMOVUPD      exp2F64<>+64(SB), Y9
+	VMOVUPD      exp2F64<>+128(SB), Y10
+	VMOVUPD      exp2F64<>+192(SB), Y11
+	VMOVUPD      exp2F64<>+256(SB), Y12
+	VMOVUPD      exp2F64<>+320(SB), Y13
+	VMOVUPD      exp2F64<>+384(SB), Y14
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMASKMOVPD   (SI), Y15, Y4
+	VMASKMOVPD   (R8), Y15, Y5
+	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMASKMOVPD  (BX), Y15, Y0
+	VMASKMOVPD  (DI), Y15, Y3
 	VSUBPD      Y4, Y0, Y0
+	VFMSUB213PD Y3, Y6, Y0
 	VMOVUPD     exp2F64<>+832(SB), Y3
 	VMINPD      Y0, Y3, Y0
 	VROUNDPD    $0x01, Y0, Y3
@@ -3122,25 +3139,25 @@ strip1row:
 	VFMADD213PD exp2F64<>+576(SB), Y1, Y2
 	VFMADD213PD exp2F64<>+512(SB), Y1, Y2
 	VFMADD213PD exp2F64<>+448(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+384(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+320(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+256(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+192(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+128(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+64(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+0(SB), Y1, Y2
+	VFMADD213PD Y14, Y1, Y2
+	VFMADD213PD Y13, Y1, Y2
+	VFMADD213PD Y12, Y1, Y2
+	VFMADD213PD Y11, Y1, Y2
+	VFMADD213PD Y10, Y1, Y2
+	VFMADD213PD Y9, Y1, Y2
+	VFMADD213PD Y8, Y1, Y2
 	VCVTPD2DQY  Y3, X3
 	VPMOVSXDQ   X3, Y3
 	VPSLLQ      $0x34, Y3, Y3
 	VPADDQ      Y3, Y2, Y2
-	VCMPPD      $0x15, exp2F64<>+768(SB), Y0, Y1
+	VCMPPD      $0x15, Y7, Y0, Y1
 	VANDPD      Y1, Y2, Y2
 	VMASKMOVPD  Y2, Y15, (BX)
 	VADDPD      Y2, Y5, Y5
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip1row
-	VMASKMOVPD  Y5, Y15, (DI)
+	DECQ        SI
+	JNE         strip1row
+	VMASKMOVPD  Y5, Y15, (R8)
 	ADDQ        $0x20, CX
 	SUBQ        $0x04, AX
 	JMP         strip1
@@ -3263,11 +3280,11 @@ DATA exp2F64<>+880(SB)/8, $0x4090000000000000
 DATA exp2F64<>+888(SB)/8, $0x4090000000000000
 GLOBL exp2F64<>(SB), RODATA|NOPTR, $896
 
-// func columnMaxAVX2F64(x []float64, width int, high []float64)
+// func columnMaxAVX2F64(x []float64, ld int, rows int, width int, high []float64)
 // Requires: AVX, CMOV
-TEXT ·columnMaxAVX2F64(SB), NOSPLIT, $0-56
-	MOVQ width+24(FP), AX
-	MOVQ width+24(FP), DX
+TEXT ·columnMaxAVX2F64(SB), NOSPLIT, $0-72
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x03, DX
 	XORQ CX, CX
 
@@ -3276,14 +3293,11 @@ strip2:
 	JLT     strip2end
 	MOVQ    x_base+0(FP), BX
 	ADDQ    CX, BX
-	MOVQ    high_base+32(FP), SI
+	MOVQ    high_base+48(FP), SI
 	ADDQ    CX, SI
 	VMOVUPD (SI), Y2
 	VMOVUPD 32(SI), Y3
-	MOVQ    x_len+8(FP), DI
-	SHLQ    $0x03, DI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, DI
+	MOVQ    rows+32(FP), DI
 
 strip2row:
 	VMOVUPD (BX), Y0
@@ -3291,8 +3305,8 @@ strip2row:
 	VMAXPD  Y2, Y0, Y2
 	VMAXPD  Y3, Y1, Y3
 	ADDQ    DX, BX
-	CMPQ    BX, DI
-	JCS     strip2row
+	DECQ    DI
+	JNE     strip2row
 	VMOVUPD Y2, (SI)
 	VMOVUPD Y3, 32(SI)
 	ADDQ    $0x40, CX
@@ -3312,20 +3326,17 @@ strip1:
 	VMOVUPS    (SI), Y15
 	MOVQ       x_base+0(FP), BX
 	ADDQ       CX, BX
-	MOVQ       high_base+32(FP), SI
+	MOVQ       high_base+48(FP), SI
 	ADDQ       CX, SI
 	VMASKMOVPD (SI), Y15, Y1
-	MOVQ       x_len+8(FP), DI
-	SHLQ       $0x03, DI
-	MOVQ       x_base+0(FP), R8
-	ADDQ       R8, DI
+	MOVQ       rows+32(FP), DI
 
 strip1row:
 	VMASKMOVPD (BX), Y15, Y0
 	VMAXPD     Y1, Y0, Y1
 	ADDQ       DX, BX
-	CMPQ       BX, DI
-	JCS        strip1row
+	DECQ       DI
+	JNE        strip1row
 	VMASKMOVPD Y1, Y15, (SI)
 	ADDQ       $0x20, CX
 	SUBQ       $0x04, AX
@@ -3335,30 +3346,26 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func subMulAVX2F64(x []float64, y []float64, ref []float64, width int, scale float64)
+// func subMulAVX2F64(x []float64, y []float64, ld int, rows int, width int, ref []float64)
 // Requires: AVX, CMOV
-TEXT ·subMulAVX2F64(SB), NOSPLIT, $0-88
-	MOVQ width+72(FP), AX
-	MOVQ width+72(FP), DX
+TEXT ·subMulAVX2F64(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
 	SHLQ $0x03, DX
 	XORQ CX, CX
 
 strip2:
-	CMPQ         AX, $0x08
-	JLT          strip2end
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSD scale+80(FP), Y6
-	VMOVUPD      (DI), Y4
-	VMOVUPD      32(DI), Y5
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x03, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ    AX, $0x08
+	JLT     strip2end
+	MOVQ    x_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    y_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    ref_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	VMOVUPD 32(DI), Y5
+	MOVQ    rows+56(FP), DI
 
 strip2row:
 	VMOVUPD (BX), Y0
@@ -3369,53 +3376,46 @@ strip2row:
 	VSUBPD  Y5, Y1, Y1
 	VMULPD  Y2, Y0, Y0
 	VMULPD  Y3, Y1, Y1
-	VMULPD  Y6, Y0, Y0
-	VMULPD  Y6, Y1, Y1
 	VMOVUPD Y0, (BX)
 	VMOVUPD Y1, 32(BX)
 	ADDQ    DX, BX
 	ADDQ    DX, SI
-	CMPQ    BX, DI
-	JCS     strip2row
+	DECQ    DI
+	JNE     strip2row
 	ADDQ    $0x40, CX
 	SUBQ    $0x08, AX
 	JMP     strip2
 
 strip2end:
 strip1:
-	CMPQ         AX, $0x01
-	JLT          strip1end
-	MOVQ         $0x00000004, BX
-	CMPQ         AX, BX
-	CMOVQLT      AX, BX
-	LEAQ         lanes<>+32(SB), SI
-	SHLQ         $0x03, BX
-	SUBQ         BX, SI
-	VMOVUPS      (SI), Y15
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSD scale+80(FP), Y3
-	VMASKMOVPD   (DI), Y15, Y2
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x03, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ       AX, $0x01
+	JLT        strip1end
+	MOVQ       $0x00000004, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x03, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	MOVQ       x_base+0(FP), BX
+	ADDQ       CX, BX
+	MOVQ       y_base+24(FP), SI
+	ADDQ       CX, SI
+	MOVQ       ref_base+72(FP), DI
+	ADDQ       CX, DI
+	VMASKMOVPD (DI), Y15, Y2
+	MOVQ       rows+56(FP), DI
 
 strip1row:
 	VMASKMOVPD (BX), Y15, Y0
 	VMASKMOVPD (SI), Y15, Y1
 	VSUBPD     Y2, Y0, Y0
 	VMULPD     Y1, Y0, Y0
-	VMULPD     Y3, Y0, Y0
 	VMASKMOVPD Y0, Y15, (BX)
 	ADDQ       DX, BX
 	ADDQ       DX, SI
-	CMPQ       BX, DI
-	JCS        strip1row
+	DECQ       DI
+	JNE        strip1row
 	ADDQ       $0x20, CX
 	SUBQ       $0x04, AX
 	JMP        strip1

@@ -17,17 +17,17 @@ func tnAVX512F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb in
 // expSubAVX512F32 is expSub in AVX512.
 //
 //go:noescape
-func expSubAVX512F32(x []float32, ref []float32, width int, sum []float32)
+func expSubAVX512F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
 
 // columnMaxAVX512F32 is columnMax in AVX512.
 //
 //go:noescape
-func columnMaxAVX512F32(x []float32, width int, high []float32)
+func columnMaxAVX512F32(x []float32, ld int, rows int, width int, high []float32)
 
 // subMulAVX512F32 is subMul in AVX512.
 //
 //go:noescape
-func subMulAVX512F32(x []float32, y []float32, ref []float32, width int, scale float32)
+func subMulAVX512F32(x []float32, y []float32, ld int, rows int, width int, ref []float32)
 
 // transposeAVX512F32 is transpose in AVX512.
 //
@@ -52,17 +52,17 @@ func tnAVX512F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb in
 // expSubAVX512F64 is expSub in AVX512.
 //
 //go:noescape
-func expSubAVX512F64(x []float64, ref []float64, width int, sum []float64)
+func expSubAVX512F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
 
 // columnMaxAVX512F64 is columnMax in AVX512.
 //
 //go:noescape
-func columnMaxAVX512F64(x []float64, width int, high []float64)
+func columnMaxAVX512F64(x []float64, ld int, rows int, width int, high []float64)
 
 // subMulAVX512F64 is subMul in AVX512.
 //
 //go:noescape
-func subMulAVX512F64(x []float64, y []float64, ref []float64, width int, scale float64)
+func subMulAVX512F64(x []float64, y []float64, ld int, rows int, width int, ref []float64)
 
 // transposeAVX512F64 is transpose in AVX512.
 //

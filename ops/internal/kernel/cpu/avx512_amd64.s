@@ -1952,35 +1952,46 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX512F32(x []float32, ref []float32, width int, sum []float32)
+// func expSubAVX512F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
-TEXT ·expSubAVX512F32(SB), NOSPLIT, $0-80
-	MOVQ width+48(FP), AX
-	MOVQ width+48(FP), DX
+TEXT ·expSubAVX512F32(SB), NOSPLIT, $0-128
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x02, DX
 	XORQ CX, CX
 
 strip4:
-	CMPQ    AX, $0x40
-	JLT     strip4end
-	MOVQ    x_base+0(FP), BX
-	ADDQ    CX, BX
-	MOVQ    ref_base+24(FP), SI
-	ADDQ    CX, SI
-	MOVQ    sum_base+56(FP), DI
-	ADDQ    CX, DI
-	VMOVUPS (SI), Z12
-	VMOVUPS 64(SI), Z13
-	VMOVUPS 128(SI), Z14
-	VMOVUPS 192(SI), Z15
-	VMOVUPS (DI), Z16
-	VMOVUPS 64(DI), Z17
-	VMOVUPS 128(DI), Z18
-	VMOVUPS 192(DI), Z19
-	MOVQ    x_len+8(FP), SI
-	SHLQ    $0x02, SI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, SI
+	CMPQ         AX, $0x40
+	JLT          strip4end
+	VBROADCASTSS scale+72(FP), Z20
+	VMOVUPS      exp2F32<>+448(SB), Z25
+	VMOVUPS      exp2F32<>+0(SB), Z26
+	VMOVUPS      exp2F32<>+64(SB), Z27
+	VMOVUPS      exp2F32<>+128(SB), Z28
+	VMOVUPS      exp2F32<>+192(SB), Z29
+	VMOVUPS      exp2F32<>+256(SB), Z30
+	VMOVUPS      exp2F32<>+320(SB), Z31
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMOVUPS      (SI), Z12
+	VMOVUPS      64(SI), Z13
+	VMOVUPS      128(SI), Z14
+	VMOVUPS      192(SI), Z15
+	VMOVUPS      (R8), Z16
+	VMOVUPS      64(R8), Z17
+	VMOVUPS      128(R8), Z18
+	VMOVUPS      192(R8), Z19
+	VMOVUPS      (DI), Z21
+	VMOVUPS      64(DI), Z22
+	VMOVUPS      128(DI), Z23
+	VMOVUPS      192(DI), Z24
+	MOVQ         rows+32(FP), SI
 
 strip4row:
 	VMOVUPS     (BX), Z0
@@ -1991,6 +2002,10 @@ strip4row:
 	VSUBPS      Z13, Z1, Z1
 	VSUBPS      Z14, Z2, Z2
 	VSUBPS      Z15, Z3, Z3
+	VFMSUB213PS Z21, Z20, Z0
+	VFMSUB213PS Z22, Z20, Z1
+	VFMSUB213PS Z23, Z20, Z2
+	VFMSUB213PS Z24, Z20, Z3
 	VREDUCEPS   $0x01, Z0, Z4
 	VREDUCEPS   $0x01, Z1, Z5
 	VREDUCEPS   $0x01, Z2, Z6
@@ -1999,34 +2014,34 @@ strip4row:
 	VMOVUPS     exp2F32<>+384(SB), Z9
 	VMOVUPS     exp2F32<>+384(SB), Z10
 	VMOVUPS     exp2F32<>+384(SB), Z11
-	VFMADD213PS exp2F32<>+320(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+320(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+320(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+320(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+256(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+256(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+256(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+256(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+192(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+192(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+192(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+192(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+128(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+128(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+128(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+128(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+64(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+64(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+64(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+64(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+0(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+0(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+0(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+0(SB), Z7, Z11
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z0, K2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z1, K3
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z2, K4
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z3, K5
+	VFMADD213PS Z31, Z4, Z8
+	VFMADD213PS Z31, Z5, Z9
+	VFMADD213PS Z31, Z6, Z10
+	VFMADD213PS Z31, Z7, Z11
+	VFMADD213PS Z30, Z4, Z8
+	VFMADD213PS Z30, Z5, Z9
+	VFMADD213PS Z30, Z6, Z10
+	VFMADD213PS Z30, Z7, Z11
+	VFMADD213PS Z29, Z4, Z8
+	VFMADD213PS Z29, Z5, Z9
+	VFMADD213PS Z29, Z6, Z10
+	VFMADD213PS Z29, Z7, Z11
+	VFMADD213PS Z28, Z4, Z8
+	VFMADD213PS Z28, Z5, Z9
+	VFMADD213PS Z28, Z6, Z10
+	VFMADD213PS Z28, Z7, Z11
+	VFMADD213PS Z27, Z4, Z8
+	VFMADD213PS Z27, Z5, Z9
+	VFMADD213PS Z27, Z6, Z10
+	VFMADD213PS Z27, Z7, Z11
+	VFMADD213PS Z26, Z4, Z8
+	VFMADD213PS Z26, Z5, Z9
+	VFMADD213PS Z26, Z6, Z10
+	VFMADD213PS Z26, Z7, Z11
+	VCMPPS      $0x15, Z25, Z0, K2
+	VCMPPS      $0x15, Z25, Z1, K3
+	VCMPPS      $0x15, Z25, Z2, K4
+	VCMPPS      $0x15, Z25, Z3, K5
 	VSCALEFPS.Z Z0, Z8, K2, Z8
 	VSCALEFPS.Z Z1, Z9, K3, Z9
 	VSCALEFPS.Z Z2, Z10, K4, Z10
@@ -2040,58 +2055,68 @@ strip4row:
 	VADDPS      Z10, Z18, Z18
 	VADDPS      Z11, Z19, Z19
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip4row
-	VMOVUPS     Z16, (DI)
-	VMOVUPS     Z17, 64(DI)
-	VMOVUPS     Z18, 128(DI)
-	VMOVUPS     Z19, 192(DI)
+	DECQ        SI
+	JNE         strip4row
+	VMOVUPS     Z16, (R8)
+	VMOVUPS     Z17, 64(R8)
+	VMOVUPS     Z18, 128(R8)
+	VMOVUPS     Z19, 192(R8)
 	ADDQ        $0x00000100, CX
 	SUBQ        $0x40, AX
 	JMP         strip4
 
 strip4end:
 strip1:
-	CMPQ      AX, $0x01
-	JLT       strip1end
-	MOVQ      $0x00000010, BX
-	CMPQ      AX, BX
-	CMOVQLT   AX, BX
-	MOVQ      $-1, SI
-	BZHIQ     BX, SI, SI
-	KMOVW     SI, K1
-	MOVQ      x_base+0(FP), BX
-	ADDQ      CX, BX
-	MOVQ      ref_base+24(FP), SI
-	ADDQ      CX, SI
-	MOVQ      sum_base+56(FP), DI
-	ADDQ      CX, DI
-	VMOVUPS.Z (SI), K1, Z3
-	VMOVUPS.Z (DI), K1, Z4
-	MOVQ      x_len+8(FP), SI
-	SHLQ      $0x02, SI
-	MOVQ      x_base+0(FP), R8
-	ADDQ      R8, SI
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000010, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	MOVQ         $-1, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VBROADCASTSS scale+72(FP), Z5
+	VMOVUPS      exp2F32<>+448(SB), Z7
+	VMOVUPS      exp2F32<>+0(SB), Z8
+	VMOVUPS      exp2F32<>+64(SB), Z9
+	VMOVUPS      exp2F32<>+128(SB), Z10
+	VMOVUPS      exp2F32<>+192(SB), Z11
+	VMOVUPS      exp2F32<>+256(SB), Z12
+	VMOVUPS      exp2F32<>+320(SB), Z13
+	VMOVUPS      exp2F32<>+384(SB), Z14
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMOVUPS.Z    (SI), K1, Z3
+	VMOVUPS.Z    (R8), K1, Z4
+	VMOVUPS.Z    (DI), K1, Z6
+	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMOVUPS.Z   (BX), K1, Z0
 	VSUBPS      Z3, Z0, Z0
+	VFMSUB213PS Z6, Z5, Z0
 	VREDUCEPS   $0x01, Z0, Z1
-	VMOVUPS     exp2F32<>+384(SB), Z2
-	VFMADD213PS exp2F32<>+320(SB), Z1, Z2
-	VFMADD213PS exp2F32<>+256(SB), Z1, Z2
-	VFMADD213PS exp2F32<>+192(SB), Z1, Z2
-	VFMADD213PS exp2F32<>+128(SB), Z1, Z2
-	VFMADD213PS exp2F32<>+64(SB), Z1, Z2
-	VFMADD213PS exp2F32<>+0(SB), Z1, Z2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z0, K2
+	VMOVUPS     Z14, Z2
+	VFMADD213PS Z13, Z1, Z2
+	VFMADD213PS Z12, Z1, Z2
+	VFMADD213PS Z11, Z1, Z2
+	VFMADD213PS Z10, Z1, Z2
+	VFMADD213PS Z9, Z1, Z2
+	VFMADD213PS Z8, Z1, Z2
+	VCMPPS      $0x15, Z7, Z0, K2
 	VSCALEFPS.Z Z0, Z2, K2, Z2
 	VMOVUPS     Z2, K1, (BX)
 	VADDPS      Z2, Z4, Z4
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip1row
-	VMOVUPS     Z4, K1, (DI)
+	DECQ        SI
+	JNE         strip1row
+	VMOVUPS     Z4, K1, (R8)
 	ADDQ        $0x40, CX
 	SUBQ        $0x10, AX
 	JMP         strip1
@@ -2174,11 +2199,11 @@ DATA exp2F32<>+560(SB)/8, $0x4300000043000000
 DATA exp2F32<>+568(SB)/8, $0x4300000043000000
 GLOBL exp2F32<>(SB), RODATA|NOPTR, $576
 
-// func columnMaxAVX512F32(x []float32, width int, high []float32)
+// func columnMaxAVX512F32(x []float32, ld int, rows int, width int, high []float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·columnMaxAVX512F32(SB), NOSPLIT, $0-56
-	MOVQ width+24(FP), AX
-	MOVQ width+24(FP), DX
+TEXT ·columnMaxAVX512F32(SB), NOSPLIT, $0-72
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x02, DX
 	XORQ CX, CX
 
@@ -2187,16 +2212,13 @@ strip4:
 	JLT     strip4end
 	MOVQ    x_base+0(FP), BX
 	ADDQ    CX, BX
-	MOVQ    high_base+32(FP), SI
+	MOVQ    high_base+48(FP), SI
 	ADDQ    CX, SI
 	VMOVUPS (SI), Z4
 	VMOVUPS 64(SI), Z5
 	VMOVUPS 128(SI), Z6
 	VMOVUPS 192(SI), Z7
-	MOVQ    x_len+8(FP), DI
-	SHLQ    $0x02, DI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, DI
+	MOVQ    rows+32(FP), DI
 
 strip4row:
 	VMOVUPS (BX), Z0
@@ -2208,8 +2230,8 @@ strip4row:
 	VMAXPS  Z6, Z2, Z6
 	VMAXPS  Z7, Z3, Z7
 	ADDQ    DX, BX
-	CMPQ    BX, DI
-	JCS     strip4row
+	DECQ    DI
+	JNE     strip4row
 	VMOVUPS Z4, (SI)
 	VMOVUPS Z5, 64(SI)
 	VMOVUPS Z6, 128(SI)
@@ -2230,20 +2252,17 @@ strip1:
 	KMOVW     SI, K1
 	MOVQ      x_base+0(FP), BX
 	ADDQ      CX, BX
-	MOVQ      high_base+32(FP), SI
+	MOVQ      high_base+48(FP), SI
 	ADDQ      CX, SI
 	VMOVUPS.Z (SI), K1, Z1
-	MOVQ      x_len+8(FP), DI
-	SHLQ      $0x02, DI
-	MOVQ      x_base+0(FP), R8
-	ADDQ      R8, DI
+	MOVQ      rows+32(FP), DI
 
 strip1row:
 	VMOVUPS.Z (BX), K1, Z0
 	VMAXPS    Z1, Z0, Z1
 	ADDQ      DX, BX
-	CMPQ      BX, DI
-	JCS       strip1row
+	DECQ      DI
+	JNE       strip1row
 	VMOVUPS   Z1, K1, (SI)
 	ADDQ      $0x40, CX
 	SUBQ      $0x10, AX
@@ -2253,32 +2272,28 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func subMulAVX512F32(x []float32, y []float32, ref []float32, width int, scale float32)
+// func subMulAVX512F32(x []float32, y []float32, ld int, rows int, width int, ref []float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·subMulAVX512F32(SB), NOSPLIT, $0-84
-	MOVQ width+72(FP), AX
-	MOVQ width+72(FP), DX
+TEXT ·subMulAVX512F32(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
 	SHLQ $0x02, DX
 	XORQ CX, CX
 
 strip4:
-	CMPQ         AX, $0x40
-	JLT          strip4end
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSS scale+80(FP), Z12
-	VMOVUPS      (DI), Z8
-	VMOVUPS      64(DI), Z9
-	VMOVUPS      128(DI), Z10
-	VMOVUPS      192(DI), Z11
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x02, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ    AX, $0x40
+	JLT     strip4end
+	MOVQ    x_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    y_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    ref_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(DI), Z10
+	VMOVUPS 192(DI), Z11
+	MOVQ    rows+56(FP), DI
 
 strip4row:
 	VMOVUPS (BX), Z0
@@ -2297,56 +2312,47 @@ strip4row:
 	VMULPS  Z5, Z1, Z1
 	VMULPS  Z6, Z2, Z2
 	VMULPS  Z7, Z3, Z3
-	VMULPS  Z12, Z0, Z0
-	VMULPS  Z12, Z1, Z1
-	VMULPS  Z12, Z2, Z2
-	VMULPS  Z12, Z3, Z3
 	VMOVUPS Z0, (BX)
 	VMOVUPS Z1, 64(BX)
 	VMOVUPS Z2, 128(BX)
 	VMOVUPS Z3, 192(BX)
 	ADDQ    DX, BX
 	ADDQ    DX, SI
-	CMPQ    BX, DI
-	JCS     strip4row
+	DECQ    DI
+	JNE     strip4row
 	ADDQ    $0x00000100, CX
 	SUBQ    $0x40, AX
 	JMP     strip4
 
 strip4end:
 strip1:
-	CMPQ         AX, $0x01
-	JLT          strip1end
-	MOVQ         $0x00000010, BX
-	CMPQ         AX, BX
-	CMOVQLT      AX, BX
-	MOVQ         $-1, SI
-	BZHIQ        BX, SI, SI
-	KMOVW        SI, K1
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSS scale+80(FP), Z3
-	VMOVUPS.Z    (DI), K1, Z2
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x02, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ      AX, $0x01
+	JLT       strip1end
+	MOVQ      $0x00000010, BX
+	CMPQ      AX, BX
+	CMOVQLT   AX, BX
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      x_base+0(FP), BX
+	ADDQ      CX, BX
+	MOVQ      y_base+24(FP), SI
+	ADDQ      CX, SI
+	MOVQ      ref_base+72(FP), DI
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z2
+	MOVQ      rows+56(FP), DI
 
 strip1row:
 	VMOVUPS.Z (BX), K1, Z0
 	VMOVUPS.Z (SI), K1, Z1
 	VSUBPS    Z2, Z0, Z0
 	VMULPS    Z1, Z0, Z0
-	VMULPS    Z3, Z0, Z0
 	VMOVUPS   Z0, K1, (BX)
 	ADDQ      DX, BX
 	ADDQ      DX, SI
-	CMPQ      BX, DI
-	JCS       strip1row
+	DECQ      DI
+	JNE       strip1row
 	ADDQ      $0x40, CX
 	SUBQ      $0x10, AX
 	JMP       strip1
@@ -4916,35 +4922,46 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX512F64(x []float64, ref []float64, width int, sum []float64)
+// func expSubAVX512F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
-TEXT ·expSubAVX512F64(SB), NOSPLIT, $0-80
-	MOVQ width+48(FP), AX
-	MOVQ width+48(FP), DX
+TEXT ·expSubAVX512F64(SB), NOSPLIT, $0-128
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x03, DX
 	XORQ CX, CX
 
 strip4:
-	CMPQ    AX, $0x20
-	JLT     strip4end
-	MOVQ    x_base+0(FP), BX
-	ADDQ    CX, BX
-	MOVQ    ref_base+24(FP), SI
-	ADDQ    CX, SI
-	MOVQ    sum_base+56(FP), DI
-	ADDQ    CX, DI
-	VMOVUPD (SI), Z12
-	VMOVUPD 64(SI), Z13
-	VMOVUPD 128(SI), Z14
-	VMOVUPD 192(SI), Z15
-	VMOVUPD (DI), Z16
-	VMOVUPD 64(DI), Z17
-	VMOVUPD 128(DI), Z18
-	VMOVUPD 192(DI), Z19
-	MOVQ    x_len+8(FP), SI
-	SHLQ    $0x03, SI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, SI
+	CMPQ         AX, $0x20
+	JLT          strip4end
+	VBROADCASTSD scale+72(FP), Z20
+	VMOVUPD      exp2F64<>+768(SB), Z25
+	VMOVUPD      exp2F64<>+0(SB), Z26
+	VMOVUPD      exp2F64<>+64(SB), Z27
+	VMOVUPD      exp2F64<>+128(SB), Z28
+	VMOVUPD      exp2F64<>+192(SB), Z29
+	VMOVUPD      exp2F64<>+256(SB), Z30
+	VMOVUPD      exp2F64<>+320(SB), Z31
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMOVUPD      (SI), Z12
+	VMOVUPD      64(SI), Z13
+	VMOVUPD      128(SI), Z14
+	VMOVUPD      192(SI), Z15
+	VMOVUPD      (R8), Z16
+	VMOVUPD      64(R8), Z17
+	VMOVUPD      128(R8), Z18
+	VMOVUPD      192(R8), Z19
+	VMOVUPD      (DI), Z21
+	VMOVUPD      64(DI), Z22
+	VMOVUPD      128(DI), Z23
+	VMOVUPD      192(DI), Z24
+	MOVQ         rows+32(FP), SI
 
 strip4row:
 	VMOVUPD     (BX), Z0
@@ -4955,6 +4972,10 @@ strip4row:
 	VSUBPD      Z13, Z1, Z1
 	VSUBPD      Z14, Z2, Z2
 	VSUBPD      Z15, Z3, Z3
+	VFMSUB213PD Z21, Z20, Z0
+	VFMSUB213PD Z22, Z20, Z1
+	VFMSUB213PD Z23, Z20, Z2
+	VFMSUB213PD Z24, Z20, Z3
 	VREDUCEPD   $0x01, Z0, Z4
 	VREDUCEPD   $0x01, Z1, Z5
 	VREDUCEPD   $0x01, Z2, Z6
@@ -4983,34 +5004,34 @@ strip4row:
 	VFMADD213PD exp2F64<>+384(SB), Z5, Z9
 	VFMADD213PD exp2F64<>+384(SB), Z6, Z10
 	VFMADD213PD exp2F64<>+384(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+320(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+320(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+320(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+320(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+256(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+256(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+256(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+256(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+192(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+192(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+192(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+192(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+128(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+128(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+128(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+128(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+64(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+64(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+64(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+64(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+0(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+0(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+0(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+0(SB), Z7, Z11
-	VCMPPD      $0x15, exp2F64<>+768(SB), Z0, K2
-	VCMPPD      $0x15, exp2F64<>+768(SB), Z1, K3
-	VCMPPD      $0x15, exp2F64<>+768(SB), Z2, K4
-	VCMPPD      $0x15, exp2F64<>+768(SB), Z3, K5
+	VFMADD213PD Z31, Z4, Z8
+	VFMADD213PD Z31, Z5, Z9
+	VFMADD213PD Z31, Z6, Z10
+	VFMADD213PD Z31, Z7, Z11
+	VFMADD213PD Z30, Z4, Z8
+	VFMADD213PD Z30, Z5, Z9
+	VFMADD213PD Z30, Z6, Z10
+	VFMADD213PD Z30, Z7, Z11
+	VFMADD213PD Z29, Z4, Z8
+	VFMADD213PD Z29, Z5, Z9
+	VFMADD213PD Z29, Z6, Z10
+	VFMADD213PD Z29, Z7, Z11
+	VFMADD213PD Z28, Z4, Z8
+	VFMADD213PD Z28, Z5, Z9
+	VFMADD213PD Z28, Z6, Z10
+	VFMADD213PD Z28, Z7, Z11
+	VFMADD213PD Z27, Z4, Z8
+	VFMADD213PD Z27, Z5, Z9
+	VFMADD213PD Z27, Z6, Z10
+	VFMADD213PD Z27, Z7, Z11
+	VFMADD213PD Z26, Z4, Z8
+	VFMADD213PD Z26, Z5, Z9
+	VFMADD213PD Z26, Z6, Z10
+	VFMADD213PD Z26, Z7, Z11
+	VCMPPD      $0x15, Z25, Z0, K2
+	VCMPPD      $0x15, Z25, Z1, K3
+	VCMPPD      $0x15, Z25, Z2, K4
+	VCMPPD      $0x15, Z25, Z3, K5
 	VSCALEFPD.Z Z0, Z8, K2, Z8
 	VSCALEFPD.Z Z1, Z9, K3, Z9
 	VSCALEFPD.Z Z2, Z10, K4, Z10
@@ -5024,63 +5045,78 @@ strip4row:
 	VADDPD      Z10, Z18, Z18
 	VADDPD      Z11, Z19, Z19
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip4row
-	VMOVUPD     Z16, (DI)
-	VMOVUPD     Z17, 64(DI)
-	VMOVUPD     Z18, 128(DI)
-	VMOVUPD     Z19, 192(DI)
+	DECQ        SI
+	JNE         strip4row
+	VMOVUPD     Z16, (R8)
+	VMOVUPD     Z17, 64(R8)
+	VMOVUPD     Z18, 128(R8)
+	VMOVUPD     Z19, 192(R8)
 	ADDQ        $0x00000100, CX
 	SUBQ        $0x20, AX
 	JMP         strip4
 
 strip4end:
 strip1:
-	CMPQ      AX, $0x01
-	JLT       strip1end
-	MOVQ      $0x00000008, BX
-	CMPQ      AX, BX
-	CMOVQLT   AX, BX
-	MOVQ      $-1, SI
-	BZHIQ     BX, SI, SI
-	KMOVW     SI, K1
-	MOVQ      x_base+0(FP), BX
-	ADDQ      CX, BX
-	MOVQ      ref_base+24(FP), SI
-	ADDQ      CX, SI
-	MOVQ      sum_base+56(FP), DI
-	ADDQ      CX, DI
-	VMOVUPD.Z (SI), K1, Z3
-	VMOVUPD.Z (DI), K1, Z4
-	MOVQ      x_len+8(FP), SI
-	SHLQ      $0x03, SI
-	MOVQ      x_base+0(FP), R8
-	ADDQ      R8, SI
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	MOVQ         $-1, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VBROADCASTSD scale+72(FP), Z5
+	VMOVUPD      exp2F64<>+768(SB), Z7
+	VMOVUPD      exp2F64<>+0(SB), Z8
+	VMOVUPD      exp2F64<>+64(SB), Z9
+	VMOVUPD      exp2F64<>+128(SB), Z10
+	VMOVUPD      exp2F64<>+192(SB), Z11
+	VMOVUPD      exp2F64<>+256(SB), Z12
+	VMOVUPD      exp2F64<>+320(SB), Z13
+	VMOVUPD      exp2F64<>+384(SB), Z14
+	VMOVUPD      exp2F64<>+448(SB), Z15
+	VMOVUPD      exp2F64<>+512(SB), Z16
+	VMOVUPD      exp2F64<>+576(SB), Z17
+	VMOVUPD      exp2F64<>+640(SB), Z18
+	VMOVUPD      exp2F64<>+704(SB), Z19
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         ref_base+48(FP), SI
+	ADDQ         CX, SI
+	MOVQ         low_base+80(FP), DI
+	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
+	VMOVUPD.Z    (SI), K1, Z3
+	VMOVUPD.Z    (R8), K1, Z4
+	VMOVUPD.Z    (DI), K1, Z6
+	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMOVUPD.Z   (BX), K1, Z0
 	VSUBPD      Z3, Z0, Z0
+	VFMSUB213PD Z6, Z5, Z0
 	VREDUCEPD   $0x01, Z0, Z1
-	VMOVUPD     exp2F64<>+704(SB), Z2
-	VFMADD213PD exp2F64<>+640(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+576(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+512(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+448(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+384(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+320(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+256(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+192(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+128(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+64(SB), Z1, Z2
-	VFMADD213PD exp2F64<>+0(SB), Z1, Z2
-	VCMPPD      $0x15, exp2F64<>+768(SB), Z0, K2
+	VMOVUPD     Z19, Z2
+	VFMADD213PD Z18, Z1, Z2
+	VFMADD213PD Z17, Z1, Z2
+	VFMADD213PD Z16, Z1, Z2
+	VFMADD213PD Z15, Z1, Z2
+	VFMADD213PD Z14, Z1, Z2
+	VFMADD213PD Z13, Z1, Z2
+	VFMADD213PD Z12, Z1, Z2
+	VFMADD213PD Z11, Z1, Z2
+	VFMADD213PD Z10, Z1, Z2
+	VFMADD213PD Z9, Z1, Z2
+	VFMADD213PD Z8, Z1, Z2
+	VCMPPD      $0x15, Z7, Z0, K2
 	VSCALEFPD.Z Z0, Z2, K2, Z2
 	VMOVUPD     Z2, K1, (BX)
 	VADDPD      Z2, Z4, Z4
 	ADDQ        DX, BX
-	CMPQ        BX, SI
-	JCS         strip1row
-	VMOVUPD     Z4, K1, (DI)
+	DECQ        SI
+	JNE         strip1row
+	VMOVUPD     Z4, K1, (R8)
 	ADDQ        $0x40, CX
 	SUBQ        $0x08, AX
 	JMP         strip1
@@ -5203,11 +5239,11 @@ DATA exp2F64<>+880(SB)/8, $0x4090000000000000
 DATA exp2F64<>+888(SB)/8, $0x4090000000000000
 GLOBL exp2F64<>(SB), RODATA|NOPTR, $896
 
-// func columnMaxAVX512F64(x []float64, width int, high []float64)
+// func columnMaxAVX512F64(x []float64, ld int, rows int, width int, high []float64)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·columnMaxAVX512F64(SB), NOSPLIT, $0-56
-	MOVQ width+24(FP), AX
-	MOVQ width+24(FP), DX
+TEXT ·columnMaxAVX512F64(SB), NOSPLIT, $0-72
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
 	SHLQ $0x03, DX
 	XORQ CX, CX
 
@@ -5216,16 +5252,13 @@ strip4:
 	JLT     strip4end
 	MOVQ    x_base+0(FP), BX
 	ADDQ    CX, BX
-	MOVQ    high_base+32(FP), SI
+	MOVQ    high_base+48(FP), SI
 	ADDQ    CX, SI
 	VMOVUPD (SI), Z4
 	VMOVUPD 64(SI), Z5
 	VMOVUPD 128(SI), Z6
 	VMOVUPD 192(SI), Z7
-	MOVQ    x_len+8(FP), DI
-	SHLQ    $0x03, DI
-	MOVQ    x_base+0(FP), R8
-	ADDQ    R8, DI
+	MOVQ    rows+32(FP), DI
 
 strip4row:
 	VMOVUPD (BX), Z0
@@ -5237,8 +5270,8 @@ strip4row:
 	VMAXPD  Z6, Z2, Z6
 	VMAXPD  Z7, Z3, Z7
 	ADDQ    DX, BX
-	CMPQ    BX, DI
-	JCS     strip4row
+	DECQ    DI
+	JNE     strip4row
 	VMOVUPD Z4, (SI)
 	VMOVUPD Z5, 64(SI)
 	VMOVUPD Z6, 128(SI)
@@ -5259,20 +5292,17 @@ strip1:
 	KMOVW     SI, K1
 	MOVQ      x_base+0(FP), BX
 	ADDQ      CX, BX
-	MOVQ      high_base+32(FP), SI
+	MOVQ      high_base+48(FP), SI
 	ADDQ      CX, SI
 	VMOVUPD.Z (SI), K1, Z1
-	MOVQ      x_len+8(FP), DI
-	SHLQ      $0x03, DI
-	MOVQ      x_base+0(FP), R8
-	ADDQ      R8, DI
+	MOVQ      rows+32(FP), DI
 
 strip1row:
 	VMOVUPD.Z (BX), K1, Z0
 	VMAXPD    Z1, Z0, Z1
 	ADDQ      DX, BX
-	CMPQ      BX, DI
-	JCS       strip1row
+	DECQ      DI
+	JNE       strip1row
 	VMOVUPD   Z1, K1, (SI)
 	ADDQ      $0x40, CX
 	SUBQ      $0x08, AX
@@ -5282,32 +5312,28 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func subMulAVX512F64(x []float64, y []float64, ref []float64, width int, scale float64)
+// func subMulAVX512F64(x []float64, y []float64, ld int, rows int, width int, ref []float64)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·subMulAVX512F64(SB), NOSPLIT, $0-88
-	MOVQ width+72(FP), AX
-	MOVQ width+72(FP), DX
+TEXT ·subMulAVX512F64(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
 	SHLQ $0x03, DX
 	XORQ CX, CX
 
 strip4:
-	CMPQ         AX, $0x20
-	JLT          strip4end
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSD scale+80(FP), Z12
-	VMOVUPD      (DI), Z8
-	VMOVUPD      64(DI), Z9
-	VMOVUPD      128(DI), Z10
-	VMOVUPD      192(DI), Z11
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x03, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ    AX, $0x20
+	JLT     strip4end
+	MOVQ    x_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    y_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    ref_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPD (DI), Z8
+	VMOVUPD 64(DI), Z9
+	VMOVUPD 128(DI), Z10
+	VMOVUPD 192(DI), Z11
+	MOVQ    rows+56(FP), DI
 
 strip4row:
 	VMOVUPD (BX), Z0
@@ -5326,56 +5352,47 @@ strip4row:
 	VMULPD  Z5, Z1, Z1
 	VMULPD  Z6, Z2, Z2
 	VMULPD  Z7, Z3, Z3
-	VMULPD  Z12, Z0, Z0
-	VMULPD  Z12, Z1, Z1
-	VMULPD  Z12, Z2, Z2
-	VMULPD  Z12, Z3, Z3
 	VMOVUPD Z0, (BX)
 	VMOVUPD Z1, 64(BX)
 	VMOVUPD Z2, 128(BX)
 	VMOVUPD Z3, 192(BX)
 	ADDQ    DX, BX
 	ADDQ    DX, SI
-	CMPQ    BX, DI
-	JCS     strip4row
+	DECQ    DI
+	JNE     strip4row
 	ADDQ    $0x00000100, CX
 	SUBQ    $0x20, AX
 	JMP     strip4
 
 strip4end:
 strip1:
-	CMPQ         AX, $0x01
-	JLT          strip1end
-	MOVQ         $0x00000008, BX
-	CMPQ         AX, BX
-	CMOVQLT      AX, BX
-	MOVQ         $-1, SI
-	BZHIQ        BX, SI, SI
-	KMOVW        SI, K1
-	MOVQ         x_base+0(FP), BX
-	ADDQ         CX, BX
-	MOVQ         y_base+24(FP), SI
-	ADDQ         CX, SI
-	MOVQ         ref_base+48(FP), DI
-	ADDQ         CX, DI
-	VBROADCASTSD scale+80(FP), Z3
-	VMOVUPD.Z    (DI), K1, Z2
-	MOVQ         x_len+8(FP), DI
-	SHLQ         $0x03, DI
-	MOVQ         x_base+0(FP), R8
-	ADDQ         R8, DI
+	CMPQ      AX, $0x01
+	JLT       strip1end
+	MOVQ      $0x00000008, BX
+	CMPQ      AX, BX
+	CMOVQLT   AX, BX
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	MOVQ      x_base+0(FP), BX
+	ADDQ      CX, BX
+	MOVQ      y_base+24(FP), SI
+	ADDQ      CX, SI
+	MOVQ      ref_base+72(FP), DI
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z2
+	MOVQ      rows+56(FP), DI
 
 strip1row:
 	VMOVUPD.Z (BX), K1, Z0
 	VMOVUPD.Z (SI), K1, Z1
 	VSUBPD    Z2, Z0, Z0
 	VMULPD    Z1, Z0, Z0
-	VMULPD    Z3, Z0, Z0
 	VMOVUPD   Z0, K1, (BX)
 	ADDQ      DX, BX
 	ADDQ      DX, SI
-	CMPQ      BX, DI
-	JCS       strip1row
+	DECQ      DI
+	JNE       strip1row
 	ADDQ      $0x40, CX
 	SUBQ      $0x08, AX
 	JMP       strip1

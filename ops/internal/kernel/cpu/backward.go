@@ -8,7 +8,7 @@ import (
 
 // Backward adds the gradients of one block (FlashAttention-2, arXiv 2307.08691, algorithm 2), with P = exp(S - lse) recomputed:
 //
-//	dV += Pᵀ·dO    dP = dO·Vᵀ    dS = P∘(dP - delta)·scale    dK += dSᵀ·Q    dQ += dS·K
+//	dV += Pᵀ·dO    dP = dO·Vᵀ    dS = P∘(dP - delta)    dK += scale·dSᵀ·Q    dQ += scale·dS·K
 //
 // Work is cut by KV head and, where there are few of those, by runs of keys; see keyRuns.
 func (attention[T]) Backward(g kernel.Gradients[T], in kernel.Inputs[T], b kernel.Block) {
@@ -18,7 +18,7 @@ func (attention[T]) Backward(g kernel.Gradients[T], in kernel.Inputs[T], b kerne
 		return
 	}
 	runs := keyRuns(b.KVHeads, len(geo.cols))
-	dq := shareQueries(g.DQ, len(runs))
+	dq := shareQueries(g.DQ, len(runs), T(b.Scale))
 	defer dq.giveBack()
 	spread(geo.work(), len(runs)*b.KVHeads, func(task int) {
 		w := backward[T]{geometry: geo, tileScratch: borrowTileScratch[T](b.Dim, b.ValueDim), in: in, run: task / b.KVHeads, dq: dq}
@@ -54,8 +54,8 @@ func (w *backward[T]) keys(r keyRun, kv int, g kernel.Gradients[T]) {
 			w.panel(head, panel, r)
 		}
 	}
-	addTo(g.DK[at*d:][:r.n*d], w.dk)
-	addTo(g.DV[at*dv:][:r.n*dv], w.dv)
+	addTo(g.DK[at*d:][:r.n*d], w.dq.factors, w.dk)
+	addTo(g.DV[at*dv:][:r.n*dv], w.dq.one, w.dv)
 }
 
 // panel goes over the run's keys for one panel of queries.
@@ -73,7 +73,7 @@ func (w *backward[T]) panel(head, panel int, r keyRun) {
 			p = w.prepare(at, n)
 			p.dq = dq
 		}
-		w.add(t, t.col-r.from, p)
+		w.add(&t, t.col-r.from, p)
 	}
 	if p.q != nil {
 		w.dq.finish(at*w.Dim, dq)
@@ -82,20 +82,16 @@ func (w *backward[T]) panel(head, panel int, r keyRun) {
 
 // queryPanel is one panel of one head as add reads it.
 type queryPanel[T kernel.Float] struct {
-	n               int
-	q, dOut, dq     []T // [n, D], [n, Dv], [n, D]
-	ref, low, delta []T // [n]
+	q, dOut, dq []T // [n, D], [n, Dv], [n, D]
+	delta       []T // [n]
 }
 
 // prepare transposes the rows of a panel, which begin at row at of all heads, and splits their lse.
 func (w *backward[T]) prepare(at, n int) queryPanel[T] {
 	d, dv := w.Dim, w.ValueDim
-	p := queryPanel[T]{
-		n: n, q: w.in.Q[at*d:][:n*d], dOut: w.in.DOut[at*dv:][:n*dv],
-		ref: w.ref[:n], low: w.low[:n], delta: w.in.Delta[at:][:n],
-	}
+	p := queryPanel[T]{q: w.in.Q[at*d:][:n*d], dOut: w.in.DOut[at*dv:][:n*dv], delta: w.in.Delta[at:][:n]}
 	for j := range n {
-		p.ref[j], p.low[j] = w.reference(at + j)
+		w.ref[j], w.low[j] = w.reference(at + j)
 	}
 	w.prepareScores(w.geometry, p.q, n)
 	transpose(w.dOutT, n, p.dOut, dv, n, dv, 1)
@@ -122,35 +118,36 @@ func (w *backward[T]) reference(i int) (ref, low T) {
 }
 
 // add does the five products of one tile, whose keys begin at key of the run.
-func (w *backward[T]) add(t tile, key int, p queryPanel[T]) {
-	d, dv, n := w.Dim, w.ValueDim, t.queries
+func (w *backward[T]) add(t *tile, key int, p queryPanel[T]) {
+	d, dv := w.Dim, w.ValueDim
 	k, v := w.k[key*d:][:t.keys*d], w.v[key*dv:][:t.keys*dv]
-	probs, ds := w.scores[:t.keys*n], w.dProbs[:t.keys*n]
 	// 1. P = exp(scale·(S - ref)); its sums are not needed.
-	tileNN(probs, n, k, d, w.qT[t.skip:], p.n, t.keys, n, d, false)
-	w.probabilities(w.geometry, probs, p.ref[t.skip:][:n], p.low[t.skip:][:n])
-	// 2. dS = P∘(dP - delta)·scale, dP = dO·Vᵀ.
-	tileNN(ds, n, v, dv, w.dOutT[t.skip:], p.n, t.keys, n, dv, false)
+	w.product(w.scores, t, k, w.qT, d)
+	w.probabilities(w.geometry, t, w.low)
+	// 2. dS = P∘(dP - delta), dP = dO·Vᵀ.
+	w.product(w.dProbs, t, v, w.dOutT, dv)
 	if t.partial {
-		hide(w.geometry, probs, t, 0)
+		hide(w.geometry, w.scores, t, 0)
 	}
-	subMul(ds, probs, p.delta[t.skip:][:n], n, T(w.Scale))
+	for _, s := range t.steps() {
+		at, part := t.at(s)
+		subMul(w.dProbs[at:], w.scores[at:], part, p.delta[s.blind:])
+	}
 	if t.partial {
-		hide(w.geometry, ds, t, 0)
+		hide(w.geometry, w.dProbs, t, 0)
 	}
 	// 3. The sums.
 	s := tileSums[T]{
-		tile: t, probs: probs, ds: ds, k: k,
-		q: p.q[t.skip*d:], dOut: p.dOut[t.skip*dv:], dq: p.dq[t.skip*d:],
+		tile: *t, probs: w.scores, ds: w.dProbs, k: k, q: p.q, dOut: p.dOut, dq: p.dq,
 		dk: w.dk[key*d:][:t.keys*d], dv: w.dv[key*dv:][:t.keys*dv],
 	}
-	if t.partial && (w.hiddenLeaks(k, t.keys, d) || w.hiddenLeaks(s.q, n, d) || w.hiddenLeaks(s.dOut, n, dv)) {
+	if t.partial && (w.hiddenLeaks(k, t.keys, d) || w.hiddenLeaks(p.q, t.queries, d) || w.hiddenLeaks(p.dOut, t.queries, dv)) {
 		s.addVisible(w.geometry)
 		return
 	}
-	tileNN(s.dv, dv, probs, n, s.dOut, dv, t.keys, dv, n, true)
-	tileNN(s.dk, d, ds, n, s.q, d, t.keys, d, n, true)
-	tileTN(s.dq, d, ds, n, k, d, n, d, t.keys, true)
+	addKeyRows(s.dv, t, s.probs, s.dOut, dv)
+	addKeyRows(s.dk, t, s.ds, s.q, d)
+	addQueryRows(s.dq, t, s.ds, k, d)
 }
 
 // tileSums is what a tile's P and dS are multiplied with and added to.

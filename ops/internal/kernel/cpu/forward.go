@@ -45,7 +45,8 @@ type forward[T kernel.Float] struct {
 	tileScratch[T]
 	panel, queries int
 	q, k, v        []T
-	o, m, l        []T // the carry's rows
+	o, m, l        []T  // the carry's rows
+	known          bool // all rows have a reference
 }
 
 func (f *forward[T]) run() {
@@ -57,71 +58,56 @@ func (f *forward[T]) run() {
 		}
 		if !prepared {
 			f.prepareScores(f.geometry, f.q, f.queries)
+			f.prepareReferences()
 			prepared = true
 		}
-		f.fold(t)
+		f.fold(&t)
 	}
 }
 
 // fold takes one tile into the carry.
-func (f *forward[T]) fold(t tile) {
+func (f *forward[T]) fold(t *tile) {
 	// 1. P = exp(scale·(S - M)), with M raised first where a row has none or too low a one.
 	f.score(t)
-	known := f.known(t)
-	if !known || !f.exponentials(t) {
-		if known {
-			f.score(t) // the attempt overwrote the scores
+	if !f.known || !f.exponentials(t) {
+		if f.known {
+			f.score(t) // the attempt overwrote them
 		}
 		f.raise(t)
 		f.exponentials(t)
 	}
 	// 2. L += P's sum over keys.
-	l := f.l[t.skip:]
 	for j, sum := range f.sum[:t.queries] {
-		l[j] += sum
+		f.l[j] += sum
 	}
 	// 3. O += Pᵀ·V.
-	n, dv := t.queries, f.ValueDim
-	o, v := f.o[t.skip*dv:], f.v[t.col*dv:][:t.keys*dv]
+	dv := f.ValueDim
+	v := f.v[t.col*dv:][:t.keys*dv]
 	if t.partial && f.hiddenLeaks(v, t.keys, dv) {
-		for i, j := range f.visible(t) {
-			addScaled(o[j*dv:][:dv], f.scores[i*n+j], v[i*dv:][:dv])
+		for i, j := range f.visible(*t) {
+			addScaled(f.o[j*dv:][:dv], f.scores[i*t.queries+j], v[i*dv:][:dv])
 		}
 		return
 	}
-	tileTN(o, dv, f.scores, n, v, dv, n, dv, t.keys, true)
+	addQueryRows(f.o, t, f.scores, v, dv)
 }
 
-// score computes the tile's scores, -Inf where the mask hides a pair.
-func (f *forward[T]) score(t tile) {
-	tileNN(f.scores, t.queries, f.k[t.col*f.Dim:], f.Dim, f.qT[t.skip:], f.queries, t.keys, t.queries, f.Dim, false)
-	if t.partial {
-		hide(f.geometry, f.scores, t, T(math.Inf(-1)))
-	}
-}
-
-// known reports whether every row of the tile has a reference, or is NaN already and needs none.
-func (f *forward[T]) known(t tile) bool {
-	l := f.l[t.skip:]
-	for j, m := range f.m[t.skip:] {
-		if math.IsInf(float64(m), -1) && l[j] == 0 {
-			return false
+// prepareReferences copies M as the exponentials take it: 0 in rows that have seen nothing, or nothing but NaN.
+func (f *forward[T]) prepareReferences() {
+	f.known = true
+	for j, m := range f.m {
+		f.ref[j] = m
+		if math.IsInf(float64(m), -1) {
+			f.ref[j] = 0
+			f.known = f.known && f.l[j] != 0
 		}
 	}
-	return true
 }
 
 // exponentials turns scores into probabilities relative to M and sums them by row; false if a reference is too low. Where a score is NaN so is the
 // sum: no other reference would help it.
-func (f *forward[T]) exponentials(t tile) bool {
-	ref := f.ref[:t.queries]
-	for j, m := range f.m[t.skip:] {
-		ref[j] = m
-		if math.IsInf(float64(m), -1) {
-			ref[j] = 0 // the row has seen nothing, or nothing but NaN
-		}
-	}
-	f.probabilities(f.geometry, f.scores[:t.keys*t.queries], ref, f.zeros[:t.queries])
+func (f *forward[T]) exponentials(t *tile) bool {
+	f.probabilities(f.geometry, t, f.zeros)
 	for _, s := range f.sum[:t.queries] {
 		if s >= largeSum {
 			return false
@@ -132,22 +118,34 @@ func (f *forward[T]) exponentials(t tile) bool {
 
 // raise sets every row's reference to the larger of itself and the tile's maximum and rescales what the row has summed. A NaN is no
 // maximum; it reaches the row's sum whatever the reference.
-func (f *forward[T]) raise(t tile) {
-	high, m, l := f.high[:t.queries], f.m[t.skip:], f.l[t.skip:]
-	copy(high, m)
-	columnMax(f.scores[:t.keys*t.queries], t.queries, high)
+func (f *forward[T]) raise(t *tile) {
+	high := f.high[:t.queries]
+	copy(high, f.m)
+	for _, s := range t.steps() {
+		at, p := t.at(s)
+		columnMax(f.scores[at:], p, high[s.blind:])
+	}
 	for j, top := range high {
-		if !(top > m[j]) {
+		if !(top > f.m[j]) {
 			continue
 		}
-		if l[j] != 0 {
-			factor := T(math.Exp2((float64(m[j]) - float64(top)) * f.exponent))
-			l[j] *= factor
-			o := f.o[(t.skip+j)*f.ValueDim:][:f.ValueDim]
+		if f.l[j] != 0 {
+			factor := T(math.Exp2((float64(f.m[j]) - float64(top)) * f.exponent))
+			f.l[j] *= factor
+			o := f.o[j*f.ValueDim:][:f.ValueDim]
 			for d := range o {
 				o[d] *= factor
 			}
 		}
-		m[j] = top
+		f.m[j] = top
+	}
+	f.prepareReferences()
+}
+
+// score computes the tile's scores, -Inf where the mask hides a pair.
+func (f *forward[T]) score(t *tile) {
+	f.product(f.scores, t, f.k[t.col*f.Dim:], f.qT, f.Dim)
+	if t.partial {
+		hide(f.geometry, f.scores, t, T(math.Inf(-1)))
 	}
 }

@@ -36,9 +36,10 @@ func testGuarded[T kernel.Float](t *testing.T) {
 			tileNN(c, n, a, k, b, n, m, n, k, true)
 			tileTN(c, n, a, m, b, n, m, n, k, true)
 			transpose(guarded[T](t, m*n), m, c, n, m, n, 1)
-			expSub(c, guarded[T](t, n), n, guarded[T](t, n))
-			columnMax(c, n, guarded[T](t, n))
-			subMul(c, guarded[T](t, m*n), guarded[T](t, n), n, 1)
+			part := tilePart{n, m, n}
+			expSub(c, part, guarded[T](t, n), 1, guarded[T](t, n), guarded[T](t, n))
+			columnMax(c, part, guarded[T](t, n))
+			subMul(c, guarded[T](t, m*n), part, guarded[T](t, n))
 		}
 	}
 }

@@ -20,29 +20,33 @@ func keyRuns(kvHeads, keys int) []keyRun {
 
 // sharedQueries is the dQ that several runs add to. Each has a copy of its own; a single run adds panel by panel instead.
 type sharedQueries[T kernel.Float] struct {
-	dq     []T
-	copies *scratch[T] // [runs, len(dq)]; nil for one run
-	runs   int
+	dq      []T
+	memory  *scratch[T]
+	factors []T // [runs], all the softmax scale, which the sums dS·K and dSᵀ·Q take at the end
+	one     []T // 1
+	copies  []T // [runs, len(dq)]; none for one run
 }
 
-func shareQueries[T kernel.Float](dq []T, runs int) sharedQueries[T] {
-	s := sharedQueries[T]{dq: dq, runs: runs}
+func shareQueries[T kernel.Float](dq []T, runs int, scale T) sharedQueries[T] {
+	n := 0
 	if runs > 1 {
-		s.copies = borrow[T](runs * len(dq))
+		n = runs * len(dq)
 	}
+	s := sharedQueries[T]{dq: dq, memory: borrow[T](runs + 1 + n)}
+	s.factors, s.one, s.copies = s.memory.data[:runs], s.memory.data[runs:runs+1], s.memory.data[runs+1:]
+	for i := range s.factors {
+		s.factors[i] = scale
+	}
+	s.one[0] = 1
 	return s
 }
 
-func (s sharedQueries[T]) giveBack() {
-	if s.copies != nil {
-		s.copies.giveBack()
-	}
-}
+func (s sharedQueries[T]) giveBack() { s.memory.giveBack() }
 
 // start returns zeros where the sums of a run for the panel at element at belong: in its copy, or in panel if there are none.
 func (s sharedQueries[T]) start(run, at int, panel []T) []T {
-	if s.copies != nil {
-		panel = s.copies.data[run*len(s.dq)+at:][:len(panel)]
+	if len(s.copies) > 0 {
+		panel = s.copies[run*len(s.dq)+at:][:len(panel)]
 	}
 	clear(panel)
 	return panel
@@ -50,28 +54,25 @@ func (s sharedQueries[T]) start(run, at int, panel []T) []T {
 
 // finish takes over a panel that was summed outside of the copies.
 func (s sharedQueries[T]) finish(at int, panel []T) {
-	if s.copies == nil {
-		addTo(s.dq[at:][:len(panel)], panel)
+	if len(s.copies) == 0 {
+		addTo(s.dq[at:][:len(panel)], s.factors, panel)
 	}
 }
 
 // addCopies adds the copies to dQ, in the order of their runs.
 func (s sharedQueries[T]) addCopies() {
-	if s.copies == nil {
+	if len(s.copies) == 0 {
 		return
 	}
 	const chunk = 1 << 13
-	spread(s.runs*len(s.dq)*copyWork, ceilDiv(len(s.dq), chunk), func(i int) {
+	spread(len(s.copies)*copyWork, ceilDiv(len(s.dq), chunk), func(i int) {
 		from := i * chunk
 		n := min(chunk, len(s.dq)-from)
-		sumRows(s.dq[from:][:n], s.copies.data[from:], len(s.dq), s.runs)
+		tileNN(s.dq[from:], n, s.factors, len(s.factors), s.copies[from:], len(s.dq), 1, n, len(s.factors), true)
 	})
 }
 
-// sumRows adds the given number of rows of x, stride apart, to dst, one after the other.
-func sumRows[T kernel.Float](dst, x []T, stride, rows int) {
-	tileNN(dst, len(dst), ones[T]()[:rows], rows, x, stride, 1, len(dst), rows, true)
+// addTo adds factor[0]·src to dst.
+func addTo[T kernel.Float](dst, factor, src []T) {
+	tileNN(dst, len(dst), factor, 1, src, len(src), 1, len(dst), 1, true)
 }
-
-// addTo adds src to dst.
-func addTo[T kernel.Float](dst, src []T) { sumRows(dst, src, len(dst), 1) }

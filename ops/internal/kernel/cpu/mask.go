@@ -69,58 +69,99 @@ func appendSpans(out []span, positions []int, size int) []span {
 }
 
 // tile is what the mask leaves of one panel of queries by one run of keys: the local rows row..row+queries and the keys
-// col..col+keys of the block.
+// col..col+keys of the block. Its matrices are [keys, queries].
 type tile struct {
 	row, queries int
-	skip         int // queries of the panel that lie before row
 	col, keys    int
-	partial      bool // some pairs are hidden
+	partial      bool // some pairs of the steps are hidden
 	rising       bool // positions rise along both sides
+	count        int
+	all          [tileKeys / register]step // the first count
 }
 
-// tile returns the tile of panel and run; false if the mask leaves nothing of it. Where positions rise, keys behind the last query
-// and whole registers of queries before the first key are cut off.
+// step is the keys key..key+keys of a tile and those of its queries that may see one of them: the ones from blind on. A tile
+// without a mask is one step; along the diagonal steps leave out most of what is hidden.
+//
+//	       queries
+//	     ██████████
+//	keys ██████████
+//	        ███████
+//	           ████
+type step struct{ key, keys, blind int }
+
+// register is the most lanes of an instruction set: steps are cut at multiples of it.
+const register = 16
+
+func (t *tile) steps() []step { return t.all[:t.count] }
+
+// at is the place of the step's first number in a matrix of the tile, and the part to work on.
+func (t *tile) at(s step) (int, tilePart) {
+	return s.key*t.queries + s.blind, tilePart{t.queries, s.keys, t.queries - s.blind}
+}
+
+// width is the queries of step i that see no later step.
+func (t *tile) width(i int) int {
+	if i+1 < t.count {
+		return t.all[i+1].blind - t.all[i].blind
+	}
+	return t.queries - t.all[i].blind
+}
+
+func (t *tile) add(s step) {
+	if t.count > 0 && t.all[t.count-1].blind == s.blind {
+		t.all[t.count-1].keys += s.keys
+		return
+	}
+	t.all[t.count] = s
+	t.count++
+}
+
+// tile returns the tile of panel and run; false if the mask leaves nothing of it.
 func (g *geometry) tile(panel, run int) (tile, bool) {
 	rows, cols := g.rowSpans[panel], g.colSpans[run]
 	t := tile{row: panel * panelRows, col: run * tileKeys}
 	t.queries, t.keys = min(panelRows, len(g.rows)-t.row), min(tileKeys, len(g.cols)-t.col)
-	if !g.Causal || cols.highest <= rows.lowest {
-		return t, true
-	}
-	if cols.lowest > rows.highest {
+	if g.Causal && cols.lowest > rows.highest {
 		return t, false
 	}
-	t.partial, t.rising = true, rows.rising && cols.rising
+	t.partial = g.Causal && cols.highest > rows.lowest
+	t.rising = t.partial && rows.rising && cols.rising
 	if t.rising {
-		const register = 16 // the most lanes of an instruction set
-		t.keys, _ = slices.BinarySearch(g.cols[t.col:][:t.keys], rows.highest+1)
-		blind, _ := slices.BinarySearch(g.rows[t.row:][:t.queries], cols.lowest)
-		t.skip = blind / register * register
-		t.row, t.queries = t.row+t.skip, t.queries-t.skip
-		t.partial = g.cols[t.col+t.keys-1] > g.rows[t.row]
+		g.cut(&t, rows.highest)
+	} else {
+		t.add(step{keys: t.keys})
 	}
 	return t, true
 }
 
-// hide writes value over the pairs of a partial tile x [keys, queries] that the mask hides.
-func hide[T kernel.Float](g *geometry, x []T, t tile, value T) {
+// cut leaves out the keys behind the last query, and makes steps of the rest.
+func (g *geometry) cut(t *tile, last int) {
 	rows := g.rows[t.row:][:t.queries]
-	blind := 0
-	for i, col := range g.cols[t.col:][:t.keys] {
-		lane := x[i*t.queries:][:t.queries]
-		if !t.rising {
-			for j, row := range rows {
-				if col > row {
+	t.keys, _ = slices.BinarySearch(g.cols[t.col:][:t.keys], last+1)
+	cols := g.cols[t.col:][:t.keys]
+	t.partial = false
+	for key := 0; key < t.keys; key += register {
+		n := min(register, t.keys-key)
+		blind, _ := slices.BinarySearch(rows, cols[key])
+		blind = blind / register * register
+		t.partial = t.partial || cols[key+n-1] > rows[blind]
+		t.add(step{key, n, blind})
+	}
+}
+
+// hide writes value over the pairs of a partial tile's steps, in x [keys, queries], that the mask hides.
+func hide[T kernel.Float](g *geometry, x []T, t *tile, value T) {
+	rows, cols := g.rows[t.row:][:t.queries], g.cols[t.col:][:t.keys]
+	for _, s := range t.steps() {
+		for i, col := range cols[s.key:][:s.keys] {
+			lane := x[(s.key+i)*t.queries:][:t.queries]
+			for j := s.blind; j < t.queries; j++ {
+				if rows[j] < col {
 					lane[j] = value
+				} else if t.rising {
+					break // it sees the key, as do all that follow
 				}
 			}
-			continue
-		}
-		for blind < len(rows) && rows[blind] < col {
-			blind++
-		}
-		for j := range lane[:blind] {
-			lane[j] = value
 		}
 	}
 }

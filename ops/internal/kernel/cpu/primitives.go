@@ -23,9 +23,9 @@ type instructionSet struct {
 // matrices are row-major with the row stride (ld) counted in elements.
 type primitives[T kernel.Float] struct {
 	nn, tn    tileFunc[T]
-	expSub    func(x, ref []T, width int, sum []T)
-	columnMax func(x []T, width int, high []T)
-	subMul    func(x, y, ref []T, width int, scale T)
+	expSub    func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T)
+	columnMax func(x []T, ld, rows, width int, high []T)
+	subMul    func(x, y []T, ld, rows, width int, ref []T)
 	transpose func(dst []T, ldd int, src []T, lds int, rows, cols int, scale T)
 
 	multiplyAdd func(n int) (flops int) // n turns of multiply-adds on registers, see MultiplyAdd
@@ -98,42 +98,43 @@ func tileTN[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n
 	primitivesOf[T]().tn(c, ldc, a, lda, b, ldb, m, n, k, acc)
 }
 
-// expSub takes the softmax's exponential of a score tile whose lanes are query
-// rows: x is [rows, width], and x[r,j] becomes exp2(x[r,j]-ref[j]), which is
-// also added to sum[j], rows in order. The relative error is below 2 ulp.
-// Results under the smallest normal number are 0 (denormals would slow down
-// the products that follow), -Inf gives 0, NaN stays NaN, overflow is +Inf.
-// A column whose ref is -Inf gives NaN where x is -Inf too.
-func expSub[T kernel.Float](x []T, ref []T, width int, sum []T) {
-	if width <= 0 || len(x) == 0 {
-		return
+// tilePart is the rows x width numbers of a matrix that lie ld apart from row to row.
+type tilePart struct{ ld, rows, width int }
+
+// check reports that there is nothing to do, and panics where the shortest matrix or the shortest vector is too short.
+func (p tilePart) check(matrix, vector int) (empty bool) {
+	if p.rows <= 0 || p.width <= 0 {
+		return true
 	}
-	rows := len(x) / width
-	_, _ = ref[width-1], sum[width-1]
-	primitivesOf[T]().expSub(x[:rows*width], ref[:width], width, sum[:width])
+	if p.ld < p.width && p.rows > 1 || matrix < (p.rows-1)*p.ld+p.width || vector < p.width {
+		panic("cpu: an operand of a tile is too short")
+	}
+	return false
 }
 
-// columnMax raises high[j] to the largest x[r,j] of x [rows, width]; a NaN in x
-// raises nothing.
-func columnMax[T kernel.Float](x []T, width int, high []T) {
-	if width <= 0 || len(x) == 0 {
-		return
+// expSub takes the softmax's exponential of a part of a score tile, whose lanes are query rows: x[r,j] becomes
+// exp2((x[r,j]-ref[j])·scale - low[j]), which is also added to sum[j], rows in order. The difference is scaled, not x, so that
+// rounding is relative to the former. The relative error of exp2 is below 2 ulp. Results under the smallest normal number are 0
+// (denormals would slow down the products that follow), -Inf gives 0, NaN stays NaN, overflow is +Inf. A column whose ref is -Inf
+// gives NaN where x is -Inf too.
+func expSub[T kernel.Float](x []T, p tilePart, ref []T, scale T, low, sum []T) {
+	if !p.check(len(x), min(len(ref), len(low), len(sum))) {
+		primitivesOf[T]().expSub(x, p.ld, p.rows, p.width, ref, scale, low, sum)
 	}
-	rows := len(x) / width
-	_ = high[width-1]
-	primitivesOf[T]().columnMax(x[:rows*width], width, high[:width])
 }
 
-// subMul sets x[r,j] to (x[r,j]-ref[j])·y[r,j]·scale, multiplied in that order: with
-// x = dP, y = P and ref = delta it is the softmax's backward. x and y are
-// [rows, width].
-func subMul[T kernel.Float](x, y, ref []T, width int, scale T) {
-	if width <= 0 || len(x) == 0 {
-		return
+// columnMax raises high[j] to the largest x[r,j]; a NaN in x raises nothing.
+func columnMax[T kernel.Float](x []T, p tilePart, high []T) {
+	if !p.check(len(x), len(high)) {
+		primitivesOf[T]().columnMax(x, p.ld, p.rows, p.width, high)
 	}
-	n := len(x) / width * width
-	_, _ = y[n-1], ref[width-1]
-	primitivesOf[T]().subMul(x[:n], y[:n], ref[:width], width, scale)
+}
+
+// subMul sets x[r,j] to (x[r,j]-ref[j])·y[r,j]: with x = dP, y = P and ref = delta it is the softmax's backward but for the scale.
+func subMul[T kernel.Float](x, y []T, p tilePart, ref []T) {
+	if !p.check(min(len(x), len(y)), len(ref)) {
+		primitivesOf[T]().subMul(x, y, p.ld, p.rows, p.width, ref)
+	}
 }
 
 // transpose writes dst[cols,rows] = scale · src[rows,cols]ᵀ.

@@ -20,12 +20,12 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 	return primitives[T]{
 		nn: tileNNGeneric[T],
 		tn: tileTNGeneric[T],
-		expSub: func(x, ref []T, width int, sum []T) {
-			for ; len(x) > 0; x = x[width:] {
-				for j := range ref {
-					p := exp2(x[j] - ref[j])
-					x[j] = p
-					sum[j] += p
+		expSub: func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T) {
+			for r := range rows {
+				row := x[r*ld:][:width]
+				for j, v := range row {
+					row[j] = exp2((v-ref[j])*scale - low[j])
+					sum[j] += row[j]
 				}
 			}
 		},
@@ -37,9 +37,9 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 	}
 }
 
-func columnMaxGeneric[T kernel.Float](x []T, width int, high []T) {
-	for ; len(x) > 0; x = x[width:] {
-		for j, v := range x[:width] {
+func columnMaxGeneric[T kernel.Float](x []T, ld, rows, width int, high []T) {
+	for r := range rows {
+		for j, v := range x[r*ld:][:width] {
 			if v > high[j] {
 				high[j] = v
 			}
@@ -47,11 +47,11 @@ func columnMaxGeneric[T kernel.Float](x []T, width int, high []T) {
 	}
 }
 
-func subMulGeneric[T kernel.Float](x, y, ref []T, width int, scale T) {
-	for ; len(x) > 0; x, y = x[width:], y[width:] {
-		row, factor := x[:width], y[:width]
+func subMulGeneric[T kernel.Float](x, y []T, ld, rows, width int, ref []T) {
+	for r := range rows {
+		row, factor := x[r*ld:][:width], y[r*ld:][:width]
 		for j, v := range row {
-			row[j] = (v - ref[j]) * factor[j] * scale
+			row[j] = (v - ref[j]) * factor[j]
 		}
 	}
 }

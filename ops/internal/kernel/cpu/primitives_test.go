@@ -70,7 +70,7 @@ func TestTransposeIsExactForEverySizeAndStride(t *testing.T) {
 // exp2Of is exp2 of every x, computed as rows of width lanes with ref 0.
 func exp2Of[T kernel.Float](x []T, width int) []T {
 	out := append([]T(nil), x...)
-	expSub(out, make([]T, width), width, make([]T, width))
+	expSub(out, tilePart{width, len(x) / width, width}, make([]T, width), 1, make([]T, width), make([]T, width))
 	return out
 }
 
@@ -131,30 +131,47 @@ func TestExpSubHandlesInfinitiesNaNAndUnderflow(t *testing.T) {
 	})
 }
 
+// tileParts are parts of every width, some with a gap between rows.
+func tileParts(r *rand.Rand, yield func(p tilePart)) {
+	for width := 1; width < 140; width += 1 + width/40 {
+		yield(tilePart{width + width%3*5, 1 + r.IntN(6), width})
+	}
+}
+
 func testExpSubSums[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(15, 16))
-	for width := 1; width < 140; width += 1 + width/40 {
-		rows := r.IntN(6)
-		x, ref, sum := newMatrix[T](r, 1, rows*width), newMatrix[T](r, 1, width), newMatrix[T](r, 1, width)
+	const scale = 0.75
+	tileParts(r, func(p tilePart) {
+		x := newMatrix[T](r, 1, p.rows*p.ld)
+		ref, low, sum := newMatrix[T](r, 1, p.width), newMatrix[T](r, 1, p.width), newMatrix[T](r, 1, p.width)
 		gotX, gotSum := x.clone(), sum.clone()
-		expSub(gotX.data()[:rows*width], ref.data()[:width], width, gotSum.data()[:width])
-		for j := range width {
-			want := T(sum.at(0, j))
-			for i := range rows {
-				e := math.Exp2(float64(T(x.at(0, i*width+j)) - T(ref.at(0, j))))
-				p := gotX.at(0, i*width+j)
-				if math.Abs(p-e) > 6*epsilon[T]()*e {
-					t.Fatalf("x[%d,%d] of width %d = %v, want %v", i, j, width, p, e)
+		expSub(gotX.data()[:p.rows*p.ld], p, ref.data()[:p.width], scale, low.data()[:p.width], gotSum.data()[:p.width])
+		for j := range p.ld {
+			if j >= p.width {
+				for i := range p.rows {
+					if gotX.at(0, i*p.ld+j) != x.at(0, i*p.ld+j) {
+						t.Fatalf("%+v: x[%d,%d] was written to", p, i, j)
+					}
 				}
-				want += T(p)
+				continue
+			}
+			want := T(sum.at(0, j))
+			for i := range p.rows {
+				exponent := float64(T(x.at(0, i*p.ld+j)-ref.at(0, j)))*scale - low.at(0, j)
+				e := math.Exp2(exponent)
+				got := gotX.at(0, i*p.ld+j)
+				if math.Abs(got-e) > (6+math.Abs(exponent))*epsilon[T]()*e {
+					t.Fatalf("%+v: x[%d,%d] = %v, want %v", p, i, j, got, e)
+				}
+				want += T(got)
 			}
 			if got := T(gotSum.at(0, j)); got != want {
-				t.Fatalf("sum[%d] of width %d = %v, want %v: rows must be added in order", j, width, got, want)
+				t.Fatalf("%+v: sum[%d] = %v, want %v: rows must be added in order", p, j, got, want)
 			}
 		}
 		gotX.checkCanaries(t)
 		gotSum.checkCanaries(t)
-	}
+	})
 }
 
 func TestExpSubAddsRowsInOrderForEveryWidth(t *testing.T) {
@@ -166,32 +183,38 @@ func TestExpSubAddsRowsInOrderForEveryWidth(t *testing.T) {
 
 func testColumnMaxAndSubMul[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 18))
-	for width := 1; width < 140; width += 1 + width/40 {
-		rows := 1 + r.IntN(6)
-		x, y, ref := newMatrix[T](r, 1, rows*width), newMatrix[T](r, 1, rows*width), newMatrix[T](r, 1, width)
-		x.data()[r.IntN(rows*width)] = T(math.NaN())
+	tileParts(r, func(p tilePart) {
+		n := p.rows * p.ld
+		x, y, ref := newMatrix[T](r, 1, n), newMatrix[T](r, 1, n), newMatrix[T](r, 1, p.width)
+		x.data()[r.IntN(n)] = T(math.NaN())
 		product, high := x.clone(), ref.clone()
-		subMul(product.data()[:rows*width], y.data()[:rows*width], ref.data()[:width], width, 0.25)
-		columnMax(x.data()[:rows*width], width, high.data()[:width])
-		for j := range width {
-			top := T(ref.at(0, j))
-			for i := j; i < rows*width; i += width {
+		subMul(product.data()[:n], y.data()[:n], p, ref.data()[:p.width])
+		columnMax(x.data()[:n], p, high.data()[:p.width])
+		for j := range p.ld {
+			top := T(math.Inf(-1))
+			if j < p.width {
+				top = T(ref.at(0, j))
+			}
+			for i := j; i < n; i += p.ld {
 				v := T(x.at(0, i))
 				if v > top {
 					top = v
 				}
-				want := (v - T(ref.at(0, j))) * T(y.at(0, i)) * 0.25
+				want := v
+				if j < p.width {
+					want = (v - T(ref.at(0, j))) * T(y.at(0, i))
+				}
 				if got := T(product.at(0, i)); got != want && v == v {
-					t.Fatalf("subMul of width %d: element %d is %v, want %v", width, i, got, want)
+					t.Fatalf("subMul of %+v: element %d is %v, want %v", p, i, got, want)
 				}
 			}
-			if got := T(high.at(0, j)); got != top {
-				t.Fatalf("columnMax of width %d: column %d is %v, want %v", width, j, got, top)
+			if j < p.width && T(high.at(0, j)) != top {
+				t.Fatalf("columnMax of %+v: column %d is %v, want %v", p, j, high.at(0, j), top)
 			}
 		}
 		product.checkCanaries(t)
 		high.checkCanaries(t)
-	}
+	})
 }
 
 func TestColumnMaxAndSubMulAreExactForEveryWidth(t *testing.T) {
@@ -233,7 +256,7 @@ func BenchmarkExpSub(b *testing.B) {
 		x, ref, sum := make([]float32, rows*width), make([]float32, width), make([]float32, width)
 		b.Run(sets[i].name, func(b *testing.B) {
 			for b.Loop() {
-				sets[i].f32.expSub(x, ref, width, sum)
+				sets[i].f32.expSub(x, width, rows, width, ref, 1, ref, sum)
 			}
 			b.ReportMetric(rows*width*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
 		})

@@ -60,35 +60,36 @@ func (s *tileScratch[T]) prepareScores(g *geometry, q []T, n int) {
 	transpose(s.qT, n, q, g.Dim, n, g.Dim, T(math.Copysign(1, g.Scale)))
 }
 
-// probabilities turns scores x [keys, queries] into 2^(exponent·(x-ref) - low) and sums them by query. The difference is scaled, not the
-// score, so that rounding is relative to the former.
-func (s *tileScratch[T]) probabilities(g *geometry, x, ref, low []T) {
-	n := len(ref)
-	sum := s.sum[:n]
-	clear(sum)
-	subMul(x, ones[T](), ref, n, T(g.exponent))
-	expSub(x, low, n, sum)
+// product computes x [keys, queries] = rows·columns, for rows [keys, width] and columns [width, queries], in the steps of a tile.
+func (s *tileScratch[T]) product(x []T, t *tile, rows, columns []T, width int) {
+	for _, step := range t.steps() {
+		at, p := t.at(step)
+		tileNN(x[at:], p.ld, rows[step.key*width:], width, columns[step.blind:], t.queries, p.rows, p.width, width, false)
+	}
 }
 
-var (
-	ones32 = filled[float32](panelRows*tileKeys, 1)
-	ones64 = filled[float64](panelRows*tileKeys, 1)
-)
-
-// ones is a tile of ones.
-func ones[T kernel.Float]() []T {
-	if x, ok := any(ones32).([]T); ok {
-		return x
+// addKeyRows adds x·rows to dst [keys, width], for x [keys, queries] in the steps of a tile and rows [queries, width].
+func addKeyRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
+	for _, step := range t.steps() {
+		at, p := t.at(step)
+		tileNN(dst[step.key*width:], width, x[at:], p.ld, rows[step.blind*width:], width, p.rows, width, p.width, true)
 	}
-	return any(ones64).([]T)
 }
 
-func filled[T kernel.Float](n int, value T) []T {
-	x := make([]T, n)
-	for i := range x {
-		x[i] = value
+// addQueryRows adds xᵀ·rows to dst [queries, width], for x [keys, queries] in the steps of a tile and rows [keys, width].
+func addQueryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
+	for i, step := range t.steps() {
+		tileTN(dst[step.blind*width:], width, x[step.blind:], t.queries, rows, width, t.width(i), width, step.key+step.keys, true)
 	}
-	return x
+}
+
+// probabilities turns the scores into 2^(exponent·(score-ref) - low) and sums them by query.
+func (s *tileScratch[T]) probabilities(g *geometry, t *tile, low []T) {
+	clear(s.sum)
+	for _, step := range t.steps() {
+		at, p := t.at(step)
+		expSub(s.scores[at:], p, s.ref[step.blind:], T(g.exponent), low[step.blind:], s.sum[step.blind:])
+	}
 }
 
 // addScaled adds factor·x to a row.

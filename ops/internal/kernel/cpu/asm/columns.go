@@ -7,14 +7,14 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// columns generates a loop over the rows of [rows, width] matrices for one strip
-// of columns. A set is a register for each vector of the strip; the sets'
+// columns generates a loop over the rows of [rows, width] matrices, ld apart, for one
+// strip of columns. A set is a register for each vector of the strip; the sets'
 // chains are independent, so interleaving them hides their latency.
 type columns struct {
 	*target
 	strip
 	name         string
-	left, stride reg.GPVirtual // bytes of columns done, bytes of a row
+	left, stride reg.GPVirtual // bytes of columns done, bytes from row to row
 	free         []reg.VecPhysical
 }
 
@@ -23,7 +23,7 @@ type set []reg.VecPhysical
 
 // eachStrip generates body for all strips that the parameter width is cut into.
 func (t *target) eachStrip(body func(g *columns)) {
-	n, left, stride := t.number("width"), t.GP64(), t.stride("width")
+	n, left, stride := t.number("width"), t.GP64(), t.stride("ld")
 	t.XORQ(left, left)
 	widths := []strip{{4, false}, {1, true}}
 	if !t.wide() {
@@ -31,6 +31,9 @@ func (t *target) eachStrip(body func(g *columns)) {
 	}
 	for _, s := range widths {
 		g := &columns{target: t, strip: s, name: fmt.Sprintf("strip%d", s.vectors), left: left, stride: stride, free: t.registers()}
+		if s.partial && !t.wide() {
+			g.free = g.free[:len(g.free)-1] // without the lane mask
+		}
 		t.beginStrip(g.name, s, n)
 		body(g)
 		t.endStrip(g.name, s, n, left)
@@ -66,6 +69,34 @@ func (g *columns) take() set {
 	return s
 }
 
+// takeOne reserves a single register.
+func (g *columns) takeOne() reg.VecPhysical {
+	r := g.free[0]
+	g.free = g.free[1:]
+	return r
+}
+
+// scalar is a parameter of type T in all lanes of a register.
+func (g *columns) scalar(name string) reg.VecPhysical {
+	m, err := g.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	r := g.takeOne()
+	g.broadcast(m.Addr, r)
+	return r
+}
+
+// hold loads a constant into a register if one is left.
+func (g *columns) hold(m operand.Op) operand.Op {
+	if len(g.free) == 0 {
+		return m
+	}
+	r := g.takeOne()
+	g.byType(g.VMOVUPS, g.VMOVUPD)(m, r)
+	return r
+}
+
 // pointer is the strip's place in the first row of a parameter.
 func (g *columns) pointer(name string) reg.GPVirtual {
 	p := g.base(name)
@@ -88,18 +119,14 @@ func (g *columns) storeAll(s set, p reg.GPVirtual) {
 	g.each(func(v int) { g.store(s[v], operand.Mem{Base: p, Disp: v * g.bytes()}, g.isPartial(v)) })
 }
 
-// rows generates body for each row of the matrix parameter that the first
-// pointer walks over; the others walk along.
-func (g *columns) rows(matrix string, pointers []reg.GPVirtual, body func()) {
-	end := g.Load(g.Param(matrix).Len(), g.GP64()).(reg.GPVirtual)
-	g.SHLQ(imm(log2(g.size)), end)
-	start := g.base(matrix)
-	g.ADDQ(start, end)
+// rows generates body for each of the rows the parameter of that name counts; the pointers walk along.
+func (g *columns) rows(pointers []reg.GPVirtual, body func()) {
+	left := g.number("rows")
 	g.Label(g.name + "row")
 	body()
 	for _, p := range pointers {
 		g.ADDQ(g.stride, p)
 	}
-	g.CMPQ(pointers[0], end)
-	g.JCS(operand.LabelRef(g.name + "row"))
+	g.DECQ(left)
+	g.JNE(operand.LabelRef(g.name + "row"))
 }

@@ -29,9 +29,8 @@ var exponents = map[int][]uint64{
 // exper generates expSub for a strip of columns.
 type exper struct {
 	*columns
-	poly      func(i int) operand.Mem // coefficients
-	degree    int
-	low, high operand.Mem
+	poly      []operand.Op // coefficients
+	low, high operand.Op   // of exponents
 	x, f, p   set
 	n         set // scratch of the AVX2 form
 }
@@ -39,16 +38,29 @@ type exper struct {
 // expSub writes expSub of primitives.go.
 func (t *target) expSub() {
 	e := t.element()
-	t.function("expSub", "is expSub in "+t.isa+".", fmt.Sprintf("x, ref []%s, width int, sum []%s", e, e))
+	t.function("expSub", "is expSub in "+t.isa+".",
+		fmt.Sprintf("x []%s, ld, rows, width int, ref []%s, scale %s, low, sum []%s", e, e, e, e))
 	t.eachStrip(func(c *columns) {
 		g := newExper(c)
-		ref, sum := g.take(), g.take()
-		px, pr, ps := g.pointer("x"), g.pointer("ref"), g.pointer("sum")
+		ref, sum, scale := g.take(), g.take(), g.scalar("scale")
+		low := g.n // where registers are scarce it is loaded for each row
+		if g.wide() {
+			low = g.take()
+		}
+		g.holdConstants()
+		px, pr, pl, ps := g.pointer("x"), g.pointer("ref"), g.pointer("low"), g.pointer("sum")
 		g.loadAll(pr, ref)
 		g.loadAll(ps, sum)
-		g.rows("x", []reg.GPVirtual{px}, func() {
+		if g.wide() {
+			g.loadAll(pl, low)
+		}
+		g.rows([]reg.GPVirtual{px}, func() {
 			g.loadAll(px, g.x)
+			if !g.wide() {
+				g.loadAll(pl, low)
+			}
 			g.each(func(v int) { g.sub(ref[v], g.x[v], g.x[v]) })
+			g.each(func(v int) { g.fms213(low[v], scale, g.x[v]) })
 			if g.wide() {
 				g.exp512()
 			} else {
@@ -62,25 +74,39 @@ func (t *target) expSub() {
 	t.finish()
 }
 
+// newExper takes the scratch registers; the constants are in memory.
 func newExper(c *columns) *exper {
+	g := &exper{columns: c, x: c.take(), f: c.take(), p: c.take()}
+	if !c.wide() {
+		g.n = c.take()
+	}
 	coefficients, name := poly32, "exp2F32"
 	if c.size == 8 {
 		coefficients, name = poly64, "exp2F64"
 	}
 	at := c.constants(name, append(append([]uint64{}, coefficients...), exponents[c.size]...))
-	g := &exper{columns: c, poly: at, degree: len(coefficients) - 1, x: c.take(), f: c.take(), p: c.take()}
-	g.low, g.high = at(g.degree+1), at(g.degree+2)
-	if !c.wide() {
-		g.n = c.take()
+	n := len(coefficients)
+	g.low, g.high = at(n), at(n+1)
+	for i := range n {
+		g.poly = append(g.poly, at(i))
 	}
 	return g
 }
 
+// holdConstants loads constants into the registers that are left.
+func (g *exper) holdConstants() {
+	g.low = g.hold(g.low)
+	for i, c := range g.poly {
+		g.poly[i] = g.hold(c)
+	}
+}
+
 // polynomial sets p to 2^f by Horner's rule.
 func (g *exper) polynomial() {
-	g.each(func(v int) { g.byType(g.VMOVUPS, g.VMOVUPD)(g.poly(g.degree), g.p[v]) })
-	for i := g.degree - 1; i >= 0; i-- {
-		g.each(func(v int) { g.fma213(g.poly(i), g.f[v], g.p[v]) })
+	n := len(g.poly) - 1
+	g.each(func(v int) { g.byType(g.VMOVUPS, g.VMOVUPD)(g.poly[n], g.p[v]) })
+	for i := n - 1; i >= 0; i-- {
+		g.each(func(v int) { g.fma213(g.poly[i], g.f[v], g.p[v]) })
 	}
 }
 
@@ -107,7 +133,7 @@ func (g *exper) exp512() {
 func (g *exper) exp256() {
 	const floor, notLess = 1, 0x15
 	high, keep := g.n, g.f
-	g.each(func(v int) { g.load(g.high, high[v], false) })
+	g.each(func(v int) { g.byType(g.VMOVUPS, g.VMOVUPD)(g.high, high[v]) })
 	g.each(func(v int) { g.min(g.x[v], high[v], g.x[v]) })
 	g.each(func(v int) { g.floor(g.x[v], g.n[v]) })
 	g.each(func(v int) { g.sub(g.n[v], g.x[v], g.f[v]) })

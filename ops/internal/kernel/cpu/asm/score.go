@@ -10,12 +10,12 @@ import (
 // first operand here, if one is NaN.
 func (t *target) columnMax() {
 	e := t.element()
-	t.function("columnMax", "is columnMax in "+t.isa+".", fmt.Sprintf("x []%s, width int, high []%s", e, e))
+	t.function("columnMax", "is columnMax in "+t.isa+".", fmt.Sprintf("x []%s, ld, rows, width int, high []%s", e, e))
 	t.eachStrip(func(g *columns) {
 		x, high := g.take(), g.take()
 		px, ph := g.pointer("x"), g.pointer("high")
 		g.loadAll(ph, high)
-		g.rows("x", []reg.GPVirtual{px}, func() {
+		g.rows([]reg.GPVirtual{px}, func() {
 			g.loadAll(px, x)
 			g.each(func(v int) { g.max(high[v], x[v], high[v]) })
 		})
@@ -27,22 +27,16 @@ func (t *target) columnMax() {
 // subMul writes subMul of primitives.go.
 func (t *target) subMul() {
 	e := t.element()
-	t.function("subMul", "is subMul in "+t.isa+".", fmt.Sprintf("x, y, ref []%s, width int, scale %s", e, e))
+	t.function("subMul", "is subMul in "+t.isa+".", fmt.Sprintf("x, y []%s, ld, rows, width int, ref []%s", e, e))
 	t.eachStrip(func(g *columns) {
-		x, y, ref, scale := g.take(), g.take(), g.take(), g.take()[0]
+		x, y, ref := g.take(), g.take(), g.take()
 		px, py, pr := g.pointer("x"), g.pointer("y"), g.pointer("ref")
-		factor, err := g.Param("scale").Resolve()
-		if err != nil {
-			panic(err)
-		}
-		g.broadcast(factor.Addr, scale)
 		g.loadAll(pr, ref)
-		g.rows("x", []reg.GPVirtual{px, py}, func() {
+		g.rows([]reg.GPVirtual{px, py}, func() {
 			g.loadAll(px, x)
 			g.loadAll(py, y)
 			g.each(func(v int) { g.sub(ref[v], x[v], x[v]) })
 			g.each(func(v int) { g.mul(y[v], x[v], x[v]) })
-			g.each(func(v int) { g.mul(scale, x[v], x[v]) })
 			g.storeAll(x, px)
 		})
 	})

@@ -124,6 +124,7 @@ func (t *target) mul(x ...operand.Op)    { t.byType(t.VMULPS, t.VMULPD)(x...) }
 func (t *target) max(x ...operand.Op)    { t.byType(t.VMAXPS, t.VMAXPD)(x...) }
 func (t *target) min(x ...operand.Op)    { t.byType(t.VMINPS, t.VMINPD)(x...) }
 func (t *target) fma213(x ...operand.Op) { t.byType(t.VFMADD213PS, t.VFMADD213PD)(x...) }
+func (t *target) fms213(x ...operand.Op) { t.byType(t.VFMSUB213PS, t.VFMSUB213PD)(x...) }
 
 // fma231 adds a·b to dst; where the elements are pairs, both their products.
 func (t *target) fma231(b, a, dst reg.VecPhysical) {
