@@ -100,7 +100,7 @@ func (o *op[T]) differentiate(values []gorgonia.Value) (err error) {
 		return err
 	}
 	n := len(o.inShapes)
-	return o.rule.backward(&pass[T]{in: all[:n], dOut: all[n+1], grad: o.grad})
+	return o.rule.backward(&pass[T]{in: all[:n], dOut: all[n+1], grad: o.grad, lent: o.lent})
 }
 
 func (o *op[T]) backwardShapes() []tensor.Shape {

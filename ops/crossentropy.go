@@ -63,7 +63,9 @@ func (c *crossEntropy[T]) forward(p *pass[T]) error {
 	c.gradients = !c.labels.ForwardOnly
 	if c.gradients {
 		clear(p.grad(0).data)
-		clear(p.grad(1).data)
+		if !p.lent[1] {
+			clear(p.grad(1).data)
+		}
 	}
 	c.reserve(min(len(rows), ChunkRows(w.rows())), x.width(), w.rows())
 	for from := 0; from < len(rows); from += ChunkRows(w.rows()) {
@@ -147,6 +149,9 @@ func (c *crossEntropy[T]) backward(p *pass[T]) error {
 	if factor == 1 {
 		return nil
 	}
+	if p.lent[1] {
+		return errors.New("the gradient of w is added to lent memory: let the loss be the graph's cost, and scale it with Labels.Scale")
+	}
 	for i := range p.in {
 		g := p.grad(i).data
 		eachBlock(len(g), 1, func(from, to int) {
@@ -157,3 +162,5 @@ func (c *crossEntropy[T]) backward(p *pass[T]) error {
 	}
 	return nil
 }
+
+func (*crossEntropy[T]) adds(i int) bool { return i == 1 }

@@ -57,9 +57,9 @@ func (linear[T]) forward(p *pass[T]) error {
 func (linear[T]) backward(p *pass[T]) error {
 	x, w, dy := p.in[0], p.in[1], p.dOut
 	cpu.Gemm(matmul(p.grad(0), dy, w, cpu.Matmul[T]{}))
-	cpu.Gemm(matmul(p.grad(1), dy, x, cpu.Matmul[T]{TransA: true}))
+	cpu.Gemm(matmul(p.grad(1), dy, x, cpu.Matmul[T]{TransA: true, Beta: p.beta(1)}))
 	if len(p.in) == 3 {
-		sumRows(p.grad(2).data, dy.rows(), func(row int, acc []float64) {
+		sumRows(p.grad(2).data, p.beta(2), dy.rows(), func(row int, acc []float64) {
 			for j, v := range dy.row(row) {
 				acc[j] += float64(v)
 			}
@@ -67,6 +67,8 @@ func (linear[T]) backward(p *pass[T]) error {
 	}
 	return nil
 }
+
+func (linear[T]) adds(i int) bool { return i > 0 }
 
 // matmul is c = op(a)·op(b) + beta·c on whole matrices; m brings the transpositions and beta.
 func matmul[T Float](c, a, b array[T], m cpu.Matmul[T]) cpu.Matmul[T] {

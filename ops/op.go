@@ -28,6 +28,7 @@ type pass[T Float] struct {
 	in   []array[T]
 	out  array[T]             // forward only
 	dOut array[T]             // backward only
+	lent []bool               // backward only: whether the gradient of input i is to be added (see Lend)
 	grad func(i int) array[T] // the op's buffer for the gradient of input i; a forward may already write there
 }
 
@@ -44,6 +45,7 @@ type op[T Float] struct {
 	outShape tensor.Shape
 	out      []T
 	grads    []array[T]
+	lent     []bool // by gradient: whether its memory is the caller's
 
 	fresh bool // a forward has run since the last backward
 }
@@ -53,7 +55,7 @@ var instances atomic.Uint64
 
 // apply makes the forward node of one op.
 func apply[T Float](p plan, r rule[T]) (*gorgonia.Node, error) {
-	o := &op[T]{rule: r, name: p.name, id: instances.Add(1), outShape: p.out, grads: make([]array[T], len(p.in))}
+	o := &op[T]{rule: r, name: p.name, id: instances.Add(1), outShape: p.out, grads: make([]array[T], len(p.in)), lent: make([]bool, len(p.in))}
 	for _, n := range p.in {
 		o.inShapes = append(o.inShapes, n.Shape().Clone())
 	}
@@ -103,7 +105,7 @@ func (o *op[T]) Do(values ...gorgonia.Value) (out gorgonia.Value, err error) {
 		return nil, err
 	}
 	y := o.output()
-	if err := o.rule.forward(&pass[T]{in: in, out: y, grad: o.grad}); err != nil {
+	if err := o.rule.forward(&pass[T]{in: in, out: y, grad: o.grad, lent: o.lent}); err != nil {
 		return nil, err
 	}
 	o.fresh = true

@@ -31,7 +31,7 @@ func TestPanicInARuleIsAnErrorThatNamesTheOp(t *testing.T) {
 }
 
 func TestBackwardWithoutAFreshForwardIsAnError(t *testing.T) {
-	o := &op[float64]{rule: add[float64]{}, name: "add", inShapes: []tensor.Shape{{1, 1}, {1, 1}}, outShape: tensor.Shape{1, 1}, grads: make([]array[float64], 2)}
+	o := &op[float64]{rule: add[float64]{}, name: "add", inShapes: []tensor.Shape{{1, 1}, {1, 1}}, outShape: tensor.Shape{1, 1}, grads: make([]array[float64], 2), lent: make([]bool, 2)}
 	one := array[float64]{tensor.Shape{1, 1}, []float64{1}}.value()
 	if _, err := o.Do(one, one); err != nil {
 		t.Fatal(err)

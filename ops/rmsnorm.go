@@ -61,7 +61,7 @@ func (r *rmsnorm[T]) forward(p *pass[T]) error {
 //	dx = inv · (weight∘dy - n·mean(weight∘dy∘n)),   dweight = sum over rows and groups of dy∘n
 func (r *rmsnorm[T]) backward(p *pass[T]) error {
 	x, weight, dy, dx := p.in[0], p.in[1].data, p.dOut, p.grad(0)
-	sumRows(p.grad(1).data, x.rows(), func(row int, dWeight []float64) {
+	sumRows(p.grad(1).data, p.beta(1), x.rows(), func(row int, dWeight []float64) {
 		w := len(weight)
 		for g := row * r.groups; g < (row+1)*r.groups; g++ {
 			in, d, out := x.data[g*w:(g+1)*w], dy.data[g*w:(g+1)*w], dx.data[g*w:(g+1)*w]
@@ -79,3 +79,5 @@ func (r *rmsnorm[T]) backward(p *pass[T]) error {
 	})
 	return nil
 }
+
+func (*rmsnorm[T]) adds(i int) bool { return i == 1 }

@@ -23,10 +23,10 @@ const (
 	sumBlockRows = 128
 )
 
-// sumRows sets sum[j] to the total over n rows of what add(row, acc) adds to acc[j]. Rows are added in order in float64 within
+// sumRows sets sum[j] to beta times itself and the total over n rows of what add(row, acc) adds to acc[j]. Rows are added in order in float64 within
 // blocks that depend on n only, and the blocks in order: float32 gradients of 100,000 rows stay exact to the last bit or two,
 // and the result does not depend on the number of threads. add may run for several rows at once, each with an acc of its block.
-func sumRows[T Float](sum []T, n int, add func(row int, acc []float64)) {
+func sumRows[T Float](sum []T, beta T, n int, add func(row int, acc []float64)) {
 	block := max(sumBlockRows, (n+sumBlocks-1)/sumBlocks)
 	blocks := (n + block - 1) / block
 	width := len(sum)
@@ -39,6 +39,9 @@ func sumRows[T Float](sum []T, n int, add func(row int, acc []float64)) {
 	})
 	for j := range sum {
 		total := 0.0
+		if beta != 0 {
+			total = float64(beta) * float64(sum[j])
+		}
 		for b := range blocks {
 			total += partial[b*width+j]
 		}

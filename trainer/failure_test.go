@@ -19,6 +19,13 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/data"
 )
 
+// plantGradient makes a number part of the next step's gradient of a parameter.
+func plantGradient(r *run, name string, value float64) {
+	parameter, _ := r.params.Get(name)
+	r.grads[name] = make([]float32, len(parameter.Data))
+	r.grads[name][5] = float32(value)
+}
+
 // TestANumberThatIsNotFiniteEndsTheRunBeforeTheUpdate breaks a weight or a gradient after step 3: step 4 must name the culprit, leave
 // the weights alone, and leave checkpoint-2 to go on from.
 func TestANumberThatIsNotFiniteEndsTheRunBeforeTheUpdate(t *testing.T) {
@@ -30,9 +37,9 @@ func TestANumberThatIsNotFiniteEndsTheRunBeforeTheUpdate(t *testing.T) {
 		words   []string
 	}{
 		"weight NaN":   {func(r *run) { r.params.All()[3].Data[1] = float32(math.NaN()) }, []string{"step 4", "the loss is NaN"}},
-		"gradient NaN": {func(r *run) { r.grads["model.norm.weight"][5] = float32(math.NaN()) }, []string{"step 4", "gradient of model.norm.weight", "NaN"}},
+		"gradient NaN": {func(r *run) { plantGradient(r, "model.norm.weight", math.NaN()) }, []string{"step 4", "gradient of model.norm.weight", "NaN"}},
 		"gradient Inf": {func(r *run) {
-			r.grads["model.layers.1.mlp.up_proj.weight"][7] = float32(math.Inf(-1))
+			plantGradient(r, "model.layers.1.mlp.up_proj.weight", math.Inf(-1))
 		}, []string{"step 4", "gradient of model.layers.1.mlp.up_proj.weight", "-Inf"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ type run struct {
 	baseModel hf.Config // as it was found
 	source    string    // its folder; "" when trained from scratch
 	params    *model.Params[float32]
-	grads     map[string][]float32
+	grads     map[string][]float32 // of the step in flight, over all ranks and the micro-batches so far
 	moments   map[string]checkpoint.Moments
 	schedule  schedule.Schedule
 
@@ -258,12 +258,11 @@ func (r *run) drawParameters() error {
 	return nil
 }
 
-// makeRoom is for gradients and moments.
+// makeRoom is for the moments; gradients come and go with each step.
 func (r *run) makeRoom() {
 	r.grads = map[string][]float32{}
 	r.moments = map[string]checkpoint.Moments{}
 	for _, p := range r.params.All() {
-		r.grads[p.Name] = make([]float32, len(p.Data))
 		r.moments[p.Name] = checkpoint.Moments{M: make([]float32, len(p.Data)), V: make([]float32, len(p.Data))}
 	}
 }

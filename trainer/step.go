@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/ops/adamw"
 	"github.com/ringgrad/ringgrad/ops/meter"
 	"github.com/ringgrad/ringgrad/trainer/model"
@@ -66,10 +67,12 @@ func (w *worker) collect(ctx context.Context) model.Sink[float32] {
 		if err := dist.AllReduce(ctx, w.comm, grad); err != nil {
 			return fmt.Errorf("gradient of %s: %w", name, err)
 		}
-		if w.leader() {
-			for i, g := range grad {
-				w.run.grads[name][i] += g
-			}
+		switch sum := w.run.grads; {
+		case !w.leader():
+		case sum[name] == nil:
+			sum[name] = grad
+		default:
+			ops.Accumulate(sum[name], grad)
 		}
 		return nil
 	}
@@ -127,7 +130,7 @@ func notFinite(values []float32) (v float32, found bool) {
 	return 0, false
 }
 
-// applyAdamW updates every parameter and clears the gradients. The step is zero-based.
+// applyAdamW updates every parameter and lets go of the gradients. The step is zero-based.
 func (r *run) applyAdamW(step int, norm float64) error {
 	scale := 1.0
 	if limit := r.cfg.MaxGradNorm; limit > 0 {
@@ -149,7 +152,7 @@ func (r *run) applyAdamW(step int, norm float64) error {
 		if err != nil {
 			return err
 		}
-		clear(r.grads[p.Name])
+		delete(r.grads, p.Name)
 	}
 	return nil
 }

@@ -152,6 +152,7 @@ func (s *stepBench) run(ctx context.Context) (stepReport, error) {
 	s.done = func() { cancel(errMeasured) }
 	meter.Enable(true)
 	defer meter.Enable(false)
+	limitGarbage(s.plan.Memory)
 	if _, err := s.trainer.Run(ctx); err != nil && !errors.Is(err, errMeasured) {
 		return stepReport{}, err
 	}

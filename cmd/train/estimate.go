@@ -118,25 +118,26 @@ func memoryRows(m estimate.Memory) [][]string {
 	ranked := func(name string, bytes int64) []string { return []string{name, "", bytesText(bytes)} }
 	s, p := m.Shared, m.Parts
 	rows := [][]string{
+		shared("program", s.Program),
 		shared("weights", s.Weights),
-		shared("gradients", s.Gradients),
+		shared("gradients, complete", s.Gradients),
 		shared("optimizer", s.Optimizer),
 	}
 	if s.Data > 0 {
 		rows = append(rows, shared("data", s.Data))
 	}
 	return append(rows,
-		ranked("inputs of all layers", p.LayerInputs),
-		ranked("attention's output, all layers", p.SavedAttention),
+		ranked("inputs of layers", p.LayerInputs),
+		ranked("attention's output in layers", p.SavedAttention),
 		ranked("activations, one layer", p.Activations),
 		ranked("their gradients", p.ActivationGrads),
 		ranked("attention at work", p.Attention),
 		ranked("ring buffers", p.RingBuffers),
-		ranked("weight gradients before the sum", p.WeightGrads),
+		ranked("gradients, incomplete", p.WeightGrads),
 		ranked("chunk of logits", p.CrossEntropy),
 		ranked("tables and batches", p.Tables),
-		[]string{"all", bytesText(m.Process), bytesText(m.Rank)},
-		[]string{"about, with garbage", bytesText(2 * m.Process), ""})
+		[]string{"garbage", bytesText(m.Garbage), ""},
+		[]string{"all", bytesText(m.Process), bytesText(m.Rank)})
 }
 
 func wireRows(w estimate.Wire) [][]string {

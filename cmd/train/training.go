@@ -58,6 +58,7 @@ func runTraining(ctx context.Context, out *output, signals *signals, f trainingF
 		view.showNotes()
 		return printDryRun(out, cfg, t.Plan())
 	}
+	limitGarbage(t.Plan().Memory)
 	signals.handle(func() {
 		t.Stop()
 		view.line("interrupted: finishing the step and saving; a second signal ends at once")

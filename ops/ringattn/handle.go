@@ -60,6 +60,15 @@ func (s Saved) Bytes() int64 { return s.bytes }
 // Saved returns what the last forward saved; the zero Saved before the first.
 func (o *Op) Saved() Saved { return o.engine.saved() }
 
+// Output returns the output that s saved, as the op's node had it, in memory of the caller's own. s must come from this op.
+func (o *Op) Output(s Saved) (gorgonia.Value, error) {
+	out, err := o.engine.replay(s)
+	if err != nil {
+		return nil, fmt.Errorf("ringattn: %w", err)
+	}
+	return out, nil
+}
+
 // Replay makes the next run of the graph return s's output for this op instead of going round the ring, once. The backward
 // of that run then uses s. With it, a layer's forward can be computed again for its backward (activation checkpointing)
 // without communicating again. s must come from this op, with the same inputs.

@@ -2,14 +2,13 @@
 // the ranks, and floating-point operations, from which follows the time.
 //
 // The formulas follow the code they speak of. Bytes on the wire are exactly those that a dist.Ledger counts; memory is what is
-// alive at the fullest moment of a step, counted buffer by buffer in float32:
+// alive at the fullest moment of a step, counted buffer by buffer in float32, and some garbage:
 //
-//	process     weights, their gradients, AdamW's two moments, the tokens of the data
-//	each rank   every layer's input and what attention saved of it          grows with layers · T/W
-//	            one layer's activations and gradients, forward and backward grows with T/W
-//	            attention's working memory and the blocks of the ring       grows with T/W
-//	            one layer's weight gradients, the embedding's               do not depend on T or W
-//	            a chunk of logits                                           the same
+//	process     weights, AdamW's two moments, the gradients that are complete, the tokens of the data
+//	each rank   every layer's input and what attention saved of it            grows with layers · T/W, and shrinks on the way back
+//	            attention with what it reads, and their gradients             grows with T/W
+//	            the rest of a layer, and the head, for a chunk of rows        does not depend on T or W
+//	            one layer's weight gradients, the embedding's                 the same
 //
 // The package knows neither the graph nor the kernels, and runs in no time.
 package estimate

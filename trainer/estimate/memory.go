@@ -9,34 +9,52 @@ const (
 	tokenSize  = 4
 )
 
-// Memory is what is alive at the fullest moment of a step, in bytes. Go's collector lets short-lived memory pile up before it
-// collects: at GOGC=100 a process grows to about twice Process, less with GOMEMLIMIT set.
+// Memory is what a process takes at the fullest moment of a step, in bytes.
 type Memory struct {
-	Process int64      `json:"process"` // Shared and the part of every rank
+	Process int64      `json:"process"` // Shared, the part of every rank, and Garbage
 	Rank    int64      `json:"rank"`    // the part of the rank with most rows: the sum of Parts
 	Shared  Shared     `json:"shared"`
 	Parts   RankMemory `json:"parts"`
+	Garbage int64      `json:"garbage"` // what may pile up before Go's collector runs, when GCPercent is set
 }
 
 // Shared is what a process holds once, however many ranks it runs.
 type Shared struct {
+	Program   int64 `json:"program"` // code, and Go's own memory
 	Weights   int64 `json:"weights"`
-	Gradients int64 `json:"gradients"`
+	Gradients int64 `json:"gradients"` // those that are summed over the ranks at that moment
 	Optimizer int64 `json:"optimizer"` // two moments of every parameter
 	Data      int64 `json:"data"`      // tokens of the data sets
 }
 
-func (s Shared) total() int64 { return s.Weights + s.Gradients + s.Optimizer + s.Data }
+func (s Shared) total() int64 { return s.Program + s.Weights + s.Gradients + s.Optimizer + s.Data }
+
+// programSize is what the command takes before it has read anything.
+const programSize = 24 << 20
+
+// garbageShare is the least share of the memory in use that may pile up as garbage, garbageSize the least amount: with little of
+// either, the collector would run all the time.
+const (
+	garbageShare = 0.03
+	garbageSize  = 32 << 20
+)
+
+// GCPercent is the setting of Go's collector (GOGC) with which Garbage comes true. The default, 100, lets a process grow to twice
+// of what is in use.
+func (m Memory) GCPercent() int {
+	inUse := m.Process - m.Garbage
+	return int(min(100, 100*m.Garbage/max(inUse, 1)+1))
+}
 
 // RankMemory is what one rank holds besides.
 type RankMemory struct {
-	LayerInputs     int64 `json:"layer_inputs"`         // kept for the backward pass, of every layer
-	SavedAttention  int64 `json:"saved_attention"`      // O and the log-sum-exp, of every layer
+	LayerInputs     int64 `json:"layer_inputs"`         // kept for the backward pass, of the layers that are still to go
+	SavedAttention  int64 `json:"saved_attention"`      // O and the log-sum-exp, of these layers
 	Activations     int64 `json:"activations_forward"`  // outputs of one layer's and the head's ops
 	ActivationGrads int64 `json:"activations_backward"` // their gradients
 	Attention       int64 `json:"attention"`            // working memory of the larger pass, the backward
 	RingBuffers     int64 `json:"ring_buffers"`         // own K and V, dK and dV, and the sums in flight
-	WeightGrads     int64 `json:"weight_gradients"`     // of one layer, the head and the embedding
+	WeightGrads     int64 `json:"weight_gradients"`     // those that are not summed over the ranks yet
 	CrossEntropy    int64 `json:"cross_entropy"`        // a chunk of logits with its rows
 	Tables          int64 `json:"tables"`               // rotations, labels, batches
 }
@@ -46,16 +64,55 @@ func (p RankMemory) total() int64 {
 		p.CrossEntropy + p.Tables
 }
 
+// moment is a point of the backward pass, as far as memory depends on it: gradients of weights come while what the layers kept goes.
+type moment struct {
+	layers  int64 // whose input and attention are kept
+	atWork  bool  // attention is, and one layer's gradients are not summed yet
+	matrix  bool  // nor is that of the head, or of the embedding
+	settled int64 // entries of the gradients that are
+}
+
+// moments are those one of which is the fullest: the head, the last layer, the first layer, the embedding.
+func (m Model) moments() []moment {
+	layers, matrix := int64(m.Layers), int64(m.Vocab)*int64(m.Hidden)
+	head := matrix // an untied head's gradient is summed before the layers'
+	if m.Tied {
+		head = 0
+	}
+	return []moment{
+		{layers: layers, matrix: true},
+		{layers: layers, atWork: true, matrix: m.Tied, settled: head},
+		{layers: 1, atWork: true, matrix: m.Tied, settled: m.Parameters - m.LayerParameters - matrix},
+		{matrix: true, settled: m.Parameters - matrix},
+	}
+}
+
 func memoryOf(m Model, r Run) Memory {
+	var fullest Memory
+	for _, at := range m.moments() {
+		if memory := memoryAt(m, r, at); memory.Process > fullest.Process {
+			fullest = memory
+		}
+	}
+	fullest.Garbage = max(garbageSize, int64(garbageShare*float64(fullest.Process)))
+	fullest.Process += fullest.Garbage
+	return fullest
+}
+
+func memoryAt(m Model, r Run, at moment) Memory {
 	memory := Memory{Shared: Shared{
+		Program:   programSize,
 		Weights:   m.Parameters * floatSize,
-		Gradients: m.Parameters * floatSize,
+		Gradients: at.settled * floatSize,
 		Optimizer: 2 * m.Parameters * floatSize,
 		Data:      r.DataTokens * tokenSize,
 	}}
+	if r.Accumulation > 1 { // sums of the micro-batches before
+		memory.Shared.Gradients = m.Parameters * floatSize
+	}
 	memory.Process = memory.Shared.total()
 	for positions, ranks := range r.shards() {
-		part := rankMemory(m, r, int64(positions))
+		part := rankMemory(m, r, at, int64(positions))
 		memory.Process += int64(ranks) * part.total()
 		if total := part.total(); total > memory.Rank {
 			memory.Rank, memory.Parts = total, part
@@ -78,46 +135,73 @@ func (r Run) shards() map[int]int {
 }
 
 // rankMemory counts the buffers of a rank that holds the given positions of every sequence; see packages model, ops and ring.
-func rankMemory(m Model, r Run, positions int64) RankMemory {
+func rankMemory(m Model, r Run, at moment, positions int64) RankMemory {
 	batch := int64(r.MicroBatch)
 	held := batch * positions
 	rows := max(held, batch) // a rank without rows computes one of padding for each sequence
-	layers, hidden, vocab := int64(m.Layers), int64(m.Hidden), int64(m.Vocab)
-	kv := held * 2 * m.keys() * floatSize
-	return RankMemory{
-		// The input of every layer and of the head, and the gradient on its way back.
-		LayerInputs:     (layers + 2) * rows * hidden * floatSize,
-		SavedAttention:  layers * held * (m.queries() + 2*int64(m.Heads)) * floatSize, // O, LSE and its low part
-		Activations:     rows * (m.layerOutputs() + hidden) * floatSize,               // and the head's norm
-		ActivationGrads: rows * (m.layerGradients() + 2*hidden) * floatSize,
-		Attention:       attentionMemory(m, r, held),
-		// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
-		RingBuffers:  kv * int64(1+min(r.Ring, 3)),
-		WeightGrads:  m.weightGrads() * floatSize,
-		CrossEntropy: chunk(rows, vocab) * (vocab + 2*hidden) * floatSize,
+	chunked := chunkedRows(rows)
+	hidden, vocab := int64(m.Hidden), int64(m.Vocab)
+	memory := RankMemory{
+		// Inputs of layers and of the head, and the gradient on its way back.
+		LayerInputs:     (max(at.layers, 1) + 2) * rows * hidden * floatSize,
+		SavedAttention:  at.layers * held * (m.queries() + 2*int64(m.Heads)) * floatSize, // O, LSE and its low part
+		Activations:     (rows*m.attendOutputs() + chunked*(m.feedOutputs()+hidden)) * floatSize,
+		ActivationGrads: (rows*m.attendGradients() + chunked*(m.feedGradients()+2*hidden)) * floatSize,
+		CrossEntropy:    logitRows(chunked, vocab) * (vocab + 2*hidden) * floatSize,
 		// Cosines and sines; labels with their losses; ids and labels of the whole batches of a step.
 		Tables: rows*(int64(m.HeadDim)*doubleSize+tokenSize+doubleSize) + 2*tokenSize*r.tokens()*int64(r.Accumulation),
 	}
+	if at.atWork {
+		memory.Attention = attentionMemory(m, r, held) + rows*m.queries()*floatSize // and the gradient of its output
+		// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
+		memory.RingBuffers = held * 2 * m.keys() * floatSize * int64(1+min(r.Ring, 3))
+		memory.WeightGrads = m.LayerParameters * floatSize
+	}
+	if at.matrix {
+		memory.WeightGrads += vocab * hidden * floatSize
+	}
+	return memory
 }
 
-// layerOutputs is the width of all outputs of a layer's ops together, for one row: two norms, two residuals, the projections to
-// hidden; q, k, v, their rotations and attention's output; gate, up and their product.
-func (m Model) layerOutputs() int64 {
-	width := 6*int64(m.Hidden) + 3*m.queries() + 3*m.keys() + 3*int64(m.Intermediate)
+// chunkRows is that of package model.
+const chunkRows = 2048
+
+// chunkedRows is the number of rows that graphs of chunks are built for: one chunk, or two where the chunks are not of one length.
+func chunkedRows(rows int64) int64 {
+	chunks := (rows + chunkRows - 1) / chunkRows
+	if rows%chunks == 0 {
+		return rows / chunks
+	}
+	return 2*(rows/chunks) + 1
+}
+
+// attendOutputs is the width of all outputs of the first section's ops together, for one row: a norm; q, k, v, the rotated q and k;
+// attention's output.
+func (m Model) attendOutputs() int64 {
+	width := int64(m.Hidden) + 3*m.queries() + 3*m.keys()
 	if m.QKNorm {
 		width += m.queries() + m.keys()
 	}
 	return width
 }
 
-// layerGradients is the same for the gradients of the ops' inputs. Hidden has 15: two of each residual, one of each norm and of
-// each projection that reads a norm, and a sum wherever a value has several readers.
-func (m Model) layerGradients() int64 {
-	width := 15*int64(m.Hidden) + 3*m.queries() + 3*m.keys() + 3*int64(m.Intermediate)
+// attendGradients is the same for the gradients of the ops' inputs: of x, three times of its norm and their sum; of q and k and the
+// rotated ones, of v.
+func (m Model) attendGradients() int64 {
+	width := 5*int64(m.Hidden) + 2*m.queries() + 3*m.keys()
 	if m.QKNorm {
 		width += m.queries() + m.keys()
 	}
 	return width
+}
+
+// feedOutputs is that of the second section: two projections to hidden, two residuals, a norm; gate, up and their product.
+func (m Model) feedOutputs() int64 { return 5*int64(m.Hidden) + 3*int64(m.Intermediate) }
+
+// feedGradients is the same for the gradients of the ops' inputs. Hidden has 9: two of each residual, one of the norm and of each
+// projection that reads it, and a sum where a value has two readers.
+func (m Model) feedGradients() int64 {
+	return 9*int64(m.Hidden) + m.queries() + 3*int64(m.Intermediate)
 }
 
 // attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, and delta.
@@ -130,18 +214,7 @@ func attentionMemory(m Model, r Run, rows int64) int64 {
 	return bytes
 }
 
-// weightGrads counts the entries of the gradients that a rank holds before they are summed over the ranks: one layer's, those of
-// the head, and the embedding's where it is another matrix.
-func (m Model) weightGrads() int64 {
-	matrix := int64(m.Vocab) * int64(m.Hidden)
-	n := m.LayerParameters + matrix + int64(m.Hidden)
-	if !m.Tied {
-		n += matrix
-	}
-	return n
-}
-
-// chunk is the number of rows whose logits exist at once: about 4 million logits, 64 to 1,024 rows (ops.CrossEntropy).
-func chunk(rows, vocab int64) int64 {
+// logitRows is the number of rows whose logits exist at once: about 4 million logits, 64 to 1,024 rows (ops.CrossEntropy).
+func logitRows(rows, vocab int64) int64 {
 	return min(rows, min(max((1<<22)/max(vocab, 1), 64), 1024))
 }

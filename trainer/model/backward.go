@@ -12,7 +12,7 @@ import (
 
 // Sink takes the finished gradient of one parameter, this rank's part of the sum over ranks. Every rank's sink is called once for
 // each parameter and in the same order (head, norm, layers from the last to the first, embedding), so that it may add up over the
-// ranks. grad is shaped as the parameter, may be overwritten, and is only valid during the call.
+// ranks. grad is shaped as the parameter and the sink's from then on.
 type Sink[T ops.Float] func(name string, grad []T) error
 
 // LossAndGrad returns the sum of the negative log-likelihoods of the local rows and the number of their labels, and gives the sink
@@ -26,96 +26,88 @@ func (m *Model[T]) LossAndGrad(ctx context.Context, b Batch, scale float64, sink
 	if err != nil {
 		return 0, 0, err
 	}
-	dHead, err := m.headBackward(s, b, scale, sink)
-	if err != nil {
-		return 0, 0, err
+	// 1. The losses, and the gradient of the last layer's output.
+	grads := headGrads[T]{dx: make([]T, s.rows*m.cfg.HiddenSize), dNorm: make([]T, m.cfg.HiddenSize), dW: make([]T, len(m.embedding))}
+	if sum, tokens, err = s.head.runFull(m.headInputs(s, b), scale, grads); err != nil {
+		return 0, 0, fmt.Errorf("model: head: %w", err)
 	}
-	for i := m.cfg.NumLayers - 1; i >= 0; i-- {
-		if err := m.layerBackward(ctx, s, i, sink); err != nil {
+	s.forget(m.cfg.NumLayers)
+	dEmbedding := grads.dW // not all of it yet in a tied model, and another matrix's in others
+	if !m.cfg.TieWordEmbeddings {
+		if err := sink(hf.HeadName, grads.dW); err != nil {
 			return 0, 0, err
 		}
+		dEmbedding = nil
 	}
-	if err := m.embeddingBackward(s, b, dHead, sink); err != nil {
+	if err := sink(hf.NormName, grads.dNorm); err != nil {
 		return 0, 0, err
 	}
-	return s.head.labels.Sum(), s.head.labels.Count(), nil
+	// 2. The layers, from the last to the first: dx becomes the gradient of their inputs.
+	for i := m.cfg.NumLayers - 1; i >= 0; i-- {
+		if err := m.layerBackward(ctx, s, i, grads.dx, sink); err != nil {
+			return 0, 0, fmt.Errorf("model: layer %d backward: %w", i, err)
+		}
+		s.forget(i)
+	}
+	// 3. The embedding.
+	return sum, tokens, m.embeddingBackward(s, b, grads.dx, dEmbedding, sink)
 }
 
-// headBackward computes the losses and leaves the gradient of the last layer's output in s.dx. It returns the gradient of the
-// output matrix where that is the embedding, which has not got all of its gradient yet.
-func (m *Model[T]) headBackward(s *shape[T], b Batch, scale float64, sink Sink[T]) ([]T, error) {
-	if err := m.bindHead(s, b); err != nil {
-		return nil, err
-	}
-	if err := s.head.runFull(scale); err != nil {
-		return nil, fmt.Errorf("model: head: %w", err)
-	}
-	dx, dNorm, dHead := s.head.grads[0], s.head.grads[1], s.head.grads[2]
-	if err := copyValue(s.dx, dx); err != nil {
-		return nil, err
-	}
-	d, err := data[T](dHead)
+// layerBackward runs layer i again and back: dx, the gradient of its output, becomes that of its input.
+func (m *Model[T]) layerBackward(ctx context.Context, s *shape[T], i int, dx []T, sink Sink[T]) error {
+	pass := backwardOf[T]{x: s.x[i], dy: dx, saved: s.saved[i], weights: m.layers[i]}
+	feed, attend := feedParameters(m.cfg, i), attendParameters(m.cfg, i)
+	dFeed := zerosLike[T](feed)
+	dO, err := s.layer.runFeedBackward(pass, dFeed)
 	if err != nil {
-		return nil, err
-	}
-	if !m.cfg.TieWordEmbeddings {
-		if err := sink(hf.HeadName, d); err != nil {
-			return nil, err
-		}
-		d = nil
-	}
-	return d, give(sink, hf.NormName, dNorm)
-}
-
-// layerBackward runs layer i again and back: s.dx, the gradient of its output, becomes that of its input.
-func (m *Model[T]) layerBackward(ctx context.Context, s *shape[T], i int, sink Sink[T]) error {
-	if err := s.layer.bind(s.x[i], m.layers[i]); err != nil {
 		return err
 	}
-	if err := s.layer.runFull(ctx, s.dx, s.saved[i]); err != nil {
-		return fmt.Errorf("model: layer %d backward: %w", i, err)
-	}
-	s.forget(i)
-	if err := copyValue(s.dx, s.layer.grads[0]); err != nil {
+	if err := giveAll(sink, feed, dFeed); err != nil {
 		return err
 	}
-	for j, name := range m.names[i] {
-		if err := give(sink, name, s.layer.grads[j+1]); err != nil {
-			return err
-		}
+	dAttend := zerosLike[T](attend)
+	if err := s.layer.runAttendBackward(ctx, pass, dO, dAttend); err != nil {
+		return err
 	}
-	return nil
+	return giveAll(sink, attend, dAttend)
 }
 
-// embeddingBackward adds the rows of s.dx to the rows of their tokens, in order; in a tied model they join the head's gradient.
-func (m *Model[T]) embeddingBackward(s *shape[T], b Batch, grad []T, sink Sink[T]) error {
+// embeddingBackward adds the rows of dx to the rows of their tokens, in order; in a tied model they join the head's gradient.
+func (m *Model[T]) embeddingBackward(s *shape[T], b Batch, dx, grad []T, sink Sink[T]) error {
 	if grad == nil {
-		if m.dEmbedding == nil {
-			m.dEmbedding = make([]T, len(m.embedding))
-		}
-		clear(m.dEmbedding)
-		grad = m.dEmbedding
+		grad = make([]T, len(m.embedding))
 	}
 	width := m.cfg.HiddenSize
 	ids := ownRows(s.sharding, m.rank, b.IDs, 0)
 	for i, id := range ids[:s.real] {
 		sum := grad[int(id)*width : (int(id)+1)*width]
-		for j, d := range s.dx[i*width : (i+1)*width] {
+		for j, d := range dx[i*width : (i+1)*width] {
 			sum[j] += d
 		}
 	}
 	return sink(hf.EmbeddingName, grad)
 }
 
-// give hands the value of a gradient node to the sink.
-func give[T ops.Float](sink Sink[T], name string, n *gorgonia.Node) error {
-	d, err := data[T](n)
-	if err != nil {
-		return fmt.Errorf("%w: gradient of %s", err, name)
+// zerosLike makes room for the gradients of some parameters.
+func zerosLike[T ops.Float](parameters []hf.Parameter) [][]T {
+	zeros := make([][]T, len(parameters))
+	for i, p := range parameters {
+		zeros[i] = make([]T, p.Len())
 	}
-	return sink(name, d)
+	return zeros
 }
 
+// giveAll hands the gradients of some parameters to the sink.
+func giveAll[T ops.Float](sink Sink[T], parameters []hf.Parameter, grads [][]T) error {
+	for i, p := range parameters {
+		if err := sink(p.Name, grads[i]); err != nil {
+			return fmt.Errorf("%w: gradient of %s", err, p.Name)
+		}
+	}
+	return nil
+}
+
+// copyValue copies the value of a node.
 func copyValue[T ops.Float](to []T, n *gorgonia.Node) error {
 	d, err := data[T](n)
 	if err != nil {

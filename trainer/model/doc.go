@@ -12,20 +12,23 @@
 //	          o, norm, SwiGLU                  the same
 //	head      norm, logits, NLL of own rows    the same
 //
-// # One graph for all layers
+// # A layer's graphs, used for all layers
 //
 // A gorgonia graph keeps every value it computes, so a model in one graph would keep everything of all layers. Here each rank
-// builds the graph of one layer and runs it once per layer, with that layer's weights bound by gorgonia.Let. Two programs come
-// from the graph: one runs forward only, the other forward and backward from a given gradient of the output.
+// builds the graphs of one layer and runs them once per layer, with that layer's weights bound by gorgonia.Let. The first graph is
+// attention with what it reads, on all rows; the second is what every row does for itself, and the rows go through it chunk by
+// chunk, so that the wide activations of the feed-forward net are those of a chunk. The head takes the same chunks. Each graph has
+// two programs: one runs forward only, the other forward and backward from a given gradient of the output.
 //
 //	forward    x0 → [layer 0] → x1 → [layer 1] → … → xL → head → NLL       kept: x0 … xL, attention's O and log-sum-exp
 //	backward   dxL ← head;  for l = L-1 … 0:  run layer l again from x(l), attention replayed from O, then back: dx(l), dW(l)
 //
-// So a step keeps, for each layer, its input and what attention saved, and for one layer everything else: activation
-// checkpointing that never repeats the ring's forward. Options.Checkpoint has no other scheme to choose.
+// So a step keeps, for each layer that is still to go back through, its input and what attention saved, and for one layer everything
+// else: activation checkpointing that never repeats the ring's forward. Options.Checkpoint has no other scheme to choose.
 //
 // # Weights and gradients
 //
-// Ranks of a process read one set of weights through tensor headers of their own, because gorgonia writes into headers. Only
-// one layer's gradients exist at a time: LossAndGrad hands each finished gradient to a Sink and then forgets it.
+// Ranks of a process read one set of weights through tensor headers of their own, because gorgonia writes into headers. Gradients
+// are computed into fresh memory, which LossAndGrad hands to a Sink parameter by parameter; while a step goes back, its gradients
+// take the room that the layers' inputs leave.
 package model

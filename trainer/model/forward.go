@@ -15,15 +15,12 @@ func (m *Model[T]) Losses(ctx context.Context, b Batch) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.bindHead(s, b); err != nil {
-		return nil, err
-	}
-	if err := s.head.runForward(); err != nil {
+	if err := s.head.runForward(m.headInputs(s, b)); err != nil {
 		return nil, fmt.Errorf("model: head: %w", err)
 	}
 	losses := make([]float32, s.real)
 	for i := range losses {
-		losses[i] = float32(s.head.labels.NLL()[i])
+		losses[i] = float32(s.head.nll[i])
 	}
 	return losses, nil
 }
@@ -87,7 +84,7 @@ func (m *Model[T]) project(x []T, rows []int) ([]T, error) {
 	return append([]T(nil), out...), nil
 }
 
-// hidden runs embedding and layers: s.x holds the input of every layer and of the head. With keep, what attention saved is kept
+// hidden runs embedding and layers: s.x holds the input of the head, and with keep that of every layer and what attention saved,
 // for the backward.
 func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], error) {
 	if err := b.check(m.cfg.VocabSize); err != nil {
@@ -98,27 +95,30 @@ func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], e
 		return nil, err
 	}
 	width := m.cfg.HiddenSize
+	s.x[0] = make([]T, s.rows*width)
 	for i, id := range ownRows(s.sharding, m.rank, b.IDs, 0) {
 		copy(s.x[0][i*width:(i+1)*width], m.embedding[int(id)*width:])
 	}
 	for i, weights := range m.layers {
-		if err := s.layer.bind(s.x[i], weights); err != nil {
-			return nil, err
-		}
-		saved, err := s.layer.runForward(ctx, s.x[i+1])
-		if err != nil {
+		s.x[i+1] = make([]T, s.rows*width)
+		if s.saved[i], err = s.layer.runForward(ctx, weights, s.x[i], s.x[i+1]); err != nil {
 			return nil, fmt.Errorf("model: layer %d: %w", i, err)
 		}
-		if keep {
-			s.saved[i] = saved
+		if !keep {
+			s.forget(i)
 		}
 	}
 	return s, nil
 }
 
-func (m *Model[T]) bindHead(s *shape[T], b Batch) error {
-	return s.head.bind(s.x[m.cfg.NumLayers], m.norm, m.w, ownRows(s.sharding, m.rank, b.Labels, IgnoreLabel))
+func (m *Model[T]) headInputs(s *shape[T], b Batch) headInputs[T] {
+	return headInputs[T]{s.x[m.cfg.NumLayers], m.norm, m.w, ownRows(s.sharding, m.rank, b.Labels, IgnoreLabel)}
 }
 
-// forget lets go of what attention saved for layer i.
-func (s *shape[T]) forget(i int) { s.saved[i] = ringattn.Saved{} }
+// forget lets go of the input of layer i, or of the head, and of what attention saved there.
+func (s *shape[T]) forget(i int) {
+	s.x[i] = nil
+	if i < len(s.saved) {
+		s.saved[i] = ringattn.Saved{}
+	}
+}

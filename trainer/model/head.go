@@ -9,21 +9,34 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// head is the final norm with the cross-entropy over the vocabulary, on N = B·S rows, and its two programs.
+// head is the final norm with the cross-entropy over the vocabulary, on N = B·S rows that go through it chunk by chunk.
 type head[T ops.Float] struct {
-	rows, width int
+	width  int
+	chunks []chunk
+	parts  map[int]*headPart[T] // by the rows of a chunk
+	nll    []float64            // [N], of the last run
+}
 
-	x, norm, w *gorgonia.Node // [N, hidden], [hidden], [vocabulary, hidden]
+// headPart is the graph of a chunk, and its two programs.
+type headPart[T ops.Float] struct {
+	x, norm, w *gorgonia.Node // [rows, hidden], [hidden], [vocabulary, hidden]
 	labels     *ops.Labels
 	forward    gorgonia.VM
 	full       gorgonia.VM
 	grads      gorgonia.Nodes // of x, norm, w
 }
 
-// newHead builds the graph; ops.BuildMutex must be held.
-func newHead[T ops.Float](cfg hf.Config, rows int) (*head[T], error) {
+// newHead builds the graphs; ops.BuildMutex must be held.
+func newHead[T ops.Float](cfg hf.Config, chunks []chunk) (*head[T], error) {
+	h := &head[T]{width: cfg.HiddenSize, chunks: chunks, nll: make([]float64, chunks[len(chunks)-1].to)}
+	var err error
+	h.parts, err = eachSize(chunks, func(rows int) (*headPart[T], error) { return newHeadPart[T](cfg, rows) })
+	return h, err
+}
+
+func newHeadPart[T ops.Float](cfg hf.Config, rows int) (*headPart[T], error) {
 	g := gorgonia.NewGraph()
-	h := &head[T]{rows: rows, width: cfg.HiddenSize, labels: ops.NewLabels(rows)}
+	h := &headPart[T]{labels: ops.NewLabels(rows)}
 	h.x = input[T](g, "x", rows, cfg.HiddenSize)
 	h.norm = input[T](g, "norm", cfg.HiddenSize)
 	h.w = input[T](g, "w", cfg.VocabSize, cfg.HiddenSize)
@@ -45,24 +58,66 @@ func newHead[T ops.Float](cfg hf.Config, rows int) (*head[T], error) {
 	return h, err
 }
 
-// bind gives the head its input x [N, hidden], its weights and one label per row.
-func (h *head[T]) bind(x []T, norm, w *tensor.Dense, labels []int32) error {
-	return errors.Join(bind(h.x, header(x, h.rows, h.width)), bind(h.norm, norm), bind(h.w, w), h.labels.Set(labels))
+// headInputs are the head's input x [N, hidden], its weights and one label per row.
+type headInputs[T ops.Float] struct {
+	x       []T
+	norm, w *tensor.Dense
+	labels  []int32
 }
 
-// runForward leaves each row's NLL in labels.
-func (h *head[T]) runForward() error {
-	h.labels.ForwardOnly, h.labels.Scale = true, 1
-	return run(h.forward)
+// runForward leaves each row's NLL in nll.
+func (h *head[T]) runForward(in headInputs[T]) error {
+	return h.each(in, func(_ chunk, part *headPart[T]) error {
+		part.labels.ForwardOnly, part.labels.Scale = true, 1
+		return run(part.forward)
+	})
 }
 
-// runFull leaves each row's NLL in labels and the gradients of scale times their sum.
-func (h *head[T]) runFull(scale float64) error {
-	h.labels.ForwardOnly, h.labels.Scale = false, scale
-	return run(h.full)
+// headGrads is where a backward leaves its gradients: that of x is written, those of norm and w are added to what is there.
+type headGrads[T ops.Float] struct{ dx, dNorm, dW []T }
+
+// runFull leaves each row's NLL in nll and the gradients of scale times their sum in grads. It returns the sum and the number of
+// labels.
+func (h *head[T]) runFull(in headInputs[T], scale float64, grads headGrads[T]) (sum float64, labels int, err error) {
+	err = h.each(in, func(c chunk, part *headPart[T]) error {
+		part.labels.ForwardOnly, part.labels.Scale = false, scale
+		weights := part.grads[1:]
+		if err := lend(weights, [][]T{grads.dNorm, grads.dW}); err != nil {
+			return err
+		}
+		if err := run(part.full); err != nil {
+			return err
+		}
+		sum += part.labels.Sum()
+		labels += part.labels.Count()
+		return errors.Join(copyValue(of(c, grads.dx, h.width), part.grads[0]), lend[T](weights, nil))
+	})
+	return sum, labels, err
 }
 
-func (h *head[T]) close() error { return closeAll(h.forward, h.full) }
+// each runs the graph of every chunk with the chunk's inputs bound.
+func (h *head[T]) each(in headInputs[T], run func(chunk, *headPart[T]) error) error {
+	for _, c := range h.chunks {
+		part := h.parts[c.rows()]
+		x := header(of(c, in.x, h.width), c.rows(), h.width)
+		if err := errors.Join(bind(part.x, x), bind(part.norm, in.norm), bind(part.w, in.w), part.labels.Set(of(c, in.labels, 1))); err != nil {
+			return err
+		}
+		if err := run(c, part); err != nil {
+			return err
+		}
+		copy(of(c, h.nll, 1), part.labels.NLL())
+	}
+	return nil
+}
+
+func (h *head[T]) close() error {
+	var errs []error
+	for _, part := range h.parts {
+		errs = append(errs, closeAll(part.forward, part.full))
+	}
+	return errors.Join(errs...)
+}
 
 // projection is the final norm with the logits of n rows.
 type projection[T ops.Float] struct {

@@ -2,6 +2,8 @@ package model
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/ringgrad/ringgrad/ops"
@@ -11,129 +13,206 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// layer is the graph of one transformer layer on N = B·S rows and its two programs. It is run for every layer of the model in
-// turn, with that layer's weights bound.
+// layer is one transformer layer on N = B·S rows in two sections. It is run for every layer of the model in turn, with that
+// layer's weights.
+//
+//	attend    o = attention(norm(x))                     all rows at once
+//	feed      y = h + mlp(norm(h)), h = x + Wo·o          chunk by chunk
 type layer[T ops.Float] struct {
-	rows, width int
+	width, inner int // of x and y, of o
+	chunks       []chunk
 
-	x, y      *gorgonia.Node // [N, hidden]
-	weights   gorgonia.Nodes // in the order of hf.Config.LayerParameters
+	attend    *section[T]
 	attention *ringattn.Op
-	forward   gorgonia.VM
-
-	dy    *gorgonia.Node
-	grads gorgonia.Nodes // of x, then of the weights
-	full  gorgonia.VM
+	feed      map[int]*section[T] // by the rows of a chunk
 }
 
-// layerPlan is what a layer's graph depends on.
+// layerPlan is what a layer's graphs depend on.
 type layerPlan struct {
 	cfg       hf.Config
 	rows      int
+	chunks    []chunk // of rows
 	table     *ops.RoPETable
 	attention ringattn.Config
 }
 
-// newLayer builds the graph; ops.BuildMutex must be held.
+// newLayer builds the graphs; ops.BuildMutex must be held.
 func newLayer[T ops.Float](p layerPlan) (*layer[T], error) {
-	g := gorgonia.NewGraph()
-	l := &layer[T]{rows: p.rows, width: p.cfg.HiddenSize}
-	l.x = input[T](g, "x", p.rows, p.cfg.HiddenSize)
-	named := map[string]*gorgonia.Node{}
-	for _, w := range p.cfg.LayerParameters(0) {
-		name := strings.TrimPrefix(w.Name, "model.layers.0.")
-		named[name] = input[T](g, name, w.Shape...)
-		l.weights = append(l.weights, named[name])
-	}
-	b := &builder{}
-	l.y = l.formula(b, p, named)
-	if b.err != nil {
-		return nil, b.err
-	}
-	inputs := append(gorgonia.Nodes{l.x}, l.weights...)
+	l := &layer[T]{chunks: p.chunks, width: p.cfg.HiddenSize, inner: p.cfg.NumHeads * p.cfg.HeadDim}
 	var err error
-	if l.forward, err = compileForward(g, inputs, l.y); err != nil {
+	if l.attend, err = l.newAttend(p); err != nil {
 		return nil, err
 	}
-	l.dy = input[T](g, "dy", p.rows, p.cfg.HiddenSize)
-	if l.grads, err = gorgonia.Backpropagate(gorgonia.Nodes{l.y}, gorgonia.Nodes{l.dy}, inputs); err != nil {
-		return nil, err
-	}
-	l.full, err = compileAll(g)
+	l.feed, err = eachSize(p.chunks, func(rows int) (*section[T], error) { return l.newFeed(p, rows) })
 	return l, err
 }
 
-// formula is the layer: y = h + mlp(norm(h)) with h = x + attention(norm(x)).
-func (l *layer[T]) formula(b *builder, p layerPlan, w map[string]*gorgonia.Node) *gorgonia.Node {
-	c := p.cfg
-	linear := func(x *gorgonia.Node, name string) *gorgonia.Node {
-		return b.linear(x, w[name+".weight"], w[name+".bias"])
+// weightNodes adds the nodes of some weights of a layer, under their names within it.
+func weightNodes[T ops.Float](g *gorgonia.ExprGraph, weights []hf.Parameter) (nodes gorgonia.Nodes, named map[string]*gorgonia.Node) {
+	named = map[string]*gorgonia.Node{}
+	for _, w := range weights {
+		name := strings.TrimPrefix(w.Name, "model.layers.0.")
+		named[name] = input[T](g, name, w.Shape...)
+		nodes = append(nodes, named[name])
 	}
-	// 1. Queries, keys and values, [N, heads·D]; Qwen3 norms every head of q and k.
-	n := b.norm(l.x, w["input_layernorm.weight"], c.RMSNormEps, 1)
-	q, k, v := linear(n, "self_attn.q_proj"), linear(n, "self_attn.k_proj"), linear(n, "self_attn.v_proj")
+	return nodes, named
+}
+
+// newAttend is attention over the keys of all ranks, of queries, keys and values [N, heads·D]; Qwen3 norms every head of q and k.
+func (l *layer[T]) newAttend(p layerPlan) (*section[T], error) {
+	c, g, b := p.cfg, gorgonia.NewGraph(), &builder{}
+	x := input[T](g, "x", p.rows, c.HiddenSize)
+	weights, w := weightNodes[T](g, attendParameters(c, 0))
+	n := b.norm(x, w["input_layernorm.weight"], c.RMSNormEps, 1)
+	project := func(name string) *gorgonia.Node {
+		return b.linear(n, w["self_attn."+name+".weight"], w["self_attn."+name+".bias"])
+	}
+	q, k, v := project("q_proj"), project("k_proj"), project("v_proj")
 	if c.QKNorm {
 		q = b.norm(q, w["self_attn.q_norm.weight"], c.RMSNormEps, c.NumHeads)
 		k = b.norm(k, w["self_attn.k_norm.weight"], c.RMSNormEps, c.NumKVHeads)
 	}
 	q, k = b.rope(q, c.NumHeads, p.table), b.rope(k, c.NumKVHeads, p.table)
-
-	// 2. Attention over the keys of all ranks, and the first residual.
 	o := b.do(func() (out *gorgonia.Node, err error) {
 		out, l.attention, err = ringattn.Apply(q, k, v, p.attention)
 		return out, err
 	})
-	h := b.add(l.x, linear(o, "self_attn.o_proj"))
-
-	// 3. The gated feed-forward net and the second residual.
-	n = b.norm(h, w["post_attention_layernorm.weight"], c.RMSNormEps, 1)
-	return b.add(h, linear(b.swiglu(linear(n, "mlp.gate_proj"), linear(n, "mlp.up_proj")), "mlp.down_proj"))
+	if b.err != nil {
+		return nil, b.err
+	}
+	return newSection[T](gorgonia.Nodes{x}, weights, o)
 }
 
-// bind gives the layer its input x [N, hidden] and the weights of one layer of the model.
-func (l *layer[T]) bind(x []T, weights []*tensor.Dense) error {
-	if err := bind(l.x, header(x, l.rows, l.width)); err != nil {
-		return err
+// newFeed is what each row does for itself: attention's projection with the residual, and the gated feed-forward net with its own.
+func (l *layer[T]) newFeed(p layerPlan, rows int) (*section[T], error) {
+	c, g, b := p.cfg, gorgonia.NewGraph(), &builder{}
+	x, o := input[T](g, "x", rows, c.HiddenSize), input[T](g, "o", rows, l.inner)
+	weights, w := weightNodes[T](g, feedParameters(c, 0))
+	linear := func(x *gorgonia.Node, name string) *gorgonia.Node {
+		return b.linear(x, w[name+".weight"], w[name+".bias"])
 	}
-	for i, w := range l.weights {
-		if err := bind(w, weights[i]); err != nil {
-			return err
+	h := b.add(x, linear(o, "self_attn.o_proj"))
+	n := b.norm(h, w["post_attention_layernorm.weight"], c.RMSNormEps, 1)
+	y := b.add(h, linear(b.swiglu(linear(n, "mlp.gate_proj"), linear(n, "mlp.up_proj")), "mlp.down_proj"))
+	if b.err != nil {
+		return nil, b.err
+	}
+	return newSection[T](gorgonia.Nodes{x, o}, weights, y)
+}
+
+// attendParameters are the weights of a layer's first section, feedParameters those of its second.
+func attendParameters(c hf.Config, layer int) []hf.Parameter {
+	all := c.LayerParameters(layer)
+	return all[:firstOfFeed(all)]
+}
+
+func feedParameters(c hf.Config, layer int) []hf.Parameter {
+	all := c.LayerParameters(layer)
+	return all[firstOfFeed(all):]
+}
+
+func firstOfFeed(all []hf.Parameter) int {
+	for i, p := range all {
+		if strings.HasSuffix(p.Name, "self_attn.o_proj.weight") {
+			return i
 		}
 	}
-	return nil
+	panic("model: a layer has no self_attn.o_proj")
 }
 
+// weightsOf are the headers of one layer's weights, by section.
+type weightsOf struct{ attend, feed []*tensor.Dense }
+
 // runForward writes y [N, hidden] and returns what attention saved for the backward.
-func (l *layer[T]) runForward(ctx context.Context, y []T) (ringattn.Saved, error) {
+func (l *layer[T]) runForward(ctx context.Context, w weightsOf, x, y []T) (ringattn.Saved, error) {
+	if err := l.attend.bind(w.attend, x); err != nil {
+		return ringattn.Saved{}, err
+	}
 	l.attention.SetContext(ctx)
-	if err := l.run(l.forward); err != nil {
-		return ringattn.Saved{}, err
-	}
-	out, err := data[T](l.y)
+	o, err := l.attend.runForward()
 	if err != nil {
-		return ringattn.Saved{}, err
+		return ringattn.Saved{}, l.cause(err)
 	}
-	copy(y, out)
+	for _, c := range l.chunks {
+		feed := l.feed[c.rows()]
+		if err := feed.bind(w.feed, of(c, x, l.width), of(c, o, l.inner)); err != nil {
+			return ringattn.Saved{}, err
+		}
+		out, err := feed.runForward()
+		if err != nil {
+			return ringattn.Saved{}, err
+		}
+		copy(of(c, y, l.width), out)
+	}
 	return l.attention.Saved(), nil
 }
 
-// runFull computes the layer again, attention from saved, and the gradients for dy [N, hidden].
-func (l *layer[T]) runFull(ctx context.Context, dy []T, saved ringattn.Saved) error {
-	if err := bind(l.dy, header(dy, l.rows, l.width)); err != nil {
+// backwardOf is a backward pass of one layer: its input x and the gradient dy of its output, which becomes that of x, both
+// [N, hidden], and what attention saved.
+type backwardOf[T ops.Float] struct {
+	x, dy   []T
+	saved   ringattn.Saved
+	weights weightsOf
+}
+
+// runFeedBackward computes the second section again and back, adding the gradients of its weights to dWeights. It returns that of
+// attention's output [N, heads·D]; dy becomes the gradient that reaches x past attention.
+func (l *layer[T]) runFeedBackward(b backwardOf[T], dWeights [][]T) (dO []T, err error) {
+	value, err := l.attention.Output(b.saved)
+	if err != nil {
+		return nil, err
+	}
+	o, ok := value.Data().([]T)
+	if !ok {
+		return nil, fmt.Errorf("model: attention saved %T", value.Data())
+	}
+	for _, c := range l.chunks {
+		feed, dy, o := l.feed[c.rows()], of(c, b.dy, l.width), of(c, o, l.inner)
+		if err := errors.Join(feed.lend(dWeights), feed.bind(b.weights.feed, of(c, b.x, l.width), o)); err != nil {
+			return nil, err
+		}
+		if err := feed.runFull(dy); err != nil {
+			return nil, err
+		}
+		// Nobody reads o and dy of the chunk any more.
+		if err := errors.Join(copyValue(dy, feed.dIn[0]), copyValue(o, feed.dIn[1]), feed.lend(nil)); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// runAttendBackward computes the first section again, attention from what it saved, and back from dO, adding the gradients of its
+// weights to dWeights. It completes dy.
+func (l *layer[T]) runAttendBackward(ctx context.Context, b backwardOf[T], dO []T, dWeights [][]T) error {
+	if err := errors.Join(l.attend.lend(dWeights), l.attend.bind(b.weights.attend, b.x)); err != nil {
 		return err
 	}
 	l.attention.SetContext(ctx)
-	l.attention.Replay(saved)
-	return l.run(l.full)
+	l.attention.Replay(b.saved)
+	if err := l.attend.runFull(dO); err != nil {
+		return l.cause(err)
+	}
+	dx, err := data[T](l.attend.dIn[0])
+	if err != nil {
+		return err
+	}
+	ops.Accumulate(b.dy, dx)
+	return l.attend.lend(nil)
 }
 
-// run prefers the attention's own error: gorgonia's hides what it wraps.
-func (l *layer[T]) run(vm gorgonia.VM) error {
-	err := run(vm)
-	if cause := l.attention.Err(); err != nil && cause != nil {
+// cause prefers the attention's own error: gorgonia's hides what it wraps.
+func (l *layer[T]) cause(err error) error {
+	if cause := l.attention.Err(); cause != nil {
 		return cause
 	}
 	return err
 }
 
-func (l *layer[T]) close() error { return closeAll(l.forward, l.full) }
+func (l *layer[T]) close() error {
+	errs := []error{l.attend.close()}
+	for _, f := range l.feed {
+		errs = append(errs, f.close())
+	}
+	return errors.Join(errs...)
+}

@@ -29,11 +29,11 @@ type Model[T ops.Float] struct {
 	rank   int
 	size   int
 
-	embedding  []T               // [vocabulary, hidden], shared
-	dEmbedding []T               // its gradient in a model that is not tied, kept between steps
-	layers     [][]*tensor.Dense // this rank's headers over the weights of each layer
-	names      [][]string
-	norm, w    *tensor.Dense // of the head
+	chunkRows int // most rows of a chunk
+
+	embedding []T           // [vocabulary, hidden], shared
+	layers    []weightsOf   // this rank's headers over the weights of each layer
+	norm, w   *tensor.Dense // of the head
 
 	shapes      cache[batchShape, *shape[T]]
 	projections cache[int, *projection[T]]
@@ -50,7 +50,7 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 	if _, err := shard.ParseLayout(string(o.Layout)); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	m := &Model[T]{cfg: cfg, comm: comm, layout: o.Layout, size: 1}
+	m := &Model[T]{cfg: cfg, comm: comm, layout: o.Layout, size: 1, chunkRows: chunkRows}
 	if comm != nil {
 		m.rank, m.size = comm.Rank(), comm.Size()
 	}
@@ -60,13 +60,14 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 	}
 	embedding, _ := p.Get(hf.EmbeddingName)
 	m.embedding = embedding.Data
-	for i := range cfg.NumLayers {
-		var headers []*tensor.Dense
-		var names []string
-		for _, w := range cfg.LayerParameters(i) {
-			headers, names = append(headers, get(w.Name)), append(names, w.Name)
+	headers := func(parameters []hf.Parameter) (list []*tensor.Dense) {
+		for _, p := range parameters {
+			list = append(list, get(p.Name))
 		}
-		m.layers, m.names = append(m.layers, headers), append(m.names, names)
+		return list
+	}
+	for i := range cfg.NumLayers {
+		m.layers = append(m.layers, weightsOf{headers(attendParameters(cfg, i)), headers(feedParameters(cfg, i))})
 	}
 	m.norm, m.w = get(hf.NormName), get(m.headName())
 	return m, nil
@@ -106,8 +107,9 @@ type shape[T ops.Float] struct {
 	layer    *layer[T]
 	head     *head[T]
 
-	x     [][]T // inputs of the layers and, last, of the head; [rows, hidden] each
-	dx    []T   // gradient on its way back
+	// What the backward needs, made by a forward and let go of layer by layer: inputs of the layers and, last, of the head,
+	// [rows, hidden] each, and what attention saved.
+	x     [][]T
 	saved []ringattn.Saved
 }
 
@@ -133,20 +135,17 @@ func (m *Model[T]) build(b Batch) (*shape[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := layerPlan{cfg: m.cfg, rows: s.rows, table: table, attention: ringattn.Config{
+	chunks := chunksOf(s.rows, m.chunkRows)
+	plan := layerPlan{cfg: m.cfg, rows: s.rows, chunks: chunks, table: table, attention: ringattn.Config{
 		NumHeads: m.cfg.NumHeads, NumKVHeads: m.cfg.NumKVHeads, Batch: b.B, Causal: true,
 		Layout: m.layout, SeqLen: b.T, Comm: m.comm,
 	}}
 	if s.layer, err = newLayer[T](plan); err != nil {
 		return nil, err
 	}
-	if s.head, err = newHead[T](m.cfg, s.rows); err != nil {
+	if s.head, err = newHead[T](m.cfg, chunks); err != nil {
 		return nil, err
 	}
-	for range m.cfg.NumLayers + 1 {
-		s.x = append(s.x, make([]T, s.rows*m.cfg.HiddenSize))
-	}
-	s.dx = make([]T, s.rows*m.cfg.HiddenSize)
-	s.saved = make([]ringattn.Saved, m.cfg.NumLayers)
+	s.x, s.saved = make([][]T, m.cfg.NumLayers+1), make([]ringattn.Saved, m.cfg.NumLayers)
 	return s, nil
 }

@@ -275,6 +275,49 @@ func TestStepsRepeatTheirBits(t *testing.T) {
 	}
 }
 
+// TestChunksOfRowsAddUp compares losses and gradients of rows that go through the layers in chunks, even and uneven, with those of
+// all rows at once.
+func TestChunksOfRowsAddUp(t *testing.T) {
+	for _, change := range []map[string]any{{"model_type": "qwen2"}, {"tie_word_embeddings": false, "mlp_bias": true}} {
+		cfg := testConfig(t, change)
+		p := Init[float32](cfg, 1)
+		b := testBatch(cfg, 2, 11)
+		want, wantLosses := collect(t, alone(t, cfg, p), b, 0.1), losses(t, alone(t, cfg, p), b)
+		for _, limit := range []int{1, 4, 7, 11, 21} {
+			m := alone(t, cfg, p)
+			m.chunkRows = limit
+			if d := distance(losses(t, m, b), wantLosses); d > 1e-6 {
+				t.Errorf("chunks of %d: losses differ by %.1g of the largest", limit, d)
+			}
+			for step := range 2 {
+				for name, grad := range collect(t, m, b, 0.1) {
+					if d := distance(grad, want[name]); d > 1e-5 {
+						t.Errorf("chunks of %d, step %d: gradient of %s differs by %.1g of its largest entry", limit, step, name, d)
+					}
+				}
+			}
+		}
+	}
+}
+
+func losses(t *testing.T, m *Model[float32], b Batch) []float32 {
+	t.Helper()
+	l, err := m.Losses(context.Background(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// distance is the largest difference, divided by the largest entry of want.
+func distance(got, want []float32) float64 {
+	far, largest := 0.0, 0.0
+	for i, w := range want {
+		far, largest = max(far, math.Abs(float64(got[i]-w))), max(largest, math.Abs(float64(w)))
+	}
+	return far / largest
+}
+
 func equal(a, b map[string][]float32) bool {
 	for name := range a {
 		if !slices.Equal(a[name], b[name]) {
