@@ -1,6 +1,10 @@
 package estimate
 
-import "github.com/ringgrad/ringgrad/dist/shard"
+import (
+	"math/bits"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+)
 
 // Sizes of elements in bytes.
 const (
@@ -204,14 +208,26 @@ func (m Model) feedGradients() int64 {
 	return 9*int64(m.Hidden) + m.queries() + 3*int64(m.Intermediate)
 }
 
-// attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, and delta.
-// The forward's Q and carry are less.
+// attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, delta, and the
+// kernel's copies of dQ. The forward's Q and carry are less.
 func attentionMemory(m Model, r Run, rows int64) int64 {
 	bytes := rows * (3*m.queries() + int64(m.Heads)) * floatSize
 	if r.Ring > 1 {
 		bytes += rows * m.queries() * doubleSize
 	}
-	return bytes
+	return bytes + queryCopies(m, r, rows)
+}
+
+// queryCopies is what the kernel takes where KV heads are too few to keep processors busy and the keys of each are cut in several
+// runs: a copy of dQ for each run, in scratch whose lengths are powers of two.
+func queryCopies(m Model, r Run, rows int64) int64 {
+	const enough = 4 // runs of keys in all
+	kvHeads := int64(r.MicroBatch) * int64(m.KVHeads)
+	runs := (enough + kvHeads - 1) / kvHeads
+	if runs == 1 {
+		return 0
+	}
+	return floatSize << bits.Len64(uint64(runs*rows*m.queries()))
 }
 
 // logitRows is the number of rows whose logits exist at once: about 4 million logits, 64 to 1,024 rows (ops.CrossEntropy).
