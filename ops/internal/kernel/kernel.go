@@ -68,3 +68,12 @@ type Attention[T Float] interface {
 	// Backward adds the gradients of one block, with P = exp(S - LSE) computed anew. A row with lse -Inf adds nothing.
 	Backward(g Gradients[T], in Inputs[T], b Block)
 }
+
+// Packer is an extra ability of kernels that take keys and values in a type narrower than T: their Forward and Backward want K and V
+// as Pack makes them, and so do blocks travel.
+type Packer[T Float] interface {
+	// PackedLen is how many T hold n packed elements.
+	PackedLen(n int) int
+	// Pack rounds src into dst, which is PackedLen(len(src)) long. The bits of dst are not numbers of type T.
+	Pack(dst, src []T)
+}

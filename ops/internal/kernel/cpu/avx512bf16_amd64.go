@@ -32,4 +32,4 @@ func weightsAVX512BF16(p []uint32, x []float32, ref []float32, sum []float32, wi
 // gradientsAVX512BF16 is gradients of pairPrimitives.
 //
 //go:noescape
-func gradientsAVX512BF16(p []uint32, ds []uint32, pairs []uint32, x []float32, dp []float32, ref []float32, delta []float32, width int, exponent float32, scale float32)
+func gradientsAVX512BF16(p []uint32, ds []uint32, pairs []uint32, x []float32, dp []float32, ref []float32, delta []float32, width int, exponent float32)

@@ -1774,9 +1774,9 @@ DATA interleave<>+48(SB)/8, $0x001d000d001c000c
 DATA interleave<>+56(SB)/8, $0x001f000f001e000e
 GLOBL interleave<>(SB), RODATA|NOPTR, $64
 
-// func gradientsAVX512BF16(p []uint32, ds []uint32, pairs []uint32, x []float32, dp []float32, ref []float32, delta []float32, width int, exponent float32, scale float32)
+// func gradientsAVX512BF16(p []uint32, ds []uint32, pairs []uint32, x []float32, dp []float32, ref []float32, delta []float32, width int, exponent float32)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F
-TEXT ·gradientsAVX512BF16(SB), NOSPLIT, $0-184
+TEXT ·gradientsAVX512BF16(SB), NOSPLIT, $0-180
 	MOVQ width+168(FP), AX
 	MOVQ width+168(FP), DX
 	SHLQ $0x02, DX
@@ -1786,17 +1786,16 @@ strip2:
 	CMPQ         AX, $0x20
 	JLT          strip2end
 	VBROADCASTSS exponent+176(FP), Z12
-	VBROADCASTSS scale+180(FP), Z13
-	VMOVUPS      interleave<>+0(SB), Z14
+	VMOVUPS      interleave<>+0(SB), Z13
 	MOVQ         ref_base+120(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z15
-	VMOVUPS      64(BX), Z16
+	VMOVUPS      (BX), Z14
+	VMOVUPS      64(BX), Z15
 	MOVQ         delta_base+144(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z17
-	VMOVUPS      64(BX), Z18
-	VPXORD       Z19, Z19, Z19
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VPXORD       Z18, Z18, Z18
 	MOVQ         CX, BX
 	SHRQ         $0x01, BX
 	MOVQ         DX, SI
@@ -1821,10 +1820,10 @@ strip2row:
 	VMOVUPS     64(DI), Z1
 	VMOVUPS     (DI)(DX*1), Z2
 	VMOVUPS     64(DI)(DX*1), Z3
-	VFMADD213PS Z15, Z12, Z0
-	VFMADD213PS Z16, Z12, Z1
-	VFMADD213PS Z15, Z12, Z2
-	VFMADD213PS Z16, Z12, Z3
+	VFMADD213PS Z14, Z12, Z0
+	VFMADD213PS Z15, Z12, Z1
+	VFMADD213PS Z14, Z12, Z2
+	VFMADD213PS Z15, Z12, Z3
 	VREDUCEPS   $0x01, Z0, Z4
 	VREDUCEPS   $0x01, Z1, Z5
 	VREDUCEPS   $0x01, Z2, Z6
@@ -1879,21 +1878,17 @@ strip2row:
 	VMOVUPS  64(R8), Z1
 	VMOVUPS  (R8)(DX*1), Z2
 	VMOVUPS  64(R8)(DX*1), Z3
-	VCMPPS   $0x04, Z19, Z8, K2
-	VSUBPS   Z17, Z0, Z0
-	VMULPS   Z13, Z8, Z8
+	VCMPPS   $0x04, Z18, Z8, K2
+	VSUBPS   Z16, Z0, Z0
 	VMULPS.Z Z8, Z0, K2, Z0
-	VCMPPS   $0x04, Z19, Z9, K3
-	VSUBPS   Z18, Z1, Z1
-	VMULPS   Z13, Z9, Z9
+	VCMPPS   $0x04, Z18, Z9, K3
+	VSUBPS   Z17, Z1, Z1
 	VMULPS.Z Z9, Z1, K3, Z1
-	VCMPPS   $0x04, Z19, Z10, K4
-	VSUBPS   Z17, Z2, Z2
-	VMULPS   Z13, Z10, Z10
+	VCMPPS   $0x04, Z18, Z10, K4
+	VSUBPS   Z16, Z2, Z2
 	VMULPS.Z Z10, Z2, K4, Z2
-	VCMPPS   $0x04, Z19, Z11, K5
-	VSUBPS   Z18, Z3, Z3
-	VMULPS   Z13, Z11, Z11
+	VCMPPS   $0x04, Z18, Z11, K5
+	VSUBPS   Z17, Z3, Z3
 	VMULPS.Z Z11, Z3, K5, Z3
 
 	// EVEX 0x72: Z0, Z1, Z4
@@ -1909,13 +1904,13 @@ strip2row:
 	// EVEX 0x72: Z0, Z2, Z4
 	LONG    $0x486ff262
 	WORD    $0xe072
-	VPERMW  Z4, Z14, Z4
+	VPERMW  Z4, Z13, Z4
 	VMOVUPS Z4, (BX)
 
 	// EVEX 0x72: Z1, Z3, Z5
 	LONG    $0x4867f262
 	WORD    $0xe972
-	VPERMW  Z5, Z14, Z5
+	VPERMW  Z5, Z13, Z5
 	VMOVUPS Z5, 64(BX)
 	ADDQ    DX, R9
 	ADDQ    DX, R10
@@ -1933,15 +1928,14 @@ strip1:
 	CMPQ         AX, $0x10
 	JLT          strip1end
 	VBROADCASTSS exponent+176(FP), Z6
-	VBROADCASTSS scale+180(FP), Z7
-	VMOVUPS      interleave<>+0(SB), Z8
+	VMOVUPS      interleave<>+0(SB), Z7
 	MOVQ         ref_base+120(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z9
+	VMOVUPS      (BX), Z8
 	MOVQ         delta_base+144(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z10
-	VPXORD       Z11, Z11, Z11
+	VMOVUPS      (BX), Z9
+	VPXORD       Z10, Z10, Z10
 	MOVQ         CX, BX
 	SHRQ         $0x01, BX
 	MOVQ         DX, SI
@@ -1964,8 +1958,8 @@ strip1:
 strip1row:
 	VMOVUPS     (DI), Z0
 	VMOVUPS     (DI)(DX*1), Z1
-	VFMADD213PS Z9, Z6, Z0
-	VFMADD213PS Z9, Z6, Z1
+	VFMADD213PS Z8, Z6, Z0
+	VFMADD213PS Z8, Z6, Z1
 	VREDUCEPS   $0x01, Z0, Z2
 	VREDUCEPS   $0x01, Z1, Z3
 	VMOVUPS     exp2F32<>+384(SB), Z4
@@ -1998,13 +1992,11 @@ strip1row:
 	VMOVUPS  Y3, (R9)(SI*1)
 	VMOVUPS  (R8), Z0
 	VMOVUPS  (R8)(DX*1), Z1
-	VCMPPS   $0x04, Z11, Z4, K2
-	VSUBPS   Z10, Z0, Z0
-	VMULPS   Z7, Z4, Z4
+	VCMPPS   $0x04, Z10, Z4, K2
+	VSUBPS   Z9, Z0, Z0
 	VMULPS.Z Z4, Z0, K2, Z0
-	VCMPPS   $0x04, Z11, Z5, K3
-	VSUBPS   Z10, Z1, Z1
-	VMULPS   Z7, Z5, Z5
+	VCMPPS   $0x04, Z10, Z5, K3
+	VSUBPS   Z9, Z1, Z1
 	VMULPS.Z Z5, Z1, K3, Z1
 
 	// EVEX 0x72: Z0, Z0, Z2
@@ -2020,7 +2012,7 @@ strip1row:
 	// EVEX 0x72: Z0, Z1, Z2
 	LONG    $0x4877f262
 	WORD    $0xd072
-	VPERMW  Z2, Z8, Z2
+	VPERMW  Z2, Z7, Z2
 	VMOVUPS Z2, (BX)
 	ADDQ    DX, R9
 	ADDQ    DX, R10

@@ -2,7 +2,10 @@ package cpu
 
 import (
 	"errors"
+	"fmt"
 	"unsafe"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
 
 // ErrNoBFloat16 says that the processor, or the instruction set chosen by RINGGRAD_ISA or the build, has no bfloat16 arithmetic.
@@ -41,9 +44,9 @@ type pairPrimitives struct {
 	weights func(p []uint32, x, ref, sum []float32, width int, exponent float32)
 
 	// gradients is the softmax of the backward pass, on tiles as those of weights: with e as there, p holds e and ds holds
-	// e·scale·(dp - delta[j]), 0 where e is 0, both as rows of bfloat16 [rows, width/2 words]; pairs holds ds once more as weights
+	// e·(dp - delta[j]), 0 where e is 0, both as rows of bfloat16 [rows, width/2 words]; pairs holds ds once more as weights
 	// stores e.
-	gradients func(p, ds, pairs []uint32, x, dp, ref, delta []float32, width int, exponent, scale float32)
+	gradients func(p, ds, pairs []uint32, x, dp, ref, delta []float32, width int, exponent float32)
 }
 
 // lanes is what widths are padded to: the 32-bit lanes of a 64-byte vector, and the columns of an AMX tile.
@@ -57,12 +60,72 @@ func pairSets() []pairPrimitives {
 	return assemblyPairSets()
 }
 
+// pairAttention implements kernel.Attention in bfloat16 over one set of pair primitives. What is not a product is in float32: scores,
+// softmax, carry, sums and gradients.
+type pairAttention struct {
+	attention[float32] // Finish and Delta
+	*pairPrimitives
+}
+
+// NewBFloat16 returns the CPU kernel that multiplies in bfloat16, or ErrNoBFloat16. Queries and output gradients are rounded as they
+// come; keys and values are taken packed, two to a float32, see kernel.Packer.
+func NewBFloat16() (kernel.Attention[float32], error) {
+	sets := pairSets()
+	if len(sets) == 0 {
+		return nil, fmt.Errorf("instruction set %s: %w", ISA(), ErrNoBFloat16)
+	}
+	return pairAttention{pairPrimitives: &sets[0]}, nil
+}
+
+var _ kernel.Packer[float32] = pairAttention{}
+
+// PackedLen is half of n, rounded up.
+func (pairAttention) PackedLen(n int) int { return ceilDiv(n, 2) }
+
+// Pack rounds src to bfloat16, to nearest even.
+func (a pairAttention) Pack(dst, src []float32) {
+	const chunk = 1 << 14
+	out := halves(wordsOf(dst))
+	if len(src)%2 != 0 {
+		out[len(src)] = 0
+	}
+	spread(len(src)*copyWork, ceilDiv(len(src), chunk), func(i int) {
+		end := min(len(src), (i+1)*chunk)
+		a.narrow(out[i*chunk:end], src[i*chunk:end])
+	})
+}
+
+// Delta is that of the rounded dO, which is what P and dS meet.
+func (pairAttention) Delta(out, dOut, delta []float32, b kernel.Block) {
+	dv := b.ValueDim
+	eachRow(len(delta), dv, func(i int) {
+		sum, o := 0.0, out[i*dv:][:dv]
+		for d, x := range dOut[i*dv:][:dv] {
+			sum += float64(o[d]) * float64(fromBFloat16(toBFloat16(x)))
+		}
+		delta[i] = float32(sum)
+	})
+}
+
+// wordsOf views floats as the words that pack them.
+func wordsOf(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
+
 // halves views words as bfloat16.
 func halves(x []uint32) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
 }
 
-// wordsOf views floats as words.
-func wordsOf(x []float32) []uint32 {
-	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+// finite reports whether no bfloat16 among an even number of words is infinite or NaN.
+func finite(x []uint32) bool {
+	const exponents, ones, tops = 0x7f807f807f807f80, 0x0001000100010001, 0x8000800080008000
+	for i := 0; i+1 < len(x); i += 2 {
+		// A quarter of r is 0 if its exponent is full; subtracting 1 then borrows into its top bit, which r never has.
+		r := ^(uint64(x[i]) | uint64(x[i+1])<<32) & exponents
+		if (r-ones)&^r&tops != 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -73,14 +73,14 @@ func weightsGeneric(p []uint32, x, ref, sum []float32, width int, exponent float
 	}
 }
 
-func gradientsGeneric(p, ds, pairs []uint32, x, dp, ref, delta []float32, width int, exponent, scale float32) {
+func gradientsGeneric(p, ds, pairs []uint32, x, dp, ref, delta []float32, width int, exponent float32) {
 	pRows, dsRows, pairRows := halves(p), halves(ds), halves(pairs)
 	for i, s := range x {
 		row, j := i/width, i%width
 		e := exp2Float32(exponent*s + ref[j])
 		d := float32(0)
 		if e != 0 {
-			d = e * scale * (dp[i] - delta[j])
+			d = e * (dp[i] - delta[j])
 		}
 		pRows[i], dsRows[i] = toBFloat16(e), toBFloat16(d)
 		pairRows[(row/2*width+j)*2+row%2] = dsRows[i]

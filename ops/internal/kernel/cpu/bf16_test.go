@@ -5,6 +5,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/kerneltest"
 )
 
 // eachPairSet runs f for the portable twin and for all that the processor has.
@@ -151,7 +154,7 @@ func allNear(x, y []uint32) bool {
 func TestSoftmaxOfPairsEqualsThePortableOne(t *testing.T) {
 	eachPairSet(t, func(t *testing.T, s pairPrimitives) {
 		r := rand.New(rand.NewPCG(5, 6))
-		const exponent, scale = 1.25, -0.5
+		const exponent = 1.25
 		for _, width := range []int{16, 32, 48, 64} {
 			for rows := 2; rows <= 10; rows += 4 {
 				n := rows * width
@@ -174,8 +177,8 @@ func TestSoftmaxOfPairsEqualsThePortableOne(t *testing.T) {
 				for i := range a {
 					a[i], b[i] = make([]uint32, n/2), make([]uint32, n/2)
 				}
-				s.gradients(a[0], a[1], a[2], x, dp, ref, delta, width, exponent, scale)
-				gradientsGeneric(b[0], b[1], b[2], x, dp, ref, delta, width, exponent, scale)
+				s.gradients(a[0], a[1], a[2], x, dp, ref, delta, width, exponent)
+				gradientsGeneric(b[0], b[1], b[2], x, dp, ref, delta, width, exponent)
 				for i, name := range []string{"p", "ds", "pairs"} {
 					if !allNear(a[i], b[i]) {
 						t.Fatalf("%s of gradients of %dx%d: %x, want %x", name, rows, width, a[i], b[i])
@@ -183,6 +186,12 @@ func TestSoftmaxOfPairsEqualsThePortableOne(t *testing.T) {
 				}
 			}
 		}
+	})
+}
+
+func TestBFloat16AttentionConforms(t *testing.T) {
+	eachPairSet(t, func(t *testing.T, s pairPrimitives) {
+		kerneltest.Run(t, "bfloat16", func() kernel.Attention[float32] { return pairAttention{pairPrimitives: &s} })
 	})
 }
 
@@ -211,7 +220,7 @@ func BenchmarkWeights(b *testing.B) {
 		})
 		b.Run(s.name+"/backward", func(b *testing.B) {
 			for b.Loop() {
-				s.gradients(p, p, p, x, x, ref, sum, width, 1, 1)
+				s.gradients(p, p, p, x, x, ref, sum, width, 1)
 			}
 			b.ReportMetric(rows*width*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
 		})

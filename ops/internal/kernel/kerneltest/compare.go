@@ -64,7 +64,8 @@ type judge[T kernel.Float] struct {
 	want, plain []part  // dense in float64 and, for float32, in float32
 }
 
-func newJudge[T kernel.Float](p problem[T], logits float64) judge[T] {
+func newJudge[T kernel.Float](k kernel.Attention[T], p problem[T], logits float64) judge[T] {
+	p = p.asTakenBy(k)
 	want, plain := p.references()
 	return judge[T]{problem: p, logits: logits, want: want, plain: plain}
 }
@@ -109,18 +110,26 @@ func (j judge[T]) tolerance(i int) (most, average float64) {
 	if !isFloat32[T]() {
 		return 1e-12 * max(1, j.logits), math.Inf(1)
 	}
+	epsilon := epsilon32
+	if j.bfloat16 && j.want[i].name != "lse" {
+		epsilon = epsilon16
+	}
 	if j.lenient {
-		return 256 * epsilon32 * (1 + j.logits), math.Inf(1) // four times what rounding came near in 150,000 problems
+		return 256 * epsilon * (1 + j.logits), math.Inf(1) // four times what rounding came near in 150,000 problems of float32
 	}
 	bare, _ := deviation(j.plain[i].x, j.want[i].x, j.floor(j.want[i].name))
 	if j.logits > 100 {
-		return max(10*bare, 4*epsilon32*j.logits), math.Inf(1)
+		return max(10*bare, 4*epsilon*j.logits), math.Inf(1)
 	}
 	luck := 2 + 24/math.Sqrt(float64(len(j.want[i].x)+1))
-	return 3*bare + 4*epsilon32, 2*rms(j.plain[i].x, j.want[i].x) + luck*epsilon32
+	return 3*bare + 4*epsilon, 2*rms(j.plain[i].x, j.want[i].x) + luck*epsilon
 }
 
-const epsilon32 = 1.0 / (1 << 24)
+// epsilon32 and epsilon16 are the unit roundoffs of float32 and bfloat16.
+const (
+	epsilon32 = 1.0 / (1 << 24)
+	epsilon16 = 1.0 / (1 << 9)
+)
 
 func isFloat32[T kernel.Float]() bool {
 	third := 1.0 / 3

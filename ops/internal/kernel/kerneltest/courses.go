@@ -48,7 +48,7 @@ func staysRightForEveryCourseOfLogits[T kernel.Float](t testing.TB, k kernel.Att
 			for j := range p.kvHeads * p.tokens {
 				p.k[j*p.dim] = T(c.logit(j%p.tokens) / p.scale)
 			}
-			j := newJudge(p, c.spread)
+			j := newJudge(k, p, c.spread)
 			for _, way := range []cut{{whole, 1, 1}, {layouts[0], 3, -1}, {layouts[1], 2, 1}} {
 				j.expect(t, k, way, ", logits "+c.name)
 			}

@@ -41,6 +41,7 @@ func dense[A, T kernel.Float](p problem[T]) result[A] {
 			if p.causal {
 				keys = i + 1
 			}
+			row.rounded = p.bfloat16 && isFloat32[A]()
 			row.probs = make([]A, keys)
 			r.lse[at] = row.forward()
 			row.backward()
@@ -55,6 +56,15 @@ type denseRow[A kernel.Float] struct {
 	scale           A
 	probs           []A
 	out, dq, dk, dv []A
+	rounded         bool // what is multiplied is of bfloat16
+}
+
+// factor is x as it enters a product.
+func (r *denseRow[A]) factor(x A) A {
+	if r.rounded {
+		return roundToBFloat16(x)
+	}
+	return x
 }
 
 // forward fills probs and out and returns the log-sum-exp.
@@ -71,7 +81,7 @@ func (r *denseRow[A]) forward() A {
 	}
 	for j := range r.probs {
 		r.probs[j] /= sum
-		addScaled(r.out, r.probs[j], line(r.v, j, len(r.out)))
+		addScaled(r.out, r.factor(r.probs[j]), line(r.v, j, len(r.out)))
 	}
 	return highest + A(math.Log(float64(sum)))
 }
@@ -81,7 +91,8 @@ func (r *denseRow[A]) backward() {
 	delta := dot(r.dOut, r.out)
 	for j, p := range r.probs {
 		dS := p * (dot(r.dOut, line(r.v, j, len(r.out))) - delta) * r.scale
-		addScaled(line(r.dv, j, len(r.out)), p, r.dOut)
+		dS = r.factor(dS)
+		addScaled(line(r.dv, j, len(r.out)), r.factor(p), r.dOut)
 		addScaled(r.dq, dS, line(r.k, j, len(r.q)))
 		addScaled(line(r.dk, j, len(r.q)), dS, r.q)
 	}

@@ -119,7 +119,7 @@ func nanReachesTheRowsThatSeeIt[T kernel.Float](t testing.TB, k kernel.Attention
 				p := newProblem[T](s, 1)
 				array, width := [][]T{p.q, p.k, p.v, p.dOut}[input], []int{p.dim, p.dim, p.valueDim, p.valueDim}[input]
 				array[at*width+1] = T(math.NaN())
-				j := newJudge(p, 1)
+				j := newJudge(k, p, 1)
 				for _, c := range []cut{{whole, 1, 1}, {layouts[1], 2, -1}, {layouts[2], 3, 1}} {
 					j.expect(t, k, c, fmt.Sprintf(", NaN in row %d of %s", at, []string{"q", "k", "v", "dOut"}[input]))
 				}

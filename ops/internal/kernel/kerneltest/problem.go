@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
@@ -24,6 +25,38 @@ type problem[T kernel.Float] struct {
 	scale         float64
 	q, k, v, dOut []T
 	withoutLow    bool // feed no Low and LSELow
+	bfloat16      bool // inputs are of bfloat16, and a plain computation rounds P and dS to it
+}
+
+// asTakenBy rounds the inputs to what the kernel makes of them: a Packer multiplies in bfloat16.
+func (p problem[T]) asTakenBy(k kernel.Attention[T]) problem[T] {
+	if _, p.bfloat16 = k.(kernel.Packer[T]); !p.bfloat16 {
+		return p
+	}
+	for _, x := range []*[]T{&p.q, &p.k, &p.v, &p.dOut} {
+		*x = slices.Clone(*x)
+		for i, a := range *x {
+			(*x)[i] = roundToBFloat16(a)
+		}
+	}
+	return p
+}
+
+// roundToBFloat16 rounds to eight significant bits, to nearest even.
+func roundToBFloat16[T kernel.Float](x T) T {
+	fraction, exponent := math.Frexp(float64(x))
+	return T(math.Ldexp(math.RoundToEven(fraction*256), exponent-8))
+}
+
+// packed is keys or values as the kernel takes them.
+func packed[T kernel.Float](k kernel.Attention[T], x []T) []T {
+	p, ok := k.(kernel.Packer[T])
+	if !ok {
+		return x
+	}
+	out := make([]T, p.PackedLen(len(x)))
+	p.Pack(out, x)
+	return out
 }
 
 // newProblem draws normal inputs, always the same for one shape, with logits of the given standard deviation.
@@ -109,7 +142,8 @@ func (p problem[T]) rows(segments []kernel.Segment) *localRows[T] {
 func (l *localRows[T]) forward(k kernel.Attention[T], p problem[T], blocks [][]kernel.Segment, turns []int) {
 	for _, b := range turns {
 		at := positions(blocks[b])
-		k.Forward(l.carry, l.q, take(p.k, p.tokens, p.dim, at), take(p.v, p.tokens, p.valueDim, at), p.block(l.segments, blocks[b]))
+		key, value := packed(k, take(p.k, p.tokens, p.dim, at)), packed(k, take(p.v, p.tokens, p.valueDim, at))
+		k.Forward(l.carry, l.q, key, value, p.block(l.segments, blocks[b]))
 	}
 	k.Finish(l.carry, l.out, l.lse, p.block(l.segments, nil))
 	k.Delta(l.out, l.dOut, l.delta, p.block(l.segments, nil))
@@ -119,7 +153,7 @@ func (l *localRows[T]) backward(k kernel.Attention[T], p problem[T], cols []kern
 	at := positions(cols)
 	k.Backward(g, kernel.Inputs[T]{
 		Q: l.q, DOut: l.dOut, LSE: l.lse, LSELow: l.carry.Low, Delta: l.delta,
-		K: take(p.k, p.tokens, p.dim, at), V: take(p.v, p.tokens, p.valueDim, at),
+		K: packed(k, take(p.k, p.tokens, p.dim, at)), V: packed(k, take(p.v, p.tokens, p.valueDim, at)),
 	}, p.block(l.segments, cols))
 }
 

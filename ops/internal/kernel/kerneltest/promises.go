@@ -48,7 +48,7 @@ func touchesNothingElse[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 		fence := fences[T]{}
 		l := p.rows(rows)
 		l.q, l.dOut = fence.around(l.q), fence.around(l.dOut)
-		key, value := fence.around(p.k), fence.around(p.v)
+		key, value := fence.around(packed(k, p.k)), fence.around(packed(k, p.v))
 		inputs := append(append(append(append([]T(nil), l.q...), l.dOut...), key...), value...)
 		l.out, l.lse, l.delta = fence.around(l.out), fence.around(l.lse), fence.around(l.delta)
 		l.carry = kernel.Carry[T]{O: fence.around(l.carry.O), M: fence.around(l.carry.M), L: fence.around(l.carry.L)}
@@ -158,12 +158,13 @@ func memoryStaysBelowTheScoreMatrix[T kernel.Float](t testing.TB, k kernel.Atten
 	l := p.rows(all)
 	g := kernel.Gradients[T]{DQ: l.dq, DK: make([]T, len(p.k)), DV: make([]T, len(p.v))}
 	b := p.block(all, all)
+	key, value := packed(k, p.k), packed(k, p.v)
 	run := func() {
 		l.carry.Reset()
-		k.Forward(l.carry, l.q, p.k, p.v, b)
+		k.Forward(l.carry, l.q, key, value, b)
 		k.Finish(l.carry, l.out, l.lse, b)
 		k.Delta(l.out, l.dOut, l.delta, b)
-		k.Backward(g, kernel.Inputs[T]{Q: l.q, K: p.k, V: p.v, DOut: l.dOut, LSE: l.lse, Delta: l.delta}, b)
+		k.Backward(g, kernel.Inputs[T]{Q: l.q, K: key, V: value, DOut: l.dOut, LSE: l.lse, Delta: l.delta}, b)
 	}
 	bytes := allocated(run)
 	matrix := s.tokens * s.tokens * int(unsafe.Sizeof(T(0)))

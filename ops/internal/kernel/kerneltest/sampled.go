@@ -28,7 +28,7 @@ func equalsDenseForSampledShapes[T kernel.Float](t testing.TB, k kernel.Attentio
 			dim: edgeDims[dims[i%len(dims)]], valueDim: edgeDims[valueDims[i%len(dims)]],
 		}
 		c := cut{layouts[r.IntN(len(layouts))], 1 + r.IntN(4), 1 - 2*r.IntN(2)}
-		newJudge(newProblem[T](s.within(sampleWork), 1), 1).expect(t, k, c, "")
+		newJudge(k, newProblem[T](s.within(sampleWork), 1), 1).expect(t, k, c, "")
 	}
 }
 
@@ -57,7 +57,9 @@ func Fuzz[T kernel.Float](f *testing.F, newKernel func() kernel.Attention[T]) {
 		logits := 1 + float64(temperature)
 		c := cut{layouts[flags>>4&3], 1 + int(blocks)%9, 1 - int(flags>>6&1)*2}
 		p := newProblem[T](s.within(sampleWork), logits)
+		k := newKernel()
+		p = p.asTakenBy(k)
 		j := judge[T]{problem: p, logits: logits, want: parts(dense[float64](p)), lenient: true}
-		j.expect(t, newKernel(), c, "")
+		j.expect(t, k, c, "")
 	})
 }

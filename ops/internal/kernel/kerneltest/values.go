@@ -26,7 +26,7 @@ func equalsDenseForEveryShape[T kernel.Float](t testing.TB, k kernel.Attention[T
 	for _, s := range shapes {
 		for _, causal := range []bool{false, true} {
 			s.causal = causal
-			j := newJudge(newProblem[T](s, 1), 1)
+			j := newJudge(k, newProblem[T](s, 1), 1)
 			for _, c := range []cut{{whole, 1, 1}, {layouts[0], 3, -1}, {layouts[1], 2, 1}} {
 				j.expect(t, k, c, "")
 			}
@@ -36,7 +36,7 @@ func equalsDenseForEveryShape[T kernel.Float](t testing.TB, k kernel.Attention[T
 
 func equalsDenseForEveryCut[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	for _, causal := range []bool{false, true} {
-		j := newJudge(newProblem[T](shape{tokens: 197, heads: 2, kvHeads: 1, dim: 16, valueDim: 12, causal: causal}, 1), 1)
+		j := newJudge(k, newProblem[T](shape{tokens: 197, heads: 2, kvHeads: 1, dim: 16, valueDim: 12, causal: causal}, 1), 1)
 		for _, l := range layouts {
 			for _, c := range []cut{{l, 2, 1}, {l, 3, -1}, {l, 8, -3}, {l, 40, 1}} {
 				j.expect(t, k, c, "")
@@ -57,7 +57,7 @@ func staysRightForHotLogits[T kernel.Float](t testing.TB, k kernel.Attention[T])
 				if growing {
 					growAlongKeys(p)
 				}
-				j := newJudge(p, logits)
+				j := newJudge(k, p, logits)
 				for _, c := range []cut{{whole, 1, 1}, {layouts[0], 4, -1}, {layouts[1], 3, 1}, {layouts[2], 3, 1}} {
 					j.expect(t, k, c, "")
 				}
@@ -85,14 +85,18 @@ func errorDoesNotGrowWithBlocks[T kernel.Float](t testing.TB, k kernel.Attention
 	}
 	for _, causal := range []bool{false, true} {
 		for _, logits := range []float64{1, 12} {
-			j := newJudge(newProblem[T](shape{tokens: 256, heads: 2, kvHeads: 1, dim: 64, valueDim: 64, causal: causal}, logits), logits)
+			j := newJudge(k, newProblem[T](shape{tokens: 256, heads: 2, kvHeads: 1, dim: 64, valueDim: 64, causal: causal}, logits), logits)
 			one := parts(j.solve(k, cut{whole, 1, 1}))
 			for _, l := range layouts[:2] {
 				eight := parts(j.solve(k, cut{l, 8, -1}))
 				for i, w := range j.want {
 					e1, e8, plain := rms(one[i].x, w.x), rms(eight[i].x, w.x), rms(j.plain[i].x, w.x)
-					if !(e1 <= 1.5*plain && e8 <= 1.1*e1) {
-						t.Errorf("logits %v, causal %t, %s: error of %s is %.3g in one block, %.3g in eight; plain float32 has %.3g",
+					most := 1.1 * e1
+					if j.bfloat16 { // a row's largest P is exact where it is the reference, which is luck
+						most = 1.5 * plain
+					}
+					if !(e1 <= 1.5*plain && e8 <= most) {
+						t.Errorf("logits %v, causal %t, %s: error of %s is %.3g in one block, %.3g in eight; the plain computation has %.3g",
 							logits, causal, l.name, w.name, e1, e8, plain)
 					}
 				}

@@ -346,9 +346,9 @@ func (t *target) weights() {
 }
 
 func (t *target) scoreGradients() {
-	t.pairFunction("gradients", "p, ds, pairs []uint32, x, dp, ref, delta []float32, width int, exponent, scale float32")
+	t.pairFunction("gradients", "p, ds, pairs []uint32, x, dp, ref, delta []float32, width int, exponent float32")
 	t.eachPairStrip(func(g *pairRows) {
-		exponent, scale, order := g.one("exponent"), g.one("scale"), g.interleave()
+		exponent, order := g.one("exponent"), g.interleave()
 		ref, delta := g.vectors("ref"), g.vectors("delta")
 		zero := g.free[0]
 		g.zero(zero)
@@ -362,14 +362,13 @@ func (t *target) scoreGradients() {
 		g.pairLoop(px, func() {
 			g.exponentials(px, exponent, ref)
 			g.storeRows(g.p, pp, stride, g.f)
-			// dS = P·scale·(dP - delta), and 0 where P is, whatever dP.
+			// dS = P·(dP - delta), and 0 where P is, whatever dP.
 			masks := []reg.OpmaskPhysical{reg.K2, reg.K3, reg.K4, reg.K5}
 			const notEqual = 4
 			g.loadPair(pdp, g.x)
 			for i, r := range g.x {
 				g.VCMPPS(imm(notEqual), zero, g.p[i], masks[i])
 				g.VSUBPS(delta[i%g.v], r, r)
-				g.VMULPS(scale, g.p[i], g.p[i])
 				g.VMULPS_Z(g.p[i], r, masks[i], r)
 			}
 			g.storeRows(g.x, pds, stride, g.f)

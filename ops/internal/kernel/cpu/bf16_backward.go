@@ -1,0 +1,180 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+)
+
+// Backward adds the gradients of one block as attention's Backward does, by the same tasks. dQᵀ is summed over the keys of a task:
+//
+//	dV += Pᵀ·dO    dPᵀ = V·dOᵀ    dS = P∘(dP - delta)    dK += scale·dSᵀ·Q    dQᵀ += scale·Kᵀ·dS
+func (a pairAttention) Backward(g kernel.Gradients[float32], in kernel.Inputs[float32], b kernel.Block) {
+	geo := newGeometry(b)
+	defer geo.release()
+	if geo.empty() {
+		return
+	}
+	n := len(geo.cols)
+	runs := keyRuns(b.KVHeads, n)
+	dq := shareQueries(g.DQ, len(runs), float32(b.Scale))
+	defer dq.giveBack()
+	keys, values, columns := rowsOf(in.K, b.KVHeads*n, b.Dim), rowsOf(in.V, b.KVHeads*n, b.ValueDim), a.turned(in.K, b.KVHeads, n, b.Dim)
+	defer keys.giveBack()
+	defer values.giveBack()
+	defer columns.giveBack()
+	spread(geo.work(), len(runs)*b.KVHeads, func(task int) {
+		w := pairBackward{
+			pairAttention: a, geometry: geo, pairScratch: borrowPairScratch(b, true), in: in, run: task / b.KVHeads, kv: task % b.KVHeads,
+			shared: dq, k: keys, v: values, columns: columns,
+		}
+		defer w.giveBack()
+		w.keys(runs[w.run], g)
+	})
+	dq.addCopies()
+}
+
+// pairBackward is one run of keys of one KV head against all queries of its group.
+type pairBackward struct {
+	pairAttention
+	*geometry
+	pairScratch
+	in      kernel.Inputs[float32]
+	run, kv int
+	shared  sharedQueries[float32]
+	k, v    pairRows
+	columns turnedTiles // of K
+	dk, dv  []float32   // [keys of the run, roundUp(D)] and [.., roundUp(Dv)]
+	finite  bool        // the panel's rows
+}
+
+// keys goes over the queries of the KV head for the keys of r.
+func (w *pairBackward) keys(r keyRun, g kernel.Gradients[float32]) {
+	d, dv := roundUp(w.Dim, lanes), roundUp(w.ValueDim, lanes)
+	sums := borrow[float32](r.n * (d + dv))
+	defer sums.giveBack()
+	clear(sums.data)
+	w.dk, w.dv = sums.data[:r.n*d], sums.data[r.n*d:]
+	for head := w.kv * w.group; head < (w.kv+1)*w.group; head++ {
+		for panel := range w.rowSpans {
+			w.panel(head, panel, r)
+		}
+	}
+	at := w.kv*len(w.cols) + r.from
+	addRows(g.DK[at*w.Dim:], w.shared.factors, w.dk, r.n, w.Dim, d)
+	addRows(g.DV[at*w.ValueDim:], w.shared.one, w.dv, r.n, w.ValueDim, dv)
+}
+
+// addRows adds factor[0] times the first width columns of src [rows, stride] to dst [rows, width].
+func addRows(dst, factor, src []float32, rows, width, stride int) {
+	if width == stride {
+		addTo(dst[:rows*width], factor, src[:rows*width])
+		return
+	}
+	for i := range rows {
+		addTo(dst[i*width:][:width], factor, src[i*stride:][:width])
+	}
+}
+
+// panel goes over the run's keys for one panel of queries.
+func (w *pairBackward) panel(head, panel int, r keyRun) {
+	row := panel * panelRows
+	at, n := head*len(w.rows)+row, min(panelRows, len(w.rows)-row)
+	begun := false
+	for col := r.from; col < r.from+r.n; col += tileKeys {
+		t, some := w.trimmed(panel, col/tileKeys)
+		if !some {
+			continue
+		}
+		if !begun {
+			w.begin(at, n)
+			begun = true
+		}
+		w.add(&t, t.col-r.from)
+	}
+	dq := w.shared.start(w.run, at*w.Dim, w.dq[:n*w.Dim])
+	if !begun {
+		return
+	}
+	d := roundUp(w.Dim, lanes)
+	w.turn(wordsOf(w.staged), d, wordsOf(w.sums), panelRows, d, panelRows)
+	for i := range n {
+		copy(dq[i*w.Dim:][:w.Dim], w.staged[i*d:])
+	}
+	w.shared.finish(at*w.Dim, dq)
+}
+
+// begin arranges the n rows of a panel, which begin at row at of all heads.
+func (w *pairBackward) begin(at, n int) {
+	w.q.load(w.pairPrimitives, w.in.Q[at*w.Dim:][:n*w.Dim], n)
+	if w.Scale < 0 {
+		w.q.negate()
+	}
+	w.dOut.load(w.pairPrimitives, w.in.DOut[at*w.ValueDim:][:n*w.ValueDim], n)
+	clear(w.ref[n:])
+	clear(w.delta[n:])
+	copy(w.delta, w.in.Delta[at:][:n])
+	for j := range n {
+		w.ref[j] = w.reference(at + j)
+	}
+	clear(w.sums)
+	w.finite = finite(w.q.rows) && finite(w.dOut.rows)
+}
+
+// reference is what P = 2^(exponent·S + reference) takes for row i. A row that saw no key has -Inf: P = 0.
+func (w *pairBackward) reference(i int) float32 {
+	lse := float64(w.in.LSE[i])
+	if math.IsInf(lse, -1) {
+		return float32(lse)
+	}
+	if w.in.LSELow != nil {
+		lse += float64(w.in.LSELow[i])
+	}
+	return float32(-lse * math.Log2E)
+}
+
+// add does the five products of one tile, whose keys begin at key of the run.
+func (w *pairBackward) add(t *trimmed, key int) {
+	x, dp := w.x[:t.even*t.width], w.dp[:t.even*t.width]
+	row := w.kv*len(w.cols) + t.col
+	// 1. Scores, -Inf where there is no pair, and dP = dO·Vᵀ.
+	w.product(x, t.width, w.k.row(row), w.k.stride, w.q.turned[t.skip:], panelRows, t.keys, t.width, words(w.Dim), false)
+	w.hideScores(x, t)
+	w.product(dp, t.width, w.v.row(row), w.v.stride, w.dOut.turned[t.skip:], panelRows, t.keys, t.width, words(w.ValueDim), false)
+	clear(dp[t.keys*t.width:])
+	// 2. P = 2^(exponent·S + ref), dS = P∘(dP - delta).
+	w.gradients(w.p, w.ds, w.pairs, x, dp, w.ref[t.skip:], w.delta[t.skip:], t.width, float32(w.exponent))
+	// 3. The sums.
+	d, dv := roundUp(w.Dim, lanes), roundUp(w.ValueDim, lanes)
+	if t.ragged(w.geometry) && !(w.finite && w.columns.isFinite(w.kv, t.col)) {
+		w.addVisible(t, key)
+		return
+	}
+	w.product(w.dv[key*dv:], dv, w.p, t.width/2, w.dOut.zipped[t.skip/2*dv:], dv, t.keys, dv, t.width/2, true)
+	w.product(w.dk[key*d:], d, w.ds, t.width/2, w.q.zipped[t.skip/2*d:], d, t.keys, d, t.width/2, true)
+	w.product(w.sums[t.skip:], panelRows, w.columns.of(w.kv, t.col), tilePairs, w.pairs, t.width, w.Dim, t.width, t.even/2, true)
+}
+
+// addVisible goes over the visible pairs one by one.
+func (w *pairBackward) addVisible(t *trimmed, key int) {
+	d, dv := roundUp(w.Dim, lanes), roundUp(w.ValueDim, lanes)
+	p, ds, first := halves(w.p), halves(w.ds), w.kv*len(w.cols)+t.col
+	for i, j := range w.visible(t.tile) {
+		weight, dS := fromBFloat16(p[i*t.width+j]), fromBFloat16(ds[i*t.width+j])
+		addScaledHalves(w.dv[(key+i)*dv:], weight, w.dOut.row(t.skip+j))
+		addScaledHalves(w.dk[(key+i)*d:], dS, w.q.row(t.skip+j))
+		for c, x := range halves(w.k.row(first + i))[:w.Dim] {
+			w.sums[c*panelRows+t.skip+j] += dS * fromBFloat16(x)
+		}
+	}
+}
+
+// row is row i of the panel, in bfloat16.
+func (p pairPanel) row(i int) []uint16 { return halves(p.rows[i*p.stride():])[:p.width] }
+
+// addScaledHalves adds factor·x to dst.
+func addScaledHalves(dst []float32, factor float32, x []uint16) {
+	for i, a := range x {
+		dst[i] += factor * fromBFloat16(a)
+	}
+}
