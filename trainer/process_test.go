@@ -30,6 +30,14 @@ func init() {
 				return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8 << 10, Max: 8 << 10})
 			})
 		},
+		"new model on a full disk": func(cfg config.Config) {
+			signal.Ignore(syscall.SIGXFSZ)
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8 << 10, Max: 8 << 10}); err != nil {
+				panic(err)
+			}
+			_, err := CreateModel(context.Background(), cfg)
+			fmt.Println(errors.Is(err, ErrInput), err)
+		},
 		"stuck save": func(cfg config.Config) {
 			runAfterFirstSave(cfg, func() error { return syscall.Mkfifo(pipe(cfg), 0o600) })
 		},
@@ -89,6 +97,18 @@ func TestAFullDiskLeavesTheCheckpointBefore(t *testing.T) {
 	}
 	wantError(t, errors.New(out.String()), "checkpoint-4 could not be saved", "model.safetensors", "file too large", "free space", "checkpoint-2 is whole", "--resume latest")
 	resumeAfterDisaster(t, cfg)
+}
+
+// TestAFullDiskLeavesNothingOfANewModel and is no mistake of the input.
+func TestAFullDiskLeavesNothingOfANewModel(t *testing.T) {
+	cfg := tinyRun(t)
+	cmd := program(t, "new model on a full disk", cfg)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, errors.New(string(out)), "false trainer: the model could not be written", "model.safetensors", "file too large", "free space")
+	wantNothingBeside(t, cfg.OutputDir)
 }
 
 // TestAKillInTheMiddleOfASaveLeavesTheCheckpointBefore kills a process whose second checkpoint has its weights but not all files.

@@ -1,7 +1,7 @@
 // Command train fine-tunes long-context models with ring attention, checks gradients, evaluates, and generates.
 //
 //	train --config configs/long.yaml      the main job
-//	train gradcheck | bench | eval | generate | estimate | tokenize | devices | schema
+//	train gradcheck | bench | eval | generate | estimate | init | tokenize | devices | schema
 //
 // Exit status: 0 done and all checks hold; 1 a check failed or training stopped on an error; 2 usage, configuration or input
 // files are wrong (nothing was written); 130 interrupted, after a checkpoint was written.

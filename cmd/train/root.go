@@ -20,7 +20,7 @@ func newRoot(out *output, signals *signals) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newGradcheck(out), newBench(out), newEval(out), newGenerate(out), newEstimate(out), newTokenize(out), newDevices(out), newSchema(out))
+	root.AddCommand(newGradcheck(out), newBench(out), newEval(out), newGenerate(out), newEstimate(out), newInit(out, signals), newTokenize(out), newDevices(out), newSchema(out))
 	root.SetHelpCommand(newHelp())
 	root.Args = noArguments
 	for _, cmd := range root.Commands() {

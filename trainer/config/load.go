@@ -12,14 +12,22 @@ import (
 // Load reads a run's file, applies --set arguments (key=value, nested keys with dots) and checks the result. The error is an *Error
 // that holds every problem, or one that wraps why the file cannot be read.
 func Load(path string, sets []string) (Config, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Config{}, fmt.Errorf("config: %s does not exist; give the path of a YAML file, for example configs/long.yaml: %w", path, fs.ErrNotExist)
-	}
+	data, err := read(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("config: %w", err)
+		return Config{}, err
 	}
 	return Parse(path, data, sets)
+}
+
+func read(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("config: %s does not exist; give the path of a YAML file, for example configs/long.yaml: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return data, nil
 }
 
 // Parse is Load for a file that is in memory; errors call it name.
@@ -29,6 +37,20 @@ func Parse(name string, data []byte, sets []string) (Config, error) {
 		return Config{}, err
 	}
 	return doc.config(sets, Default(), Config.trainingProblems)
+}
+
+// LoadNewModel is Load for writing a new model without training it: of the file's keys only model and those that say how it is
+// saved must be there.
+func LoadNewModel(path string, sets []string) (Config, error) {
+	data, err := read(path)
+	if err != nil {
+		return Config{}, err
+	}
+	doc, err := readDocument(path, data)
+	if err != nil {
+		return Config{}, err
+	}
+	return doc.config(sets, Default(), Config.newModelProblems)
 }
 
 // ForModel gives the settings for using a model folder without training it (evaluation, generation): the defaults with the folder

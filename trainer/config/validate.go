@@ -12,6 +12,9 @@ import (
 // values that contradict each other, and what this trainer does not do.
 func (c Config) Validate() error { return failure(c.trainingProblems()) }
 
+// ValidateNewModel checks a config for writing a new model without training it.
+func (c Config) ValidateNewModel() error { return failure(c.newModelProblems()) }
+
 // checks collects problems that concern one key each.
 type checks struct{ problems []Problem }
 
@@ -29,6 +32,15 @@ func (c Config) trainingProblems() []Problem {
 	k.data(c)
 	k.evaluation(c)
 	k.schedule(c)
+	return append(k.problems, c.sharedProblems()...)
+}
+
+// newModelProblems are those that matter where a new model is written and not trained.
+func (c Config) newModelProblems() []Problem {
+	var k checks
+	k.refuse(len(c.Model) == 0, "model", "model is not given; write the new model's config.json keys below model")
+	k.refuse(c.BaseModel != "", "base_model", "base_model is given (%s), which has weights; remove it to draw those of model (--set base_model=null)", c.BaseModel)
+	k.output(c)
 	return append(k.problems, c.sharedProblems()...)
 }
 
@@ -55,10 +67,15 @@ func (k *checks) model(c Config) {
 	hasModel := len(c.Model) > 0
 	k.refuse(c.BaseModel == "" && !hasModel, "base_model", "neither base_model nor model is given; name a Hugging Face folder in base_model, or write a new model's config.json keys below model")
 	k.refuse(c.BaseModel != "" && hasModel, "base_model", "base_model and model are both given; keep base_model to fine-tune %s, or model to train from scratch (--set model=null drops one)", c.BaseModel)
-	k.refuse(hasModel && c.TokenizerConfig == "", "tokenizer_config", "model needs tokenizer_config: the folder of the tokenizer.json to train with")
-	k.refuse(c.OutputDir == "", "output_dir", "output_dir is empty; name the folder to write to")
+	k.output(c)
 	k.refuse(c.BaseModel != "" && c.OutputDir != "" && filepath.Clean(c.BaseModel) == filepath.Clean(c.OutputDir), "output_dir",
 		"output_dir is base_model (%s), which the trained model would overwrite; choose another folder", c.BaseModel)
+}
+
+// output checks where a model is written to, and what a new one is written with.
+func (k *checks) output(c Config) {
+	k.refuse(len(c.Model) > 0 && c.TokenizerConfig == "", "tokenizer_config", "model needs tokenizer_config: the folder of the tokenizer.json to train with")
+	k.refuse(c.OutputDir == "", "output_dir", "output_dir is empty; name the folder to write to")
 }
 
 func (k *checks) data(c Config) {
