@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // MaxDevices bounds Config.Devices; each device costs a goroutine and its buffers on every run.
@@ -25,6 +26,10 @@ type Config struct {
 	Causal bool
 	// SoftmaxScale multiplies q·k; 0 means 1/√D.
 	SoftmaxScale float64
+	// DType is the type in which queries, keys, values and probabilities are multiplied and keys and values travel; "" is that of
+	// the nodes. BFloat16 takes nodes of float32 and a processor that has it (ErrNoBFloat16): it is faster and halves what the
+	// forward pass sends, but rounds to 8 bits of precision. The output, the log-sum-exp and all sums and gradients stay in float32.
+	DType DType
 	// Layout says which positions each rank holds; "" means contiguous.
 	Layout shard.Layout
 	// SeqLen is T, the length of the whole sequence, where Comm has more than one rank: this graph's nodes hold the
@@ -39,6 +44,16 @@ type Config struct {
 	// Context ends a run early; nil means context.Background(). Op.SetContext replaces it between runs.
 	Context context.Context
 }
+
+// DType names an arithmetic for Config.
+type DType string
+
+// BFloat16 is the upper half of a float32.
+const BFloat16 DType = "bfloat16"
+
+// ErrNoBFloat16 says that Config asks for BFloat16 where the processor, or the instruction set in use, has no such arithmetic: it
+// takes AVX-512-BF16 or AMX-BF16.
+var ErrNoBFloat16 = ring.ErrNoBFloat16
 
 // EnsureDefaults replaces the zero values that do not depend on the nodes by what they mean.
 func (c *Config) EnsureDefaults() {
@@ -67,6 +82,9 @@ func (c Config) Validate() error {
 	}
 	if math.IsNaN(c.SoftmaxScale) || math.IsInf(c.SoftmaxScale, 0) {
 		bad("SoftmaxScale %v is not finite; 0 means 1/√D", c.SoftmaxScale)
+	}
+	if c.DType != "" && c.DType != BFloat16 {
+		bad("DType %q; give %q, or nothing for that of the nodes", c.DType, BFloat16)
 	}
 	if _, err := shard.ParseLayout(string(c.Layout)); c.Layout != "" && err != nil {
 		errs = append(errs, fmt.Errorf("ringattn: Layout: %w", err))

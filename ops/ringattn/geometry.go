@@ -37,7 +37,7 @@ func measure(q, k, v tensor.Shape, c Config) (geometry, error) {
 	if err != nil {
 		return geometry{}, err
 	}
-	g.call.Causal, g.call.Scale = c.Causal, c.SoftmaxScale
+	g.call.Causal, g.call.Scale, g.call.BFloat16 = c.Causal, c.SoftmaxScale, c.DType == BFloat16
 	if g.call.Scale == 0 {
 		g.call.Scale = 1 / math.Sqrt(float64(g.call.Dim))
 	}

@@ -71,6 +71,9 @@ func newOp(q, k, v *gorgonia.Node, cfg Config) (*Op, error) {
 	if k.Dtype() != dt || v.Dtype() != dt {
 		return nil, fmt.Errorf("ringattn: q, k, v have dtypes %v, %v, %v; convert them to one", dt, k.Dtype(), v.Dtype())
 	}
+	if cfg.DType == BFloat16 && dt != tensor.Float32 {
+		return nil, fmt.Errorf("ringattn: DType %s takes nodes of float32, these are %v", BFloat16, dt)
+	}
 	geo, err := measure(q.Shape(), k.Shape(), v.Shape(), cfg)
 	if err != nil {
 		return nil, err

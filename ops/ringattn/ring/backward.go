@@ -115,32 +115,31 @@ func (b *backward[T]) round(ctx context.Context) error {
 // source is the rank whose block is here in the given step; step W is home again.
 func (b *backward[T]) source(step int) int { return shard.BackwardSource(b.rank, step, b.size) }
 
-func (b *backward[T]) blockLen(step int) int {
-	return b.call.kvLen(b.call.Sharding.Len(b.source(step)))
-}
+// gradientLen is the length of dK and dV of the given rank's block.
+func (b *backward[T]) gradientLen(rank int) int { return b.call.kvLen(b.call.Sharding.Len(rank)) }
 
 // sendKV starts hop number hop of K and V: the block at hand goes to the previous rank, that of the next step comes in.
 func (b *backward[T]) sendKV(kv []T, hop int) seam.Pending[T] {
-	return b.shift(b.comm, dist.Move{Kind: dist.BackwardKV, Tensors: 2, Hop: hop, Step: -1}, kv, b.blockLen(hop))
+	return b.shift(b.comm, dist.Move{Kind: dist.BackwardKV, Tensors: 2, Hop: hop, Step: -1}, kv, b.messageLen(b.source(hop)))
 }
 
 // sendDKV starts hop number hop of dK and dV, which follow the block of step hop; that of the next step comes in.
 func (b *backward[T]) sendDKV(dkv []T, hop int) seam.Pending[T] {
-	return b.shift(b.comm, dist.Move{Kind: dist.BackwardDKV, Tensors: 2, Hop: hop, Step: -1}, dkv, b.blockLen(hop+1))
+	return b.shift(b.comm, dist.Move{Kind: dist.BackwardDKV, Tensors: 2, Hop: hop, Step: -1}, dkv, b.gradientLen(b.source(hop+1)))
 }
 
 // share returns what the local rows give to the dK, dV of the source's block, and adds to dQ what that block gives. The
 // memory is fresh, or what an earlier hop left to us, because the message it becomes is lent to the next rank.
 func (b *backward[T]) share(kv []T, source int) []T {
-	share := b.spare
-	if cap(share) < len(kv) {
-		share = make([]T, len(kv))
+	share, n := b.spare, b.gradientLen(source)
+	if cap(share) < n {
+		share = make([]T, n)
 	}
-	b.spare, share = nil, share[:len(kv)]
+	b.spare, share = nil, share[:n]
 	clear(share)
 	if b.call.sees(b.rank, source) {
 		in := b.in
-		in.K, in.V = b.split(kv, source)
+		in.K, in.V = b.splitKV(kv, source)
 		dk, dv := b.split(share, source)
 		clear(b.dq)
 		b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv}, in, b.call.block(b.rank, source))

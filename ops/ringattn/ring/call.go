@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
 
 // MaxDim is the largest head dim, of keys and of values, that the kernels take.
@@ -20,7 +21,10 @@ type Call struct {
 	Dim, ValueDim  int // D of queries and keys, Dv of values and outputs
 	Scale          float64
 	Causal         bool
-	Sharding       shard.Sharding // which of the T positions each of the W ranks holds
+	// BFloat16 rounds queries, keys, values and output gradients to bfloat16, in which they and the probabilities are multiplied
+	// and keys and values travel; sums, log-sum-exp and gradients stay in float32. For float32 on processors that have it.
+	BFloat16 bool
+	Sharding shard.Sharding // which of the T positions each of the W ranks holds
 }
 
 // Validate reports every field that no kernel could honour, joined into one error.
@@ -46,6 +50,11 @@ func (c Call) Validate() error {
 	}
 	if math.IsNaN(c.Scale) || math.IsInf(c.Scale, 0) {
 		bad("softmax scale %v: give a finite number", c.Scale)
+	}
+	if c.BFloat16 {
+		if _, err := cpu.NewBFloat16(); err != nil {
+			errs = append(errs, fmt.Errorf("ring: %w", err))
+		}
 	}
 	return errors.Join(errs...)
 }

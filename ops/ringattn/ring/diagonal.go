@@ -19,6 +19,8 @@ func (b *backward[T]) halves() (first, second part) {
 	first, second = b.whole(), b.whole()
 	group := b.call.Heads / b.call.KVHeads
 	switch {
+	case first.kvs > 1 && !b.divides(first.kvs/2):
+		second.heads = 0
 	case first.kvs > 1:
 		first.kvs /= 2
 		first.heads = first.kvs * group
@@ -37,18 +39,30 @@ func (b *backward[T]) halves() (first, second part) {
 	return first, second
 }
 
+// divides reports whether packed keys and values can be cut behind so many heads.
+func (b *backward[T]) divides(heads int) bool {
+	c := b.call
+	for _, n := range []int{heads * b.rows * c.Dim, heads * b.rows * c.ValueDim} {
+		if b.packedLen(n)+b.packedLen(n) != b.packedLen(2*n) {
+			return false
+		}
+	}
+	return true
+}
+
 // diagonal works on one part of the own block.
 func (b *backward[T]) diagonal(p part) {
 	if p.heads == 0 || p.rows == 0 {
 		return
 	}
 	c, s := b.call, b.rows
-	k, v := b.split(b.kv, b.rank)
+	k, v := b.splitKV(b.kv, b.rank)
 	dk, dv := b.split(b.dkv, b.rank)
 	q := func(x []T, width int) []T { // the part's rows of an array with one line a query row
 		return x[(p.head*s+p.row)*width:][:p.heads*p.rows*width]
 	}
 	kv := func(x []T, width int) []T { return x[p.kv*s*width:][:p.kvs*s*width] }
+	packed := func(x []T, width int) []T { return x[b.packedLen(p.kv*s*width):][:b.packedLen(p.kvs*s*width)] }
 
 	dq := q(b.dq, c.Dim)
 	clear(dq)
@@ -58,7 +72,7 @@ func (b *backward[T]) diagonal(p part) {
 	b.kernel.Backward(
 		kernel.Gradients[T]{DQ: dq, DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim)},
 		kernel.Inputs[T]{
-			Q: q(b.in.Q, c.Dim), K: kv(k, c.Dim), V: kv(v, c.ValueDim),
+			Q: q(b.in.Q, c.Dim), K: packed(k, c.Dim), V: packed(v, c.ValueDim),
 			DOut: q(b.in.DOut, c.ValueDim), LSE: q(b.in.LSE, 1), LSELow: q(b.in.LSELow, 1), Delta: q(b.in.Delta, 1),
 		}, block)
 	if b.sum != nil {

@@ -53,7 +53,7 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 		source := shard.ForwardSource(r.rank, step, r.size)
 		wait := p.nextForward(kv, step)
 		if c.sees(r.rank, source) {
-			k, v := r.split(kv, source)
+			k, v := r.splitKV(kv, source)
 			p.kernel.Forward(carry, q, k, v, c.block(r.rank, source))
 		}
 		var err error
@@ -76,6 +76,5 @@ func (p run[T]) nextForward(kv []T, step int) func(context.Context) ([]T, error)
 		return func(context.Context) ([]T, error) { return nil, nil }
 	}
 	source := shard.ForwardSource(p.rank, step+1, p.size)
-	n := p.call.kvLen(p.call.Sharding.Len(source))
-	return p.shift(p.comm, dist.Move{Kind: dist.ForwardKV, Tensors: 2, Hop: step + 1, Step: +1}, kv, n).Wait
+	return p.shift(p.comm, dist.Move{Kind: dist.ForwardKV, Tensors: 2, Hop: step + 1, Step: +1}, kv, p.messageLen(source)).Wait
 }

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -225,4 +226,14 @@ func BenchmarkWeights(b *testing.B) {
 			b.ReportMetric(rows*width*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
 		})
 	}
+}
+
+func TestBFloat16IsRefusedWhereItIsNot(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		has := len(assemblyPairSets()) > 0 && ISA() == "avx512"
+		k, err := NewBFloat16()
+		if has != (err == nil) || has != (k != nil) || !has && !errors.Is(err, ErrNoBFloat16) {
+			t.Errorf("the kernel is %v, the error %v; the processor has bfloat16 on this instruction set: %t", k, err, has)
+		}
+	})
 }
