@@ -20,6 +20,7 @@ type Plan struct {
 	FirstStep     int               `json:"first_step"` // updates done before this run: a resumed one starts later
 	Ring          int               `json:"context_parallel_size"`
 	Layout        string            `json:"ring_attn_func"`
+	Attention     string            `json:"attention_dtype"`
 	Memory        estimate.Memory   `json:"memory"`
 	WireBytes     int64             `json:"wire_bytes_per_step"`
 	Estimate      estimate.Estimate `json:"estimate"`
@@ -49,6 +50,7 @@ func (r *run) plan() Plan {
 		FirstStep:     r.state.step,
 		Ring:          c.ContextParallelSize,
 		Layout:        string(r.layout),
+		Attention:     c.AttentionDtype,
 		Memory:        e.Memory,
 		WireBytes:     e.WireBytes(),
 		Estimate:      e,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/data"
@@ -80,6 +81,9 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, inputError{err}
 	}
+	if err := (ringattn.Config{DType: attentionDType(cfg)}).Validate(); err != nil {
+		return nil, inputError{fmt.Errorf("trainer: attention_dtype is %s: %w", cfg.AttentionDtype, err)}
+	}
 	r := &run{cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration()}
 	stages := []func() error{r.readModel, r.readTokenizer, r.readData, r.readParameters, r.planSteps}
 	if o.Random {
@@ -97,6 +101,14 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 		r.note("gradient_checkpointing: false changes nothing: a layer's inside is always computed again in its backward pass")
 	}
 	return r, nil
+}
+
+// attentionDType is attention_dtype as graphs take it.
+func attentionDType(c config.Config) ringattn.DType {
+	if c.AttentionDtype == string(ringattn.BFloat16) {
+		return ringattn.BFloat16
+	}
+	return ""
 }
 
 // note tells people something worth a line.

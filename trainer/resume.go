@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -31,7 +32,9 @@ type savedState struct {
 	Cursor   data.Cursor `json:"data_cursor"`
 	Data     *dataState  `json:"data,omitempty"`
 	Seed     int64       `json:"seed"`
-	Position *Position   `json:"loss_by_position,omitempty"` // measured before the first step
+	// AttentionDtype is missing in states that were written when there was only float32.
+	AttentionDtype string    `json:"attention_dtype,omitempty"`
+	Position       *Position `json:"loss_by_position,omitempty"` // measured before the first step
 }
 
 // dataState is what the order of training sequences depends on besides the seed. A cursor means nothing in other data.
@@ -147,6 +150,9 @@ func (r *run) continues(s savedState) error {
 		return fmt.Errorf("it is at step %d, beyond the %d steps of this run; raise max_steps", s.Step, r.steps)
 	case s.Seed != r.cfg.Seed:
 		return fmt.Errorf("it was made with seed %d, this run has %d: the data would come in another order; set seed=%d", s.Seed, r.cfg.Seed, s.Seed)
+	}
+	if then, now := cmp.Or(s.AttentionDtype, "float32"), r.cfg.AttentionDtype; then != now {
+		return fmt.Errorf("it was made with attention_dtype %s, this run has %s: the rest would round otherwise; set attention_dtype=%s, or start anew from its folder as base_model", then, now, then)
 	}
 	if s.Data != nil {
 		if err := s.Data.difference(r.dataState()); err != nil {

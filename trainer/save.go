@@ -54,7 +54,8 @@ func (r *run) savedState(step int) savedState {
 	data := r.dataState()
 	return savedState{
 		Version: stateVersion, Step: step, Epoch: r.epoch(), MaxSteps: r.steps, Tokens: s.tokens, Loss: s.lastLoss, EvalLoss: s.evalLoss,
-		Pending: s.evalPending, Cursor: s.cursor, Seed: r.cfg.Seed, Position: s.position, Data: &data, Seconds: (s.before + time.Since(s.began)).Seconds(),
+		Pending: s.evalPending, Cursor: s.cursor, Seed: r.cfg.Seed, Position: s.position, Data: &data,
+		AttentionDtype: r.cfg.AttentionDtype, Seconds: (s.before + time.Since(s.began)).Seconds(),
 	}
 }
 

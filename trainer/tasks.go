@@ -175,7 +175,7 @@ func (m *loaded) stops() []int32 {
 
 // onRing runs f on every rank, each with its own model over the shared parameters.
 func (m *loaded) onRing(ctx context.Context, f func(context.Context, *model.Model[float32], *dist.Comm) error) error {
-	o := model.Options{Layout: shard.Layout(m.cfg.RingAttnFunc)}
+	o := model.Options{Layout: shard.Layout(m.cfg.RingAttnFunc), AttentionDType: attentionDType(m.cfg)}
 	return local.Run(ctx, m.cfg.ContextParallelSize, dist.Options{Timeout: m.cfg.RingTimeout.Duration()}, func(ctx context.Context, comm *dist.Comm) error {
 		rank, err := model.New(m.model, m.params, comm, o)
 		if err != nil {

@@ -57,7 +57,7 @@ func (r *run) loader() *data.Loader {
 }
 
 func (w *worker) modelOptions() model.Options {
-	return model.Options{Layout: w.run.layout, Checkpoint: w.run.cfg.GradientCheckpointing}
+	return model.Options{Layout: w.run.layout, AttentionDType: attentionDType(w.run.cfg), Checkpoint: w.run.cfg.GradientCheckpointing}
 }
 
 // leader is the rank that owns the process's shared state and its files.

@@ -77,7 +77,7 @@ func headerRows(p trainer.Plan) [][2]string {
 		{"parameters", thousands(p.Parameters)},
 		{"data", fmt.Sprintf("%s tokens to train on, %s held back", thousands(p.TrainTokens), thousands(p.ValTokens))},
 		{"step", fmt.Sprintf("%s tokens: %d x %s%s; %s", thousands(p.TokensPerStep), p.MicroBatch, thousands(int64(p.SequenceLen)), accumulated(p.Accumulation), count(p.Steps, "step"))},
-		{"ring", fmt.Sprintf("%s, %s, %s tokens a rank", count(p.Ring, "rank"), p.Layout, thousands(int64((p.SequenceLen+p.Ring-1)/p.Ring)))},
+		{"ring", fmt.Sprintf("%s, %s, %s tokens a rank, attention in %s", count(p.Ring, "rank"), p.Layout, thousands(int64((p.SequenceLen+p.Ring-1)/p.Ring)), p.Attention)},
 		{"memory", fmt.Sprintf("%s in all, %s of it for each rank (estimated)", bytesText(p.Memory.Process), bytesText(p.Memory.Rank))},
 		{"wire", fmt.Sprintf("%s between ranks each step", bytesText(p.WireBytes))},
 		{"output", p.OutputDir},

@@ -86,6 +86,11 @@ func (c Config) Validate() error {
 	if c.DType != "" && c.DType != BFloat16 {
 		bad("DType %q; give %q, or nothing for that of the nodes", c.DType, BFloat16)
 	}
+	if c.DType == BFloat16 {
+		if err := ring.CheckBFloat16(); err != nil {
+			bad("DType %s: %w", BFloat16, err)
+		}
+	}
 	if _, err := shard.ParseLayout(string(c.Layout)); c.Layout != "" && err != nil {
 		errs = append(errs, fmt.Errorf("ringattn: Layout: %w", err))
 	}

@@ -63,16 +63,16 @@ func newOp(q, k, v *gorgonia.Node, cfg Config) (*Op, error) {
 	if q == nil || k == nil || v == nil {
 		return nil, fmt.Errorf("ringattn: q, k and v must be nodes, one is nil")
 	}
+	dt := q.Dtype()
+	if cfg.DType == BFloat16 && dt != tensor.Float32 {
+		return nil, fmt.Errorf("ringattn: DType %s takes nodes of float32, these are %v", BFloat16, dt)
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	cfg.EnsureDefaults()
-	dt := q.Dtype()
 	if k.Dtype() != dt || v.Dtype() != dt {
 		return nil, fmt.Errorf("ringattn: q, k, v have dtypes %v, %v, %v; convert them to one", dt, k.Dtype(), v.Dtype())
-	}
-	if cfg.DType == BFloat16 && dt != tensor.Float32 {
-		return nil, fmt.Errorf("ringattn: DType %s takes nodes of float32, these are %v", BFloat16, dt)
 	}
 	geo, err := measure(q.Shape(), k.Shape(), v.Shape(), cfg)
 	if err != nil {

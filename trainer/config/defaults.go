@@ -14,6 +14,7 @@ func Default() Config {
 		RingAttnFunc:              "zigzag",
 		RingTimeout:               Duration(10 * time.Minute),
 		GradientCheckpointing:     true,
+		AttentionDtype:            "float32",
 		LearningRate:              5e-5,
 		LrScheduler:               "cosine",
 		AdamBeta1:                 0.9,

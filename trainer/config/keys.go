@@ -41,6 +41,8 @@ type Config struct {
 	RingTimeout Duration `yaml:"ring_timeout"`
 	// Keep only the layers' inputs and attention's results, and compute the rest of a layer again in its backward pass. Always done at present: false changes nothing.
 	GradientCheckpointing bool `yaml:"gradient_checkpointing"`
+	// What attention multiplies in. bfloat16 is faster, halves what keys and values send and rounds to 8 bits of precision; sums, gradients and everything else stay in float32. For processors with AVX-512-BF16 or AMX-BF16.
+	AttentionDtype string `yaml:"attention_dtype" jsonschema:"enum=float32,enum=bfloat16"`
 	// Dropout of attention weights. Not supported: only 0.
 	AttentionDropout float64 `yaml:"attention_dropout"`
 

@@ -37,18 +37,19 @@ var foreign = map[string]string{
 
 // foreignValues maps the names that other trainers give our values.
 var foreignValues = map[string]map[string]string{
-	"ring_attn_func": {"ring": "contiguous", "batch_ring": "contiguous", "batch_zigzag": "zigzag", "headtail": "zigzag", "stripe": "striped", "batch_stripe": "striped"},
-	"lr_scheduler":   {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
-	"save_dtype":     {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "half": "float16", "float": "float32"},
-	"type":           {"json": "jsonl", "txt": "text", "pretrain": "completion"},
-	"invalid_utf8":   {"ignore": "skip", "raise": "error", "strict": "error"},
+	"ring_attn_func":  {"ring": "contiguous", "batch_ring": "contiguous", "batch_zigzag": "zigzag", "headtail": "zigzag", "stripe": "striped", "batch_stripe": "striped"},
+	"attention_dtype": {"bf16": "bfloat16", "fp32": "float32", "float": "float32"},
+	"lr_scheduler":    {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
+	"save_dtype":      {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "half": "float16", "float": "float32"},
+	"type":            {"json": "jsonl", "txt": "text", "pretrain": "completion"},
+	"invalid_utf8":    {"ignore": "skip", "raise": "error", "strict": "error"},
 }
 
 // unsupported names keys that people paste from other trainers and that ask for something this one does not do.
 var unsupported = map[string]string{
 	"adapter": "adapters (LoRA) are not supported yet; remove it to train all weights", "lora_r": "adapters (LoRA) are not supported yet; remove it",
 	"load_in_8bit": "quantised loading is not supported; remove it", "load_in_4bit": "quantised loading is not supported; remove it",
-	"bf16": "training computes in float32; remove it, or choose save_dtype", "fp16": "training computes in float32; remove it, or choose save_dtype",
+	"bf16": "training computes in float32; remove it, or choose attention_dtype or save_dtype", "fp16": "training computes in float32; remove it, or choose save_dtype",
 	"tf32": "training computes in float32; remove it", "flash_attention": "attention is always exact and in blocks; remove it",
 	"optimizer": "the optimizer is always AdamW; remove it", "optim": "the optimizer is always AdamW; remove it",
 	"deepspeed": "the ring is all the parallelism there is; remove it", "fsdp": "the ring is all the parallelism there is; remove it",

@@ -59,6 +59,7 @@ type Run struct {
 	MicroBatch   int          `json:"micro_batch_size"`            // B
 	Accumulation int          `json:"gradient_accumulation_steps"` // micro-batches of a step
 	Layout       shard.Layout `json:"ring_attn_func"`
+	Attention    string       `json:"attention_dtype"`       // float32, or bfloat16 for what attention multiplies and sends
 	DataTokens   int64        `json:"data_tokens,omitempty"` // held in memory
 }
 
@@ -69,7 +70,12 @@ func (r *Run) ensureDefaults() {
 	if r.Layout == "" {
 		r.Layout = shard.Contiguous
 	}
+	if r.Attention == "" {
+		r.Attention = "float32"
+	}
 }
+
+func (r Run) bfloat16() bool { return r.Attention == "bfloat16" }
 
 // tokens of one micro-batch.
 func (r Run) tokens() int64 { return int64(r.SequenceLen) * int64(r.MicroBatch) }
@@ -78,7 +84,7 @@ func (r Run) tokens() int64 { return int64(r.SequenceLen) * int64(r.MicroBatch) 
 func RunOf(c config.Config) Run {
 	return Run{
 		SequenceLen: c.SequenceLen, Ring: c.ContextParallelSize, MicroBatch: c.MicroBatchSize, Accumulation: c.GradientAccumulationSteps,
-		Layout: shard.Layout(c.RingAttnFunc),
+		Layout: shard.Layout(c.RingAttnFunc), Attention: c.AttentionDtype,
 	}
 }
 

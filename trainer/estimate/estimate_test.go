@@ -20,6 +20,10 @@ func TestTrafficByHand(t *testing.T) {
 	if e.Wire != want {
 		t.Errorf("wire %+v, want %+v", e.Wire, want)
 	}
+	// In bfloat16 K and V are 16 bytes a token.
+	if w := Compute(small, Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5, Attention: "bfloat16"}).Wire; w.ForwardKV.Bytes != ring.Bytes/2 || w.BackwardKV != w.ForwardKV || w.BackwardDKV != ring {
+		t.Errorf("wire in bfloat16 %+v", w)
+	}
 	if got, want := e.WireBytes(), int64(3*7680+86400); got != want {
 		t.Errorf("%d bytes in all, want %d", got, want)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/local"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 	"github.com/ringgrad/ringgrad/trainer/model"
@@ -43,7 +44,7 @@ func step(t *testing.T, c hf.Config, r estimate.Run) []map[dist.Kind]dist.Entry 
 	sent := make([]map[dist.Kind]dist.Entry, r.Ring)
 	var mu sync.Mutex
 	err := local.Run(context.Background(), r.Ring, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
-		m, err := model.New(c, params, comm, model.Options{Layout: r.Layout})
+		m, err := model.New(c, params, comm, model.Options{Layout: r.Layout, AttentionDType: ringattn.DType(r.Attention)})
 		if err != nil {
 			return err
 		}
@@ -75,9 +76,13 @@ func TestWireEqualsTheLedgerOfATrainedStep(t *testing.T) {
 		"tied, striped":              {map[string]any{"tie_word_embeddings": true}, estimate.Run{SequenceLen: 9, Ring: 4, MicroBatch: 1, Accumulation: 1, Layout: shard.Striped}},
 		"qk norm, multi-query":       {map[string]any{"model_type": "qwen3", "num_key_value_heads": 1}, estimate.Run{SequenceLen: 8, Ring: 2, MicroBatch: 1, Accumulation: 1, Layout: shard.Contiguous}},
 		"shards without rows":        {nil, estimate.Run{SequenceLen: 3, Ring: 5, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag}},
+		"bfloat16":                   {nil, estimate.Run{SequenceLen: 13, Ring: 3, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag, Attention: "bfloat16"}},
 		"one rank":                   {nil, estimate.Run{SequenceLen: 7, Ring: 1, MicroBatch: 1, Accumulation: 1, Layout: shard.Contiguous}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if err := (ringattn.Config{DType: ringattn.DType(c.run.Attention)}).Validate(); err != nil {
+				t.Skip(err)
+			}
 			cfg := configOf(t, c.config)
 			e := estimate.Compute(estimate.ModelOf(cfg), c.run)
 			ranks := step(t, cfg, c.run)

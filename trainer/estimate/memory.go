@@ -158,7 +158,11 @@ func rankMemory(m Model, r Run, at moment, positions int64) RankMemory {
 	if at.atWork {
 		memory.Attention = attentionMemory(m, r, held) + rows*m.queries()*floatSize // and the gradient of its output
 		// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
-		memory.RingBuffers = held * 2 * m.keys() * floatSize * int64(1+min(r.Ring, 3))
+		kv := held * 2 * m.keys() * floatSize
+		memory.RingBuffers = kv * int64(1+min(r.Ring, 3))
+		if r.bfloat16() { // K and V take half, and the kernel's copy of K by columns a quarter
+			memory.RingBuffers -= kv / 4
+		}
 		memory.WeightGrads = m.LayerParameters * floatSize
 	}
 	if at.matrix {

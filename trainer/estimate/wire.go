@@ -26,10 +26,14 @@ func (w Wire) Bytes() int64 {
 func wireOf(m Model, r Run) Wire {
 	passes, others := int64(m.Layers)*int64(r.Accumulation), int64(r.Ring)-1
 	ring := Traffic{Hops: passes * others, Bytes: passes * others * r.tokens() * 2 * m.keys() * floatSize}
+	kv := ring
+	if r.bfloat16() {
+		kv.Bytes /= 2
+	}
 	micro := int64(r.Accumulation)
 	return Wire{
-		ForwardKV:   ring,
-		BackwardKV:  ring,
+		ForwardKV:   kv,
+		BackwardKV:  kv,
 		BackwardDKV: ring,
 		Collective:  Traffic{Hops: micro * int64(m.Tensors), Bytes: micro * 2 * others * m.Parameters * floatSize},
 	}

@@ -15,6 +15,8 @@ import (
 // Options of a Model.
 type Options struct {
 	Layout shard.Layout // how positions are dealt to ranks; "" is contiguous
+	// AttentionDType is that of ringattn.Config: "" is T.
+	AttentionDType ringattn.DType
 	// Checkpoint asks for activation checkpointing. A Model always keeps only each layer's input and what attention saved (see
 	// the package comment), so both values give the same.
 	Checkpoint bool
@@ -26,6 +28,7 @@ type Model[T ops.Float] struct {
 	cfg    hf.Config
 	comm   *dist.Comm
 	layout shard.Layout
+	dtype  ringattn.DType // of attention
 	rank   int
 	size   int
 
@@ -50,7 +53,7 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 	if _, err := shard.ParseLayout(string(o.Layout)); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	m := &Model[T]{cfg: cfg, comm: comm, layout: o.Layout, size: 1, chunkRows: chunkRows}
+	m := &Model[T]{cfg: cfg, comm: comm, layout: o.Layout, dtype: o.AttentionDType, size: 1, chunkRows: chunkRows}
 	if comm != nil {
 		m.rank, m.size = comm.Rank(), comm.Size()
 	}
@@ -138,7 +141,7 @@ func (m *Model[T]) build(b Batch) (*shape[T], error) {
 	chunks := chunksOf(s.rows, m.chunkRows)
 	plan := layerPlan{cfg: m.cfg, rows: s.rows, chunks: chunks, table: table, attention: ringattn.Config{
 		NumHeads: m.cfg.NumHeads, NumKVHeads: m.cfg.NumKVHeads, Batch: b.B, Causal: true,
-		Layout: m.layout, SeqLen: b.T, Comm: m.comm,
+		Layout: m.layout, DType: m.dtype, SeqLen: b.T, Comm: m.comm,
 	}}
 	if s.layer, err = newLayer[T](plan); err != nil {
 		return nil, err

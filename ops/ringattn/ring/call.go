@@ -7,7 +7,6 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
-	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
 
 // MaxDim is the largest head dim, of keys and of values, that the kernels take.
@@ -52,8 +51,8 @@ func (c Call) Validate() error {
 		bad("softmax scale %v: give a finite number", c.Scale)
 	}
 	if c.BFloat16 {
-		if _, err := cpu.NewBFloat16(); err != nil {
-			errs = append(errs, fmt.Errorf("ring: %w", err))
+		if err := CheckBFloat16(); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

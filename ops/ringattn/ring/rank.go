@@ -10,6 +10,14 @@ import (
 	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
 )
 
+// CheckBFloat16 returns ErrNoBFloat16, with the instruction set in use, where Call.BFloat16 cannot be honoured.
+func CheckBFloat16() error {
+	if _, err := cpu.NewBFloat16(); err != nil {
+		return fmt.Errorf("ring: %w", err)
+	}
+	return nil
+}
+
 // Inputs are one rank's rows, token-major and dense: Q [B,S,H,D], K [B,S,K,D], V [B,S,K,Dv]. The ring reads them and
 // never writes or keeps them.
 type Inputs[T kernel.Float] struct{ Q, K, V []T }
