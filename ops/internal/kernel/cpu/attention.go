@@ -25,48 +25,56 @@ var (
 )
 
 // rowChunk is the rows of one task where work goes row by row.
-const rowChunk = 256
+const rowChunk = 64
 
-// eachRow calls f for the rows 0..n-1, in parallel if rows times width is worth it.
-func eachRow(n, width int, f func(row int)) {
+// eachChunk calls f for chunks of the rows 0..n-1, in parallel if rows times width is worth it.
+func eachChunk(n, width int, f func(row, rows int)) {
 	spread(n*width*copyWork, ceilDiv(n, rowChunk), func(chunk int) {
-		for row := chunk * rowChunk; row < min(n, (chunk+1)*rowChunk); row++ {
-			f(row)
-		}
+		row := chunk * rowChunk
+		f(row, min(rowChunk, n-row))
 	})
 }
 
 // Finish writes out = O/L and lse = |scale|·M + ln(L): M is an unscaled score, see Forward.
 func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 	dv := b.ValueDim
-	eachRow(len(c.L), dv, func(i int) {
-		o, in := out[i*dv:][:dv], c.O[i*dv:][:dv]
-		if c.L[i] == 0 {
-			clear(o)
-			setLSE(c, lse, i, math.Inf(-1), 0)
-			return
+	eachChunk(len(c.L), dv, func(row, rows int) {
+		memory := borrow[T](2 * rows)
+		defer memory.giveBack()
+		inverse, low := memory.data[:rows], memory.data[rows:]
+		for j, l := range c.L[row:][:rows] {
+			value, rest := T(math.Inf(-1)), T(0)
+			if l != 0 {
+				inverse[j], low[j] = split[T](1 / float64(l))
+				value, rest = split[T](math.Abs(b.Scale)*float64(c.M[row+j]) + math.Log(float64(l)))
+			}
+			lse[row+j] = value
+			if c.Low != nil {
+				c.Low[row+j] = rest
+			}
 		}
-		inverse := 1 / float64(c.L[i])
-		for d, x := range in {
-			o[d] = T(float64(x) * inverse)
+		scaleRows(out[row*dv:], c.O[row*dv:], tilePart{dv, rows, dv}, inverse, low)
+		for j, l := range c.L[row:][:rows] {
+			if l == 0 {
+				clear(out[(row+j)*dv:][:dv])
+			}
 		}
-		exact := math.Abs(b.Scale)*float64(c.M[i]) + math.Log(float64(c.L[i]))
-		setLSE(c, lse, i, exact, exact-float64(T(exact)))
 	})
 }
 
-func setLSE[T kernel.Float](c kernel.Carry[T], lse []T, i int, value, low float64) {
-	lse[i] = T(value)
-	if c.Low != nil {
-		c.Low[i] = T(low)
-	}
+// split rounds x to T and returns what that leaves out.
+func split[T kernel.Float](x float64) (value, low T) {
+	value = T(x)
+	return value, T(x - float64(value))
 }
 
 // Delta writes rowsum(dO∘O), summed in float64.
 func (attention[T]) Delta(out, dOut, delta []T, b kernel.Block) {
 	dv := b.ValueDim
-	eachRow(len(delta), dv, func(i int) {
-		delta[i] = T(dot64(out[i*dv:][:dv], dOut[i*dv:][:dv]))
+	eachChunk(len(delta), dv, func(row, rows int) {
+		for i := row; i < row+rows; i++ {
+			delta[i] = T(dot64(out[i*dv:][:dv], dOut[i*dv:][:dv]))
+		}
 	})
 }
 

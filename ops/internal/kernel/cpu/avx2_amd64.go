@@ -29,6 +29,11 @@ func columnMaxAVX2F32(x []float32, ld int, rows int, width int, high []float32)
 //go:noescape
 func subMulAVX2F32(x []float32, y []float32, ld int, rows int, width int, ref []float32)
 
+// scaleRowsAVX2F32 is scaleRows in AVX2.
+//
+//go:noescape
+func scaleRowsAVX2F32(dst []float32, src []float32, ld int, rows int, width int, factor []float32, low []float32)
+
 // transposeAVX2F32 is transpose in AVX2.
 //
 //go:noescape
@@ -63,6 +68,11 @@ func columnMaxAVX2F64(x []float64, ld int, rows int, width int, high []float64)
 //
 //go:noescape
 func subMulAVX2F64(x []float64, y []float64, ld int, rows int, width int, ref []float64)
+
+// scaleRowsAVX2F64 is scaleRows in AVX2.
+//
+//go:noescape
+func scaleRowsAVX2F64(dst []float64, src []float64, ld int, rows int, width int, factor []float64, low []float64)
 
 // transposeAVX2F64 is transpose in AVX2.
 //

@@ -46,24 +46,38 @@ strip2rows6:
 	JMP    strip2rows6loaded
 
 strip2rows6load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y4
-	VMOVUPS 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y6
-	VMOVUPS 32(R11), Y7
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y8
-	VMOVUPS 32(R11), Y9
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y10
-	VMOVUPS 32(R11), Y11
+	MOVQ       R10, R11
+	VMOVUPS    (R11), Y0
+	VMOVUPS    32(R11), Y1
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y2
+	VMOVUPS    32(R11), Y3
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y4
+	VMOVUPS    32(R11), Y5
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y6
+	VMOVUPS    32(R11), Y7
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y8
+	VMOVUPS    32(R11), Y9
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y10
+	VMOVUPS    32(R11), Y11
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip2rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -367,6 +381,20 @@ strip1rows6load:
 	VMASKMOVPS (R11), Y15, Y4
 	ADDQ       DX, R11
 	VMASKMOVPS (R11), Y15, Y5
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip1rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -597,7 +625,7 @@ DATA lanes<>+56(SB)/8, $0x0000000000000000
 GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
 // func tnAVX2F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb int, m int, n int, k int, acc bool)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tnAVX2F32(SB), NOSPLIT, $0-121
 	MOVQ lda+56(FP), AX
 	SHLQ $0x02, AX
@@ -638,24 +666,38 @@ strip2rows6:
 	JMP    strip2rows6loaded
 
 strip2rows6load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y4
-	VMOVUPS 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y6
-	VMOVUPS 32(R11), Y7
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y8
-	VMOVUPS 32(R11), Y9
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y10
-	VMOVUPS 32(R11), Y11
+	MOVQ       R10, R11
+	VMOVUPS    (R11), Y0
+	VMOVUPS    32(R11), Y1
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y2
+	VMOVUPS    32(R11), Y3
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y4
+	VMOVUPS    32(R11), Y5
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y6
+	VMOVUPS    32(R11), Y7
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y8
+	VMOVUPS    32(R11), Y9
+	ADDQ       DX, R11
+	VMOVUPS    (R11), Y10
+	VMOVUPS    32(R11), Y11
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip2rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -941,6 +983,20 @@ strip1rows6load:
 	VMASKMOVPS (R11), Y15, Y4
 	ADDQ       DX, R11
 	VMASKMOVPS (R11), Y15, Y5
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip1rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -1510,6 +1566,86 @@ strip1end:
 	VZEROUPPER
 	RET
 
+// func scaleRowsAVX2F32(dst []float32, src []float32, ld int, rows int, width int, factor []float32, low []float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·scaleRowsAVX2F32(SB), NOSPLIT, $0-120
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ AX, $0x10
+	JLT  strip2end
+	MOVQ dst_base+0(FP), BX
+	ADDQ CX, BX
+	MOVQ src_base+24(FP), SI
+	ADDQ CX, SI
+	MOVQ factor_base+72(FP), DI
+	MOVQ low_base+96(FP), R8
+	MOVQ rows+56(FP), R9
+
+strip2row:
+	VBROADCASTSS (DI), Y4
+	VBROADCASTSS (R8), Y5
+	VMOVUPS      (SI), Y0
+	VMOVUPS      32(SI), Y1
+	VMULPS       Y5, Y0, Y2
+	VMULPS       Y5, Y1, Y3
+	VFMADD231PS  Y4, Y0, Y2
+	VFMADD231PS  Y4, Y1, Y3
+	VMOVUPS      Y2, (BX)
+	VMOVUPS      Y3, 32(BX)
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         R9
+	JNE          strip2row
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          strip2
+
+strip2end:
+strip1:
+	CMPQ    AX, $0x01
+	JLT     strip1end
+	MOVQ    $0x00000008, BX
+	CMPQ    AX, BX
+	CMOVQLT AX, BX
+	LEAQ    lanes<>+32(SB), SI
+	SHLQ    $0x02, BX
+	SUBQ    BX, SI
+	VMOVUPS (SI), Y15
+	MOVQ    dst_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    src_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    factor_base+72(FP), DI
+	MOVQ    low_base+96(FP), R8
+	MOVQ    rows+56(FP), R9
+
+strip1row:
+	VBROADCASTSS (DI), Y2
+	VBROADCASTSS (R8), Y3
+	VMASKMOVPS   (SI), Y15, Y0
+	VMULPS       Y3, Y0, Y1
+	VFMADD231PS  Y2, Y0, Y1
+	VMASKMOVPS   Y1, Y15, (BX)
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         R9
+	JNE          strip1row
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
 // func transposeAVX2F32(dst []float32, ldd int, src []float32, lds int, rows int, cols int, scale float32)
 // Requires: AVX, CMOV
 TEXT ·transposeAVX2F32(SB), NOSPLIT, $0-84
@@ -1912,24 +2048,38 @@ strip2rows6:
 	JMP    strip2rows6loaded
 
 strip2rows6load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y2
-	VMOVUPD 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y4
-	VMOVUPD 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y6
-	VMOVUPD 32(R11), Y7
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y8
-	VMOVUPD 32(R11), Y9
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y10
-	VMOVUPD 32(R11), Y11
+	MOVQ       R10, R11
+	VMOVUPD    (R11), Y0
+	VMOVUPD    32(R11), Y1
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y2
+	VMOVUPD    32(R11), Y3
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y4
+	VMOVUPD    32(R11), Y5
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y6
+	VMOVUPD    32(R11), Y7
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y8
+	VMOVUPD    32(R11), Y9
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y10
+	VMOVUPD    32(R11), Y11
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip2rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -2233,6 +2383,20 @@ strip1rows6load:
 	VMASKMOVPD (R11), Y15, Y4
 	ADDQ       DX, R11
 	VMASKMOVPD (R11), Y15, Y5
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip1rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -2453,7 +2617,7 @@ strip1end:
 	RET
 
 // func tnAVX2F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int, m int, n int, k int, acc bool)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tnAVX2F64(SB), NOSPLIT, $0-121
 	MOVQ lda+56(FP), AX
 	SHLQ $0x03, AX
@@ -2494,24 +2658,38 @@ strip2rows6:
 	JMP    strip2rows6loaded
 
 strip2rows6load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y2
-	VMOVUPD 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y4
-	VMOVUPD 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y6
-	VMOVUPD 32(R11), Y7
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y8
-	VMOVUPD 32(R11), Y9
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y10
-	VMOVUPD 32(R11), Y11
+	MOVQ       R10, R11
+	VMOVUPD    (R11), Y0
+	VMOVUPD    32(R11), Y1
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y2
+	VMOVUPD    32(R11), Y3
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y4
+	VMOVUPD    32(R11), Y5
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y6
+	VMOVUPD    32(R11), Y7
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y8
+	VMOVUPD    32(R11), Y9
+	ADDQ       DX, R11
+	VMOVUPD    (R11), Y10
+	VMOVUPD    32(R11), Y11
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip2rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -2797,6 +2975,20 @@ strip1rows6load:
 	VMASKMOVPD (R11), Y15, Y4
 	ADDQ       DX, R11
 	VMASKMOVPD (R11), Y15, Y5
+	MOVQ       DX, R11
+	IMUL3Q     $0x06, R11, R11
+	ADDQ       R10, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
 
 strip1rows6loaded:
 	MOVQ  k+112(FP), R11
@@ -3419,6 +3611,86 @@ strip1row:
 	ADDQ       $0x20, CX
 	SUBQ       $0x04, AX
 	JMP        strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+// func scaleRowsAVX2F64(dst []float64, src []float64, ld int, rows int, width int, factor []float64, low []float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·scaleRowsAVX2F64(SB), NOSPLIT, $0-120
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ AX, $0x08
+	JLT  strip2end
+	MOVQ dst_base+0(FP), BX
+	ADDQ CX, BX
+	MOVQ src_base+24(FP), SI
+	ADDQ CX, SI
+	MOVQ factor_base+72(FP), DI
+	MOVQ low_base+96(FP), R8
+	MOVQ rows+56(FP), R9
+
+strip2row:
+	VBROADCASTSD (DI), Y4
+	VBROADCASTSD (R8), Y5
+	VMOVUPD      (SI), Y0
+	VMOVUPD      32(SI), Y1
+	VMULPD       Y5, Y0, Y2
+	VMULPD       Y5, Y1, Y3
+	VFMADD231PD  Y4, Y0, Y2
+	VFMADD231PD  Y4, Y1, Y3
+	VMOVUPD      Y2, (BX)
+	VMOVUPD      Y3, 32(BX)
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, R8
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         R9
+	JNE          strip2row
+	ADDQ         $0x40, CX
+	SUBQ         $0x08, AX
+	JMP          strip2
+
+strip2end:
+strip1:
+	CMPQ    AX, $0x01
+	JLT     strip1end
+	MOVQ    $0x00000004, BX
+	CMPQ    AX, BX
+	CMOVQLT AX, BX
+	LEAQ    lanes<>+32(SB), SI
+	SHLQ    $0x03, BX
+	SUBQ    BX, SI
+	VMOVUPS (SI), Y15
+	MOVQ    dst_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    src_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    factor_base+72(FP), DI
+	MOVQ    low_base+96(FP), R8
+	MOVQ    rows+56(FP), R9
+
+strip1row:
+	VBROADCASTSD (DI), Y2
+	VBROADCASTSD (R8), Y3
+	VMASKMOVPD   (SI), Y15, Y0
+	VMULPD       Y3, Y0, Y1
+	VFMADD231PD  Y2, Y0, Y1
+	VMASKMOVPD   Y1, Y15, (BX)
+	ADDQ         $0x08, DI
+	ADDQ         $0x08, R8
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         R9
+	JNE          strip1row
+	ADDQ         $0x20, CX
+	SUBQ         $0x04, AX
+	JMP          strip1
 
 strip1end:
 	VZEROUPPER

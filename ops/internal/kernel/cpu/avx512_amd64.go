@@ -29,6 +29,11 @@ func columnMaxAVX512F32(x []float32, ld int, rows int, width int, high []float32
 //go:noescape
 func subMulAVX512F32(x []float32, y []float32, ld int, rows int, width int, ref []float32)
 
+// scaleRowsAVX512F32 is scaleRows in AVX512.
+//
+//go:noescape
+func scaleRowsAVX512F32(dst []float32, src []float32, ld int, rows int, width int, factor []float32, low []float32)
+
 // transposeAVX512F32 is transpose in AVX512.
 //
 //go:noescape
@@ -63,6 +68,11 @@ func columnMaxAVX512F64(x []float64, ld int, rows int, width int, high []float64
 //
 //go:noescape
 func subMulAVX512F64(x []float64, y []float64, ld int, rows int, width int, ref []float64)
+
+// scaleRowsAVX512F64 is scaleRows in AVX512.
+//
+//go:noescape
+func scaleRowsAVX512F64(dst []float64, src []float64, ld int, rows int, width int, factor []float64, low []float64)
 
 // transposeAVX512F64 is transpose in AVX512.
 //

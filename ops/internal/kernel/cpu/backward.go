@@ -90,31 +90,32 @@ type queryPanel[T kernel.Float] struct {
 func (w *backward[T]) prepare(at, n int) queryPanel[T] {
 	d, dv := w.Dim, w.ValueDim
 	p := queryPanel[T]{q: w.in.Q[at*d:][:n*d], dOut: w.in.DOut[at*dv:][:n*dv], delta: w.in.Delta[at:][:n]}
-	for j := range n {
-		w.ref[j], w.low[j] = w.reference(at + j)
-	}
+	w.references(at, n)
 	w.prepareScores(w.geometry, p.q, n)
 	transpose(w.dOutT, n, p.dOut, dv, n, dv, 1)
 	return p
 }
 
-// reference splits the lse of a row: P = exp(scale·S - lse) = 2^(exponent·(S - ref) - low), where ref is lse/scale as far as a T
+// references splits the lse of n rows: P = exp(scale·S - lse) = 2^(exponent·(S - ref) - low), where ref is lse/scale as far as a T
 // holds it and low what it does not hold, which at hot logits is most of the error. A row that saw no key has ref +Inf: P = 0.
-func (w *backward[T]) reference(i int) (ref, low T) {
-	lse := float64(w.in.LSE[i])
-	if math.IsInf(lse, -1) {
-		return T(math.Inf(1)), 0
-	}
+func (w *backward[T]) references(at, n int) {
 	scale := math.Abs(w.Scale)
-	ref = T(lse / scale)
-	if r := float64(ref); math.IsInf(r, 0) || math.IsNaN(r) {
-		ref = 0 // scale is 0, or all but 0, or lse is NaN: low does it all
+	inverse := 1 / scale
+	for j, x := range w.in.LSE[at:][:n] {
+		lse := float64(x)
+		ref := T(lse * inverse)
+		if r := float64(ref); math.IsInf(r, 0) || math.IsNaN(r) {
+			ref = 0 // scale is 0, or all but 0, or lse is infinite or NaN: low does it all
+		}
+		rest := math.FMA(-float64(ref), scale, lse)
+		if w.in.LSELow != nil {
+			rest += float64(w.in.LSELow[at+j])
+		}
+		w.ref[j], w.low[j] = ref, T(rest*math.Log2E)
+		if math.IsInf(lse, -1) {
+			w.ref[j], w.low[j] = T(math.Inf(1)), 0
+		}
 	}
-	rest := math.FMA(-float64(ref), scale, lse)
-	if w.in.LSELow != nil {
-		rest += float64(w.in.LSELow[i])
-	}
-	return ref, T(rest * math.Log2E)
 }
 
 // add does the five products of one tile, whose keys begin at key of the run.

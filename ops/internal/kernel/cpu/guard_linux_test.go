@@ -40,6 +40,7 @@ func testGuarded[T kernel.Float](t *testing.T) {
 			expSub(c, part, guarded[T](t, n), 1, guarded[T](t, n), guarded[T](t, n))
 			columnMax(c, part, guarded[T](t, n))
 			subMul(c, guarded[T](t, m*n), part, guarded[T](t, n))
+			scaleRows(c, guarded[T](t, m*n), part, guarded[T](t, m), guarded[T](t, m))
 		}
 	}
 }

@@ -26,6 +26,7 @@ type primitives[T kernel.Float] struct {
 	expSub    func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T)
 	columnMax func(x []T, ld, rows, width int, high []T)
 	subMul    func(x, y []T, ld, rows, width int, ref []T)
+	scaleRows func(dst, src []T, ld, rows, width int, factor, low []T)
 	transpose func(dst []T, ldd int, src []T, lds int, rows, cols int, scale T)
 
 	multiplyAdd func(n int) (flops int) // n turns of multiply-adds on registers, see MultiplyAdd
@@ -134,6 +135,14 @@ func columnMax[T kernel.Float](x []T, p tilePart, high []T) {
 func subMul[T kernel.Float](x, y []T, p tilePart, ref []T) {
 	if !p.check(min(len(x), len(y)), len(ref)) {
 		primitivesOf[T]().subMul(x, y, p.ld, p.rows, p.width, ref)
+	}
+}
+
+// scaleRows sets dst[r,j] to src[r,j]·(factor[r] + low[r]): low is what rounding took from the factor.
+func scaleRows[T kernel.Float](dst, src []T, p tilePart, factor, low []T) {
+	if !p.check(min(len(dst), len(src)), p.width) {
+		_, _ = factor[p.rows-1], low[p.rows-1]
+		primitivesOf[T]().scaleRows(dst, src, p.ld, p.rows, p.width, factor, low)
 	}
 }
 

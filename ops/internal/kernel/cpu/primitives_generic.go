@@ -31,6 +31,7 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 		},
 		columnMax: columnMaxGeneric[T],
 		subMul:    subMulGeneric[T],
+		scaleRows: scaleRowsGeneric[T],
 		transpose: transposeGeneric[T],
 
 		multiplyAdd: multiplyAddGeneric[T],
@@ -52,6 +53,15 @@ func subMulGeneric[T kernel.Float](x, y []T, ld, rows, width int, ref []T) {
 		row, factor := x[r*ld:][:width], y[r*ld:][:width]
 		for j, v := range row {
 			row[j] = (v - ref[j]) * factor[j]
+		}
+	}
+}
+
+func scaleRowsGeneric[T kernel.Float](dst, src []T, ld, rows, width int, factor, low []T) {
+	for r := range rows {
+		out := dst[r*ld:][:width]
+		for j, v := range src[r*ld:][:width] {
+			out[j] = v*factor[r] + v*low[r]
 		}
 	}
 }

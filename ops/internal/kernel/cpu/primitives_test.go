@@ -224,6 +224,40 @@ func TestColumnMaxAndSubMulAreExactForEveryWidth(t *testing.T) {
 	})
 }
 
+func testScaleRows[T kernel.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(19, 20))
+	tileParts(r, func(p tilePart) {
+		n := p.rows * p.ld
+		src, dst := newMatrix[T](r, 1, n), newMatrix[T](r, 1, n)
+		got := dst.clone()
+		factor, low := make([]T, p.rows), make([]T, p.rows)
+		exact := make([]float64, p.rows)
+		for i := range factor {
+			exact[i] = r.NormFloat64()
+			factor[i], low[i] = split[T](exact[i])
+		}
+		scaleRows(got.data()[:n], src.data()[:n], p, factor, low)
+		for i := range n {
+			row, j := i/p.ld, i%p.ld
+			want := dst.at(0, i)
+			if j < p.width {
+				want = src.at(0, i) * exact[row]
+			}
+			if d := math.Abs(got.at(0, i) - want); d > 2.1*epsilon[T]()*math.Abs(want) {
+				t.Fatalf("%+v: row %d, column %d is %v, want %v", p, row, j, got.at(0, i), want)
+			}
+		}
+		got.checkCanaries(t)
+	})
+}
+
+func TestScaleRowsEqualsFloat64ForEveryWidth(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testScaleRows[float32])
+		t.Run("float64", testScaleRows[float64])
+	})
+}
+
 func TestPickSetFallsBackToTheFastest(t *testing.T) {
 	for name, want := range map[string]string{"": sets[0].name, "sse9": sets[0].name, "generic": "generic"} {
 		if got := pickSet(name).name; got != want {

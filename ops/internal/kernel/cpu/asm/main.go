@@ -56,6 +56,7 @@ func generate(isa, folder string) error {
 		t.expSub()
 		t.columnMax()
 		t.subMul()
+		t.scaleRows()
 		t.transpose()
 		t.multiplyAdd()
 	}

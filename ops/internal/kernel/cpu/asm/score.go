@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
@@ -38,6 +39,28 @@ func (t *target) subMul() {
 			g.each(func(v int) { g.sub(ref[v], x[v], x[v]) })
 			g.each(func(v int) { g.mul(y[v], x[v], x[v]) })
 			g.storeAll(x, px)
+		})
+	})
+	t.finish()
+}
+
+// scaleRows writes scaleRows of primitives.go.
+func (t *target) scaleRows() {
+	e := t.element()
+	t.function("scaleRows", "is scaleRows in "+t.isa+".", fmt.Sprintf("dst, src []%s, ld, rows, width int, factor, low []%s", e, e))
+	t.eachStrip(func(g *columns) {
+		x, y, factor, low := g.take(), g.take(), g.takeOne(), g.takeOne()
+		pd, ps := g.pointer("dst"), g.pointer("src")
+		pf, pl := g.base("factor"), g.base("low")
+		g.rows([]reg.GPVirtual{pd, ps}, func() {
+			g.broadcast(operand.Mem{Base: pf}, factor)
+			g.broadcast(operand.Mem{Base: pl}, low)
+			g.loadAll(ps, x)
+			g.each(func(v int) { g.mul(low, x[v], y[v]) })
+			g.each(func(v int) { g.fma231(factor, x[v], y[v]) })
+			g.storeAll(y, pd)
+			g.ADDQ(imm(g.size), pf)
+			g.ADDQ(imm(g.size), pl)
 		})
 	})
 	t.finish()

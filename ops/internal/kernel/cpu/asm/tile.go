@@ -91,6 +91,9 @@ func (g *tiler) rows(name string, rows int, s strip) {
 	g.JMP(operand.LabelRef(name + "loaded"))
 	g.Label(name + "load")
 	g.eachOfC(rows, s, func(i int, m operand.Mem, partial bool) { g.load(m, acc[i], partial) })
+	if rows == tileRows[0] {
+		g.prefetchC(rows, s)
+	}
 	g.Label(name + "loaded")
 
 	// 2. One outer product for each k.
@@ -122,6 +125,22 @@ func (g *tiler) eachOfC(rows int, s strip, visit func(i int, m operand.Mem, part
 		for v := range s.vectors {
 			m := operand.Mem{Base: p, Disp: v * g.bytes()}
 			visit(r*s.vectors+v, m, s.isPartial(v))
+		}
+		if r < rows-1 {
+			g.ADDQ(g.ldc, p)
+		}
+	}
+}
+
+// prefetchC asks for the tile of C that follows, since it may have been written long ago.
+func (g *tiler) prefetchC(rows int, s strip) {
+	p := g.GP64()
+	g.MOVQ(g.ldc, p)
+	g.IMUL3Q(imm(rows), p, p)
+	g.ADDQ(g.c, p)
+	for r := range rows {
+		for line := 0; line < s.vectors*g.bytes(); line += 64 {
+			g.PREFETCHT0(operand.Mem{Base: p, Disp: line})
 		}
 		if r < rows-1 {
 			g.ADDQ(g.ldc, p)
