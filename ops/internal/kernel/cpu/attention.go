@@ -35,6 +35,15 @@ func eachChunk(n, width int, f func(row, rows int)) {
 	})
 }
 
+// eachRow calls f for the rows 0..n-1, in chunks.
+func eachRow(n, width int, f func(row int)) {
+	eachChunk(n, width, func(row, rows int) {
+		for i := row; i < row+rows; i++ {
+			f(i)
+		}
+	})
+}
+
 // Finish writes out = O/L and lse = |scale|·M + ln(L): M is an unscaled score, see Forward.
 func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 	dv := b.ValueDim
@@ -71,10 +80,8 @@ func split[T kernel.Float](x float64) (value, low T) {
 // Delta writes rowsum(dO∘O), summed in float64.
 func (attention[T]) Delta(out, dOut, delta []T, b kernel.Block) {
 	dv := b.ValueDim
-	eachChunk(len(delta), dv, func(row, rows int) {
-		for i := row; i < row+rows; i++ {
-			delta[i] = T(dot64(out[i*dv:][:dv], dOut[i*dv:][:dv]))
-		}
+	eachRow(len(delta), dv, func(i int) {
+		delta[i] = T(dot64(out[i*dv:][:dv], dOut[i*dv:][:dv]))
 	})
 }
 
