@@ -51,8 +51,8 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.threads, "threads", runtime.GOMAXPROCS(0), "threads, of the ceilings too")
 }
 
-func (f *benchFlags) addDType(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dtype, "dtype", "float32", "`float32` or float64")
+func (f *benchFlags) addDType(cmd *cobra.Command, types string) {
+	cmd.Flags().StringVar(&f.dtype, "dtype", "float32", types)
 }
 
 func (f *benchFlags) options() (bench.Options, error) {

@@ -48,7 +48,7 @@ func newBenchAttention(out *output) *cobra.Command {
 	cmd.Flags().BoolVar(&a.Causal, "causal", false, "a position sees itself and those before it")
 	cmd.Flags().IntSliceVar(&a.Rings, "ring", []int{1}, "ring sizes, as in `1,8`")
 	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "contiguous, `zigzag` or striped: who holds which positions")
-	f.addDType(cmd)
+	f.addDType(cmd, "`float32`, float64, or bfloat16 for products and for keys and values")
 	f.add(cmd)
 	required(cmd, "seq", "head-dim", "heads")
 	return cmd

@@ -59,7 +59,7 @@ func newBenchMatmul(out *output) *cobra.Command {
 	cmd.Flags().IntVar(&shape.k, "k", 0, "terms of each sum")
 	cmd.Flags().StringSliceVar(&shape.trans, "trans", []string{"nn"}, "some of `nn,nt,tn,tt`")
 	cmd.Flags().StringVar(&shape.path, "config", "", "a run's YAML `FILE`")
-	f.addDType(cmd)
+	f.addDType(cmd, "`float32` or float64")
 	f.add(cmd)
 	addSet(cmd, &shape.set)
 	return cmd

@@ -19,7 +19,7 @@ type Attention struct {
 	HeadDim        int
 	Heads, KVHeads int
 	Causal         bool
-	DType          string // float32 or float64
+	DType          string // float32, float64 or bfloat16
 	Rings          []int
 	Layout         shard.Layout
 }
@@ -50,7 +50,10 @@ type AttentionReport struct {
 
 // Validate reports all fields that cannot be honoured, joined into one error.
 func (a Attention) Validate() error {
-	errs := []error{checkDType(a.DType), a.call(shard.Sharding{}).Validate()}
+	errs := []error{a.call(shard.Sharding{}).Validate()}
+	if a.DType != bfloat16Name {
+		errs = append(errs, checkDType(a.DType))
+	}
 	if a.Seq < 1 {
 		errs = append(errs, fmt.Errorf("bench: a sequence of %d positions: give at least 1", a.Seq))
 	}
@@ -78,21 +81,25 @@ func (a Attention) Flops() (forward, backward float64) {
 }
 
 // bytes are those of the arrays that the forward and the backward pass read and write: q, k, v and out, lse; those, dOut and the
-// three gradients.
+// three gradients. In bfloat16 k and v take half.
 func (a Attention) bytes() (forward, backward float64) {
 	size := 4.0
 	if a.DType == float64Name {
 		size = 8
 	}
+	read := 2.0
+	if a.DType == bfloat16Name {
+		read = 1
+	}
 	rows := float64(a.Seq) * float64(a.Heads)
 	q, kv := rows*float64(a.HeadDim), float64(a.Seq)*float64(a.KVHeads)*float64(a.HeadDim)
-	return size * (2*q + 2*kv + rows), size * (4*q + 4*kv + rows)
+	return size * (2*q + read*kv + rows), size * (4*q + (read+2)*kv + rows)
 }
 
 func (a Attention) call(s shard.Sharding) ring.Call {
 	return ring.Call{
 		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim,
-		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Causal: a.Causal, Sharding: s,
+		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Causal: a.Causal, BFloat16: a.DType == bfloat16Name, Sharding: s,
 	}
 }
 
@@ -153,5 +160,5 @@ func measureAttention[T kernel.Float](ctx context.Context, a Attention, o Option
 		}
 		passes = append(passes, pass{forward, w.forward}, pass{backward, w.backward})
 	}
-	return measure[T](ctx, o, passes)
+	return measure[T](ctx, o, a.DType, passes)
 }

@@ -74,9 +74,9 @@ type pass struct {
 }
 
 // measure goes through the rounds.
-func measure[T kernel.Float](ctx context.Context, o Options, passes []pass) ([]Figures, Ceilings, error) {
+func measure[T kernel.Float](ctx context.Context, o Options, dtype string, passes []pass) ([]Figures, Ceilings, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.Threads))
-	c := newCeilings[T](o.Threads)
+	c := newCeilings[T](o.Threads, dtype)
 	runs := make([]int, len(passes))
 	for i, p := range passes { // to warm up, and to see how long it takes
 		s, err := sampleOf(ctx, p, 1)

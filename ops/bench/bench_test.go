@@ -155,8 +155,20 @@ func TestTheRooflineIsTheLowestCeiling(t *testing.T) {
 
 // One head has the same order of elements in both of their layouts.
 func TestTheKernelAloneDoesWhatARingOfOneDoes(t *testing.T) {
-	a := Attention{Seq: 100, HeadDim: 16, Heads: 1, KVHeads: 1, Causal: true}
-	w := newAlone[float32](a)
+	for _, dtype := range []string{"float32", bfloat16Name} {
+		t.Run(dtype, func(t *testing.T) { testAlone(t, dtype) })
+	}
+}
+
+func testAlone(t *testing.T, dtype string) {
+	a := Attention{Seq: 100, HeadDim: 16, Heads: 1, KVHeads: 1, Causal: true, DType: dtype}
+	w, err := newAlone[float32](a)
+	if errors.Is(err, ring.ErrNoBFloat16) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // again, to see that nothing is left of the first time
 		_, _ = w.forward(t.Context()), w.backward(t.Context())
 	}
@@ -168,7 +180,8 @@ func TestTheKernelAloneDoesWhatARingOfOneDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := ring.Inputs[float32]{Q: w.in.Q, K: w.in.K, V: w.in.V}
+	n := a.Seq * a.HeadDim // w.in has K and V as the kernel takes them
+	in := ring.Inputs[float32]{Q: w.in.Q, K: normal[float32](n, 2), V: normal[float32](n, 3)}
 	saved, err := r.Forward(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)

@@ -17,9 +17,14 @@ type ceilings struct {
 	one, peak, tiles []float64
 }
 
-func newCeilings[T kernel.Float](threads int) *ceilings {
+// newCeilings takes the loops of T, or of bfloat16, which has no peak but the loop of tiles.
+func newCeilings[T kernel.Float](threads int, dtype string) *ceilings {
 	c := &ceilings{}
 	for range threads {
+		if dtype == bfloat16Name {
+			c.peakLoops, c.tileLoops = append(c.peakLoops, cpu.PairLoop()), append(c.tileLoops, cpu.PairLoop())
+			continue
+		}
 		c.peakLoops = append(c.peakLoops, cpu.MultiplyAdd[T])
 		c.tileLoops = append(c.tileLoops, cpu.TileLoop[T]())
 	}

@@ -17,7 +17,7 @@ type Laps struct {
 // NewLaps measures float32 work of so many operations a lap, for which memory passes so many bytes at least. Nothing else may run
 // on the threads between Stop and Start, when the ceilings are measured.
 func NewLaps(flops, bytes float64, threads int) *Laps {
-	return &Laps{cost: cost{flops, bytes}, ceilings: newCeilings[float32](threads)}
+	return &Laps{cost: cost{flops, bytes}, ceilings: newCeilings[float32](threads, "float32")}
 }
 
 // Start begins a lap.

@@ -134,7 +134,7 @@ func measureMatmul[T kernel.Float](ctx context.Context, m Matmul, o Options) ([]
 		bytes := sizeOf[T]() * (float64(p.M)*float64(p.K) + float64(p.K)*float64(p.N) + float64(p.M)*float64(p.N))
 		passes = append(passes, pass{cost{p.Flops(), bytes}, func(context.Context) error { cpu.Gemm(g); return nil }})
 	}
-	return measure[T](ctx, o, passes)
+	return measure[T](ctx, o, m.DType, passes)
 }
 
 // sizeOf is the size of an element in bytes.

@@ -13,7 +13,10 @@ import (
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
-const float64Name = "float64"
+const (
+	float64Name  = "float64"
+	bfloat16Name = "bfloat16" // products of attention in it, on float32
+)
 
 func checkDType(name string) error {
 	if name != "float32" && name != float64Name {
@@ -46,7 +49,7 @@ type work interface {
 
 func newWork[T kernel.Float](a Attention, ranks int) (work, error) {
 	if ranks == 1 {
-		return newAlone[T](a), nil
+		return newAlone[T](a)
 	}
 	return newRanks[T](a, ranks)
 }
@@ -61,7 +64,7 @@ type alone[T kernel.Float] struct {
 	grads  kernel.Gradients[T]
 }
 
-func newAlone[T kernel.Float](a Attention) *alone[T] {
+func newAlone[T kernel.Float](a Attention) (*alone[T], error) {
 	rows, q, kv := a.Heads*a.Seq, a.Heads*a.Seq*a.HeadDim, a.KVHeads*a.Seq*a.HeadDim
 	positions := []kernel.Segment{{Start: 0, Stride: 1, Count: a.Seq}}
 	w := &alone[T]{
@@ -76,7 +79,26 @@ func newAlone[T kernel.Float](a Attention) *alone[T] {
 		grads: kernel.Gradients[T]{DQ: make([]T, q), DK: make([]T, kv), DV: make([]T, kv)},
 	}
 	w.in.LSELow = w.carry.Low
-	return w
+	return w, w.narrow(a)
+}
+
+// narrow takes the kernel of bfloat16, and keys and values as it wants them, where a asks for it.
+func (w *alone[T]) narrow(a Attention) error {
+	if a.DType != bfloat16Name {
+		return nil
+	}
+	k, err := cpu.NewBFloat16()
+	if err != nil {
+		return err
+	}
+	w.kernel = any(k).(kernel.Attention[T])
+	packer := w.kernel.(kernel.Packer[T])
+	for _, x := range []*[]T{&w.in.K, &w.in.V} {
+		packed := make([]T, packer.PackedLen(len(*x)))
+		packer.Pack(packed, *x)
+		*x = packed
+	}
+	return nil
 }
 
 func (w *alone[T]) forward(context.Context) error {

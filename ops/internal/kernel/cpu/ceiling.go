@@ -43,6 +43,20 @@ func TileLoop[T kernel.Float]() func() (flops int) {
 	}
 }
 
+// PairLoop is TileLoop for products in bfloat16; it takes a processor that has them, see NewBFloat16.
+func PairLoop() func() (flops int) {
+	const m, k, n = tileLoopM, tileLoopK / 2, tileLoopBytes / 4
+	product := pairSets()[0].product
+	numbers, c := make([]float32, 2*(m*k+k*n)), make([]float32, m*n)
+	fill(numbers)
+	pairs := make([]uint32, m*k+k*n)
+	narrowGeneric(halves(pairs), numbers)
+	return func() int {
+		product(c, n, pairs[:m*k], k, pairs[m*k:], n, m, n, k, false)
+		return 2 * m * n * 2 * k
+	}
+}
+
 // fill writes values between -1 and 1 that differ in most bits.
 func fill[T kernel.Float](x []T) {
 	state := uint32(1)
