@@ -165,33 +165,33 @@ func (r *run[T]) panel(p int) ([]T, int) {
 // multiply computes rows i.. of C in the group of columns that starts at j.
 func (r *run[T]) multiply(i, j int) {
 	m, end := min(r.height, r.M-i), min(j+groupN, r.n)
-	tile, a, lda := tileNN[T], r.A, r.LDA
+	a, lda := r.A, r.LDA
 	if r.TransA {
-		tile, a = tileTN[T], a[r.k*lda+i:]
-		if end-j > panelN {
-			packed := r.packA(a, m)
-			defer packed.giveBack()
-			a, lda = packed.data, m
-		}
+		packed := r.packA(i, m)
+		defer packed.giveBack()
+		a, lda = packed.data, packedStride(r.depth)
 	} else {
 		a = a[i*lda+r.k:]
 	}
 	acc := r.k > 0 || r.Beta == 1
 	for ; j < end; j += panelN {
 		b, ldb := r.panel(j / panelN)
-		tile(r.C[i*r.LDC+r.j+j:], r.LDC, a, lda, b, ldb, m, min(panelN, end-j), r.depth, acc)
+		tileNN(r.C[i*r.LDC+r.j+j:], r.LDC, a, lda, b, ldb, m, min(panelN, end-j), r.depth, acc)
 	}
 }
 
-// packA copies m columns of a transposed A. In place its rows lie so far apart
-// that a power of two as LDA makes them evict one another from the cache.
-func (r *run[T]) packA(a []T, m int) *scratch[T] {
-	s := borrow[T](m * r.depth)
-	for k := range r.depth {
-		copy(s.data[k*m:][:m], a[k*r.LDA:])
-	}
+// packA copies rows i to i+m of op(A) out of a transposed A: each then lies in
+// few cache lines and pages.
+func (r *run[T]) packA(i, m int) *scratch[T] {
+	ld := packedStride(r.depth)
+	s := borrow[T](m * ld)
+	transpose(s.data, ld, r.A[r.k*r.LDA+i:], r.LDA, r.depth, m, 1)
 	return s
 }
+
+// packedStride is the row stride of a packed A: odd in cache lines, lest rows of
+// a power of two evict one another.
+func packedStride(depth int) int { return roundUp(depth, 32) + 16 }
 
 // minParallel is the work, in multiply-adds, below which starting goroutines
 // costs more than they save; copying an element costs as much as copyWork.
@@ -215,22 +215,22 @@ func spread(work, n int, f func(int)) {
 type scratch[T kernel.Float] struct{ data []T }
 
 // scratch32 and scratch64 hold *scratch[float32] and *scratch[float64]; pool i
-// those that have room for 2^i elements.
+// those of 2^i elements.
 var scratch32, scratch64 [bits.UintSize + 1]sync.Pool
 
 func scratchPool[T kernel.Float](n int) *sync.Pool {
-	class := bits.Len(uint(n))
+	class := bits.Len(uint(n - 1))
 	if unsafe.Sizeof(T(0)) == 4 {
 		return &scratch32[class]
 	}
 	return &scratch64[class]
 }
 
-// borrow takes scratch of n elements, with whatever is in them.
+// borrow takes scratch of n > 0 elements, with whatever is in them.
 func borrow[T kernel.Float](n int) *scratch[T] {
 	s, _ := scratchPool[T](n).Get().(*scratch[T])
 	if s == nil {
-		s = &scratch[T]{data: make([]T, 1<<bits.Len(uint(n)))}
+		s = &scratch[T]{data: make([]T, 1<<bits.Len(uint(n-1)))}
 	}
 	s.data = s.data[:n]
 	return s
