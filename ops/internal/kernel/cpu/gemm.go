@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math/bits"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -26,14 +27,12 @@ type Matmul[T kernel.Float] struct {
 
 // Block sizes of Gemm, as in Goto and van de Geijn, "Anatomy of high-performance
 // matrix multiplication" (2008): a packed panel of B (blockK x panelN) streams
-// from the second-level cache past rows of A that are read in place.
-// They do not depend on the number of threads, so neither do the bits.
+// from the second-level cache past a few rows of A that stay in the first.
 const (
 	panelN = 64   // columns of a packed panel: the widest register tile
-	groupN = 512  // columns one task walks over
-	blockN = 2048 // columns packed at a time
+	blockN = 1024 // columns packed at a time
 	blockM = 48   // rows of one task, unless that makes too few tasks
-	blockK = 512  // depth of a panel
+	blockK = 1024 // depth of a panel; with less of it C comes and goes too often
 )
 
 // Gemm computes g on up to GOMAXPROCS goroutines. The sum over K of one element
@@ -52,21 +51,13 @@ func Gemm[T kernel.Float](g Matmul[T]) {
 		g.scaleC()
 		g.Beta = 1
 	}
-	if g.thin() {
+	switch {
+	case g.thin():
 		g.runThin()
-		return
-	}
-	r := run[T]{Matmul: g}
-	if r.mustPack() {
-		r.packedB = borrow[T](min(blockN, roundUp(g.N, panelN)) * min(blockK, g.K))
-		defer r.packedB.giveBack()
-	}
-	for j := 0; j < g.N; j += blockN {
-		r.j, r.n = j, min(blockN, g.N-j)
-		for k := 0; k < g.K; k += blockK {
-			r.k, r.depth = k, min(blockK, g.K-k)
-			r.block()
-		}
+	case g.tall():
+		g.runTall()
+	default:
+		(&run[T]{Matmul: g}).blocks()
 	}
 }
 
@@ -75,65 +66,101 @@ func (g *Matmul[T]) scaleC() {
 	if g.Beta == 1 {
 		return
 	}
-	for i := range g.M {
-		row := g.C[i*g.LDC:][:g.N]
-		if g.Beta == 0 {
-			clear(row)
-			continue
+	spread(g.M*g.N*copyWork, ceilDiv(g.M, blockM), func(t int) {
+		for i := t * blockM; i < min(g.M, (t+1)*blockM); i++ {
+			row := g.C[i*g.LDC:][:g.N]
+			if g.Beta == 0 {
+				clear(row)
+				continue
+			}
+			for j := range row {
+				row[j] *= g.Beta
+			}
 		}
-		for j := range row {
-			row[j] *= g.Beta
-		}
-	}
+	})
 }
 
 // run is a Gemm under way: columns j to j+n, depth k to k+depth.
 type run[T kernel.Float] struct {
 	Matmul[T]
-	packedB *scratch[T]
-	j, n    int
-	k       int
-	depth   int
-	height  int // rows of a task
+	alone         bool // on one goroutine, because others have their share elsewhere
+	packedB       *scratch[T]
+	j, n          int
+	k, depth      int
+	height, width int // rows and columns of a task
+}
+
+// blocks goes over the blocks of op(B).
+func (r *run[T]) blocks() {
+	if r.mustPack() {
+		r.packedB = borrow[T](min(blockN, roundUp(r.N, panelN)) * min(blockK, r.K))
+		defer r.packedB.giveBack()
+	}
+	for j := 0; j < r.N; j += blockN {
+		r.j, r.n = j, min(blockN, r.N-j)
+		for k := 0; k < r.K; k += blockK {
+			r.k, r.depth = k, min(blockK, r.K-k)
+			r.shape()
+			r.block()
+		}
+	}
 }
 
 // mustPack says whether B goes through a packed copy. It can be read in place if
 // its rows lie right; that pays if each element serves few rows of A, or some
 // rows and B's own lie close enough to stay in the cache.
 func (r *run[T]) mustPack() bool {
+	const few, some, near = 24, 4 * blockM, 512
 	inPlace := !r.TransB && r.Alpha == 1
-	return !inPlace || r.M > 24 && (r.M > 4*blockM || r.LDB > groupN)
+	return !inPlace || r.M > few && (r.M > some || r.LDB > near)
 }
 
-// block adds one block's product to its columns of C in two passes.
-func (r *run[T]) block() {
-	// 1. Pack B into panels: panel p holds columns [p*panelN, (p+1)*panelN) as
-	//    [depth, panelN], so that the inner loop reads it front to back.
-	if r.packedB != nil {
-		spread(r.n*r.depth*copyWork, ceilDiv(r.n, panelN), r.pack)
+// shape sets the size of a task: blockM rows of all columns, halved while that
+// leaves too few tasks to keep the processors evenly busy and a task is still
+// worth its start.
+func (r *run[T]) shape() {
+	const narrow, flat = 4 * panelN, 6
+	enough := 4 * runtime.GOMAXPROCS(0)
+	r.height, r.width = blockM, roundUp(r.n, panelN)
+	for !r.alone && ceilDiv(r.M, r.height)*ceilDiv(r.n, r.width) < enough && r.height*r.width*r.depth > 2*minParallel {
+		switch {
+		case r.width > narrow:
+			r.width = roundUp(r.width/2, panelN)
+		case r.height > flat:
+			r.height /= 2
+		default:
+			return
+		}
 	}
-	// 2. Multiply: one task is a block of rows by a group of columns. Tasks of the
-	//    same group follow one another because they share its panels.
-	groups := ceilDiv(r.n, groupN)
-	r.height = r.taskHeight(groups)
-	rowBlocks := ceilDiv(r.M, r.height)
-	spread(r.M*r.n*r.depth, rowBlocks*groups, func(t int) {
-		r.multiply(t%rowBlocks*r.height, t/rowBlocks*groupN)
+}
+
+// block adds one block's product to its columns of C. Tasks are handed out in
+// order, so all panels are being packed before a product waits for them.
+func (r *run[T]) block() {
+	var packed sync.WaitGroup
+	panels, rowBlocks := 0, ceilDiv(r.M, r.height)
+	if r.packedB != nil {
+		panels = ceilDiv(r.n, panelN)
+		packed.Add(panels)
+	}
+	work := r.M * r.n * r.depth
+	if r.alone {
+		work = 0
+	}
+	spread(work, panels+rowBlocks*ceilDiv(r.n, r.width), func(t int) {
+		if t < panels {
+			defer packed.Done()
+			r.pack(t)
+			return
+		}
+		packed.Wait()
+		t -= panels
+		r.multiply(t%rowBlocks*r.height, t/rowBlocks*r.width)
 	})
 }
 
-// taskHeight is the rows of one task: blockM, halved while that leaves too few
-// tasks to keep the processors evenly busy and a task is still worth its start.
-func (r *run[T]) taskHeight(groups int) int {
-	const enough, tileM = 8, 6
-	h := blockM
-	for h > tileM && groups*ceilDiv(r.M, h) < enough && h*min(r.n, groupN)*r.depth > 2*minParallel {
-		h /= 2
-	}
-	return h
-}
-
-// pack copies panel p of Alpha·op(B).
+// pack copies panel p of Alpha·op(B), columns p*panelN and on, as [depth, panelN],
+// so that the inner loop reads it front to back.
 func (r *run[T]) pack(p int) {
 	j := r.j + p*panelN
 	n := min(panelN, r.j+r.n-j)
@@ -162,9 +189,9 @@ func (r *run[T]) panel(p int) ([]T, int) {
 	return r.B[r.k*r.LDB+r.j+p*panelN:], r.LDB
 }
 
-// multiply computes rows i.. of C in the group of columns that starts at j.
+// multiply computes a task's rows of C from i on, in its columns from j on.
 func (r *run[T]) multiply(i, j int) {
-	m, end := min(r.height, r.M-i), min(j+groupN, r.n)
+	m, end := min(r.height, r.M-i), min(j+r.width, r.n)
 	a, lda := r.A, r.LDA
 	if r.TransA {
 		packed := r.packA(i, m)
@@ -197,7 +224,7 @@ func packedStride(depth int) int { return roundUp(depth, 32) + 16 }
 // costs more than they save; copying an element costs as much as copyWork.
 const (
 	minParallel = 1 << 19
-	copyWork    = 16
+	copyWork    = 8
 )
 
 // spread runs f(0..n-1), in parallel if the work is worth it.

@@ -159,7 +159,7 @@ func testGemmSizes[T kernel.Float](t *testing.T) {
 
 func testGemmBlocks[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for i, s := range [][3]int{{13, 3, 2*blockK + 5}, {3, blockN + 70, 4}, {2*blockM + 1, groupN + 17, 3}, {7, 66, blockK + 1}} {
+	for i, s := range [][3]int{{13, 3, 2*blockK + 5}, {3, blockN + 70, 4}, {2*blockM + 1, blockN + 17, 3}, {7, 66, blockK + 1}, {5, 66, tallK + 3}} {
 		for trans := range 4 {
 			p := randomProduct[T](r, trans&1 != 0, trans&2 != 0, s[0], s[1], s[2])
 			p.beta = float64(i & 1)
@@ -200,8 +200,12 @@ func TestGemmWithBetaZeroDoesNotReadC(t *testing.T) {
 func TestGemmHasTheSameBitsForAnyNumberOfThreads(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	eachISA(t, func(t *testing.T) {
-		for trans := range 4 {
-			p := randomProduct[float32](rand.New(rand.NewPCG(7, 8)), trans&1 != 0, trans&2 != 0, 131, 600, 75)
+		for trial := range 8 {
+			m, n, k := 131, 600, 75
+			if trial >= 4 {
+				m, n, k = 20, 70, tallK+77
+			}
+			p := randomProduct[float32](rand.New(rand.NewPCG(7, 8)), trial&1 != 0, trial&2 != 0, m, n, k)
 			runtime.GOMAXPROCS(1)
 			want := p.gemm()
 			for _, threads := range []int{2, 3, 7} {

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// Parallel calls f(0) to f(n-1) on up to GOMAXPROCS goroutines and returns when all have ended. Calls are handed out in order, one
+// Parallel calls f(0) to f(n-1) on up to GOMAXPROCS goroutines, its own among them, and returns when all have ended. Calls are handed out in order, one
 // at a time, so long ones should come first. A panic of f is raised again in the caller once the others have ended; no new call
 // is started after one.
 func Parallel(n int, f func(i int)) {
@@ -22,23 +22,25 @@ func Parallel(n int, f func(i int)) {
 	var next atomic.Int64
 	var failure atomic.Pointer[string]
 	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			defer func() {
-				if r := recover(); r != nil {
-					text := fmt.Sprintf("%v\n%s", r, debug.Stack())
-					failure.CompareAndSwap(nil, &text)
-				}
-			}()
-			for failure.Load() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				f(i)
+	work := func() {
+		defer func() {
+			if r := recover(); r != nil {
+				text := fmt.Sprintf("%v\n%s", r, debug.Stack())
+				failure.CompareAndSwap(nil, &text)
 			}
-		})
+		}()
+		for failure.Load() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= n {
+				return
+			}
+			f(i)
+		}
 	}
+	for range workers - 1 {
+		wg.Go(work)
+	}
+	work()
 	wg.Wait()
 	if text := failure.Load(); text != nil {
 		panic(*text)

@@ -10,16 +10,20 @@ import (
 
 func testTiles[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
-	for trial := range 300 {
-		p := randomProduct[T](r, trial&1 != 0, false, r.IntN(20), r.IntN(150), r.IntN(40))
-		p.beta = float64(trial >> 1 & 1)
-		tile := tileNN[T]
-		if p.transA {
-			tile = tileTN[T]
+	for m := 1; m <= 13; m++ { // up to two register tiles and a row
+		for _, n := range []int{1, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 97, 130} {
+			for trial := range 4 {
+				p := randomProduct[T](r, trial&1 != 0, false, m, n, []int{0, 1, 2, 7, 33}[r.IntN(5)])
+				p.beta = float64(trial >> 1)
+				tile := tileNN[T]
+				if p.transA {
+					tile = tileTN[T]
+				}
+				c := p.c.clone()
+				tile(c.data(), c.ld, p.a.data(), p.a.ld, p.b.data(), p.b.ld, c.rows, c.cols, p.k, p.beta == 1)
+				p.check(t, c)
+			}
 		}
-		c := p.c.clone()
-		tile(c.data(), c.ld, p.a.data(), p.a.ld, p.b.data(), p.b.ld, c.rows, c.cols, p.k, p.beta == 1)
-		p.check(t, c)
 	}
 }
 
@@ -45,8 +49,8 @@ func TestTilesRefuseAnOperandThatIsTooShort(t *testing.T) {
 
 func testTranspose[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
-	for range 300 {
-		src := newMatrix[T](r, r.IntN(70), r.IntN(70))
+	for trial := range 400 {
+		src := newMatrix[T](r, trial%20+r.IntN(2)*r.IntN(60), trial/20+r.IntN(2)*r.IntN(60))
 		dst := newMatrix[T](r, src.cols, src.rows)
 		transpose(dst.data(), dst.ld, src.data(), src.ld, src.rows, src.cols, 0.5)
 		for i := range src.rows {
