@@ -3,6 +3,7 @@ package cpu
 import (
 	"errors"
 	"fmt"
+	"os"
 	"unsafe"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
@@ -52,12 +53,28 @@ type pairPrimitives struct {
 // lanes is what widths are padded to: the 32-bit lanes of a 64-byte vector, and the columns of an AMX tile.
 const lanes = 16
 
-// pairSets are the implementations this processor can run, the fastest first, on the instruction set in use.
+// pairSets are the implementations this processor can run on the instruction set in use, the fastest first; only the one that
+// RINGGRAD_ISA names, if it names one.
 func pairSets() []pairPrimitives {
 	if active.name != "avx512" {
 		return nil
 	}
-	return assemblyPairSets()
+	sets, name := assemblyPairSets(), os.Getenv(isaOverride)
+	for i := range sets {
+		if sets[i].name == name {
+			return sets[i : i+1]
+		}
+	}
+	return sets
+}
+
+// BFloat16ISA names what NewBFloat16 multiplies with: "amx", "avx512bf16", or "" where it has nothing to. RINGGRAD_ISA takes either
+// name too, and leaves ISA as it is then: "avx512bf16" does without AMX.
+func BFloat16ISA() string {
+	for _, s := range pairSets() {
+		return s.name
+	}
+	return ""
 }
 
 // pairAttention implements kernel.Attention in bfloat16 over one set of pair primitives. What is not a product is in float32: scores,

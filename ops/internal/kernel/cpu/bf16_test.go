@@ -4,18 +4,26 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/kerneltest"
 )
 
-// eachPairSet runs f for the portable twin and for all that the processor has.
+// eachPairSet runs f for the portable twin and for all that the processor has, and skips what it lacks by name.
 func eachPairSet(t *testing.T, f func(t *testing.T, s pairPrimitives)) {
 	t.Helper()
+	lacking := map[string]bool{"amx": true, "avx512bf16": true}
 	for _, s := range append(assemblyPairSets(), portablePairs()) {
+		delete(lacking, s.name)
 		t.Run(s.name, func(t *testing.T) { f(t, s) })
+	}
+	for name := range lacking {
+		t.Run(name, func(t *testing.T) { t.Skipf("this processor or build has no %s", name) })
 	}
 }
 
@@ -41,8 +49,8 @@ func highOf(x uint32) float64 { return float64(fromBFloat16(uint16(x >> 16))) }
 func TestPairProductEqualsFloat64ForEverySize(t *testing.T) {
 	eachPairSet(t, func(t *testing.T, s pairPrimitives) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for trial := range 120 {
-			m, n, k, acc := 1+trial%14, lanes*(1+r.IntN(6)), r.IntN(50), trial&1 != 0
+		for trial := range 280 {
+			m, n, k, acc := 1+trial%70, lanes*(1+r.IntN(6)), r.IntN(50), trial&1 != 0
 			lda, ldb, ldc := k+r.IntN(3), n+r.IntN(3), n+r.IntN(3)
 			a, b, c := randomPairs(r, m*lda), randomPairs(r, k*ldb), randomFloats(r, m*ldc)
 			got := append(slices.Clone(c), canary)
@@ -226,6 +234,55 @@ func BenchmarkWeights(b *testing.B) {
 			b.ReportMetric(rows*width*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
 		})
 	}
+}
+
+func TestTheOverrideNamesOneOfThePairSets(t *testing.T) {
+	sets := pairSets()
+	for i, s := range sets {
+		t.Setenv(isaOverride, s.name)
+		if got := pairSets(); len(got) != 1 || got[0].name != s.name || BFloat16ISA() != s.name {
+			t.Errorf("RINGGRAD_ISA=%s (set %d) picks %v", s.name, i, BFloat16ISA())
+		}
+	}
+	t.Setenv(isaOverride, "avx512")
+	if got := len(pairSets()); got != len(sets) {
+		t.Errorf("a name of no pair set leaves %d of %d", got, len(sets))
+	}
+}
+
+// A signal that comes while tiles are in use must bring them back, and a thread that is put aside must find them again.
+func TestPairProductsSurviveSignalsAndGarbageCollection(t *testing.T) {
+	eachPairSet(t, func(t *testing.T, s pairPrimitives) {
+		const m, n, k, workers = 128, 128, 128, 8
+		stop := make(chan struct{})
+		var collector, group sync.WaitGroup
+		collector.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.GC()
+				}
+			}
+		})
+		for worker := range workers {
+			group.Go(func() {
+				r := rand.New(rand.NewPCG(7, uint64(worker)))
+				a, b, want, got := randomPairs(r, m*k), randomPairs(r, k*n), make([]float32, m*n), make([]float32, m*n)
+				s.product(want, n, a, k, b, n, m, n, k, false)
+				for begin := time.Now(); time.Since(begin) < 50*time.Millisecond; {
+					if s.product(got, n, a, k, b, n, m, n, k, false); !slices.Equal(got, want) {
+						t.Error("a product came out different")
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
+		close(stop)
+		collector.Wait()
+	})
 }
 
 func TestBFloat16IsRefusedWhereItIsNot(t *testing.T) {

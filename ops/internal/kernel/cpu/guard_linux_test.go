@@ -51,3 +51,17 @@ func TestPrimitivesTouchNothingBehindTheirOperands(t *testing.T) {
 		t.Run("float64", testGuarded[float64])
 	})
 }
+
+func TestPairProductsTouchNothingBehindTheirOperands(t *testing.T) {
+	eachPairSet(t, func(t *testing.T, s pairPrimitives) {
+		for _, m := range []int{1, 6, 15, 16, 17, 32, 49} {
+			for _, n := range []int{16, 32, 48, 80} {
+				for _, k := range []int{0, 1, 5, 15, 16, 17, 32, 45} {
+					a, b, c := wordsOf(guarded[float32](t, m*k)), wordsOf(guarded[float32](t, k*n)), guarded[float32](t, m*n)
+					s.product(c, n, a, k, b, n, m, n, k, false)
+					s.product(c, n, a, k, b, n, m, n, k, true)
+				}
+			}
+		}
+	})
+}

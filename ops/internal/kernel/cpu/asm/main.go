@@ -32,7 +32,7 @@ func main() {
 	if len(os.Args) > 1 {
 		folder = os.Args[1]
 	}
-	for _, isa := range []string{avx512, avx512BF16, avx2} {
+	for _, isa := range []string{avx512, avx512BF16, amxBF16, avx2} {
 		if err := generate(isa, folder); err != nil {
 			fmt.Fprintf(os.Stderr, "asm: %s: %v\n", isa, err)
 			os.Exit(1)
@@ -49,6 +49,10 @@ func generate(isa, folder string) error {
 		t := &target{Context: ctx, isa: isa, size: size, tables: tables}
 		if isa == avx512BF16 {
 			t.pairPrimitives()
+			break
+		}
+		if isa == amxBF16 {
+			t.tiles()
 			break
 		}
 		t.tile("nn")
