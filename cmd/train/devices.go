@@ -11,11 +11,12 @@ import (
 
 // device is one row of `train devices`.
 type device struct {
-	Device string `json:"device"`
-	ISA    string `json:"isa,omitempty"`
-	Cores  int    `json:"cores,omitempty"`
-	Used   bool   `json:"used"`
-	Why    string `json:"why,omitempty"` // why it is not used
+	Device      string `json:"device"`
+	ISA         string `json:"isa,omitempty"`
+	BFloat16ISA string `json:"bfloat16_isa,omitempty"` // of attention in bfloat16; "" where it has none
+	Cores       int    `json:"cores,omitempty"`
+	Used        bool   `json:"used"`
+	Why         string `json:"why,omitempty"` // why it is not used
 }
 
 // row is the device as a line of the table.
@@ -27,7 +28,7 @@ func (d device) row() []string {
 	if !d.Used {
 		used = "no: " + d.Why
 	}
-	return []string{d.Device, d.ISA, cores, used}
+	return []string{d.Device, d.ISA, d.BFloat16ISA, cores, used}
 }
 
 func newDevices(out *output) *cobra.Command {
@@ -36,7 +37,7 @@ func newDevices(out *output) *cobra.Command {
 		Short: "Show the CPU instruction set and the CUDA devices found, and why one is not used",
 		RunE: func(*cobra.Command, []string) error {
 			found := []device{
-				{Device: "cpu", ISA: ops.ISA(), Cores: runtime.GOMAXPROCS(0), Used: true},
+				{Device: "cpu", ISA: ops.ISA(), BFloat16ISA: ops.BFloat16ISA(), Cores: runtime.GOMAXPROCS(0), Used: true},
 				{Device: "cuda", Why: "this version has no CUDA kernels; attention and matmul run on the CPU"},
 			}
 			if out.json {
@@ -46,7 +47,7 @@ func newDevices(out *output) *cobra.Command {
 			for i, d := range found {
 				rows[i] = d.row()
 			}
-			return out.table([]string{"device", "isa", "cores", "used"}, rows)
+			return out.table([]string{"device", "isa", "bfloat16", "cores", "used"}, rows)
 		},
 	}
 }

@@ -21,8 +21,8 @@ func shapeOf(rows, depth int) tileShape {
 
 var wholeTiles = shapeOf(tileSide, tileSide)
 
-// productAMXBF16 is product of pairPrimitives on AMX tiles: what makes whole steps of k first, then the rest of k. A tile sums the
-// products of a step before it adds them to C, and takes denormals for 0.
+// productAMXBF16 is product of pairPrimitives on AMX tiles: first over what makes whole steps of k, then over the rest. Each step sums
+// its products, those of the lower and of the upper halves apart, before it adds them to C; denormals count as 0.
 func productAMXBF16(c []float32, ldc int, a []uint32, lda int, b []uint32, ldb int, m, n, k int, acc bool) {
 	steps, rest := k/tileSide, k%tileSide
 	if steps > 0 || rest == 0 {

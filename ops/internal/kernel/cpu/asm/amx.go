@@ -38,6 +38,7 @@ func (t *target) tileMemory(mnemonic string, prefix, opcode, register uint32, ba
 	t.raw("BYTE", operand.U8(displacement))
 }
 
+// raw writes bytes, as many as the directive LONG, WORD or BYTE says.
 func (t *target) raw(size string, value operand.Op) {
 	t.Instruction(&ir.Instruction{Opcode: size, Operands: []operand.Op{value}})
 }
@@ -82,8 +83,8 @@ func (t *target) tiles() {
 	t.Load(t.Param("shape"), atA)
 	t.XORQ(atB, atB)
 	t.tileMemory("LDTILECFG (R12)", noPrefix, 0x49, 0, atA, atB, 0)
-	for parameter, r := range []reg.GPPhysical{tileLDA, tileLDB, tileLDC} {
-		t.Load(t.Param([]string{"lda", "ldb", "ldc"}[parameter]), r)
+	for i, r := range []reg.GPPhysical{tileLDA, tileLDB, tileLDC} {
+		t.Load(t.Param([]string{"lda", "ldb", "ldc"}[i]), r)
 		t.SHLQ(imm(2), r)
 	}
 	t.Load(t.Param("columns"), columnsLeft)

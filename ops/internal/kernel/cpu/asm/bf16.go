@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/mmcloughlin/avo/attr"
-	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -31,8 +30,8 @@ func (t *target) evex(i bf16Instruction, b, a, dst reg.VecPhysical) {
 	p2 := uint32(2<<5) | bit(v, 4)<<3
 	modRM := 3<<6 | d&7<<3 | m&7
 	t.Comment(fmt.Sprintf("EVEX %#x: Z%d, Z%d, Z%d", i.opcode, m, v, d))
-	t.Instruction(&ir.Instruction{Opcode: "LONG", Operands: []operand.Op{operand.U32(p2<<24 | p1<<16 | p0<<8 | 0x62)}})
-	t.Instruction(&ir.Instruction{Opcode: "WORD", Operands: []operand.Op{operand.U16(modRM<<8 | i.opcode)}})
+	t.raw("LONG", operand.U32(p2<<24|p1<<16|p0<<8|0x62))
+	t.raw("WORD", operand.U16(modRM<<8|i.opcode))
 }
 
 // pairFunction starts a function of the pair primitives.
