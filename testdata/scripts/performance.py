@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 
-from performance_rows import GROUPS, default_groups
+from performance_rows import GROUPS, MAIN_FIGURES, default_groups
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = pathlib.Path(__file__).resolve().with_name("peers.py")
@@ -166,6 +166,23 @@ def section(group, lines, facts, before):
     return f"### {group.title}\n\n{table(lines, before)}\n\n{where}\n"
 
 
+def main_figures(found):
+    """The README's table, of what was measured so far."""
+    rows, used = ["| what | ratio | wanted |", "| --- | ---: | --- |"], []
+    for label, keys in MAIN_FIGURES:
+        lines = [found[key] for key in keys if key in found]
+        used += lines
+        if lines:
+            reached, wanted = ", ".join(number_of(line["ratio"]) for line in lines), ", ".join(f"{line['least']:g}" for line in lines)
+            rows.append(f"| {label} | {reached} | {'at most' if lines[0]['lower'] else 'at least'} {wanted} |")
+    where = sorted({(line["machine"], line["date"][:10]) for line in used})
+    return "\n".join(rows) + "\n\n" + "; ".join(f"{machine}, {date}" for machine, date in where) + ".\n"
+
+
+def number_of(ratio):
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"
+
+
 def write(path, key, text):
     """Puts a section between its markers."""
     begin, end = f"<!-- {key}: performance.py -->\n", f"<!-- end of {key} -->"
@@ -185,7 +202,10 @@ def parse():
     parser.add_argument("--before", type=pathlib.Path, help="what --json wrote for an earlier state, as a column")
     parser.add_argument("--write", type=pathlib.Path, help="renew the groups' tables in this file, as in docs/performance.md")
     parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file too; groups that it has and that were not measured stay")
+    parser.add_argument("--main-figures", type=pathlib.Path, help="renew the table of main figures in this file, as in README.md, of all that --json has")
     flags = parser.parse_args()
+    if flags.main_figures and not flags.json:
+        parser.error("--main-figures needs --json: the file with the figures of all groups")
     unknown = set(flags.only.split(",")) - {g.key for g in GROUPS}
     if unknown:
         parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(g.key for g in GROUPS)}")
@@ -223,6 +243,8 @@ def main():
         if flags.json:
             flags.json.write_text(json.dumps(found, indent=1))
     peers.close()
+    if flags.main_figures:
+        write(flags.main_figures, "main figures", main_figures(found))
     if missed:
         raise SystemExit(f"not measured: {', '.join(missed)}")
 

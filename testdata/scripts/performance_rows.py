@@ -44,7 +44,7 @@ class Line:
         return "".join(f", {p['part'].replace('_', ' ')} {100 * p['share']:.1f} %" for p in parts)
 
     def figures(self):
-        return {name: getattr(self, name) for name in ("ours", "unit", "against", "other", "ratio", "least", "aim", "rounds")} | {"result": self.result}
+        return {name: getattr(self, name) for name in ("ours", "unit", "against", "other", "ratio", "least", "aim", "lower", "rounds")} | {"result": self.result}
 
 
 def number(x):
@@ -191,9 +191,11 @@ def step(name, model, tokens, speed, memory, rounds, apart=False):
         r = reports[0]["results"][0]
         label = f"{name}, T {tokens:,}"
         gb = r["peak_memory_bytes"] / 1e9
+        own = next(100 * p["share"] for p in r["parts"] if p["part"] == "gorgonia")
         return [
             Line(f"{label} speed", label, r["tokens_per_second"], "tokens/s", "Hugging Face", answer["tokens"] / answer["seconds"], *speed, r),
             Line(f"{label} memory", f"{label}, peak memory", gb, "GB", "Hugging Face", answer["peak_memory_bytes"] / 1e9, *memory, r, lower=True),
+            Line(f"{label} gorgonia", f"{label}, gorgonia's own time", own, "%", "the limit, %,", 3, 1, 1, r, lower=True),
         ]
 
     return Row(f"{name} at {tokens}", [["step", "--random", *run_of(model, tokens)]], lines,
@@ -206,9 +208,9 @@ def long_step():
         r = reports[0]["results"][0]
         gb = r["peak_memory_bytes"] / 1e9
         return [
-            Line("half 16384", "0.5B, T 16,384, peak memory", gb, "GB", "1 GB:", 1, 13, 11, r, lower=True),
-            Line("half 16384 estimate", "the same against train estimate", gb, "GB", "estimate", r["estimated_memory_bytes"] / 1e9, 1.05, 1, r, lower=True),
-            Line("half 16384 speed", "its speed", r["tokens_per_second"], "tokens/s", "1 a second:", 1, None, None, r),
+            Line("half 16384 memory", "0.5B, T 16,384, peak memory", gb, "GB", "the limit, GB,", 13, 1, 0.85, r, lower=True),
+            Line("half 16384 estimate", "the same", gb, "GB", "train estimate", r["estimated_memory_bytes"] / 1e9, 1.05, 1, r, lower=True),
+            Line("half 16384 speed", "its speed", r["tokens_per_second"], "tokens/s", "ceiling", r["tokens_per_second"] / r["of_ceiling"], None, None, r),
         ]
 
     return Row("0.5B at 16384", [["step", "--random", *run_of(HALF, 16384)]], lines, rounds=1)
@@ -279,6 +281,21 @@ GROUPS = [
     Group("bf16", "bfloat16 attention", [bfloat16(False), bfloat16(True)]),
     Group("float64", "float64", [float64("avx512"), float64("avx2")]),
     Group("avx2", "AVX2", [attention(shape(2048, 64, 8), ((0.75, 0.85), (0.78, 0.85)), environment={"RINGGRAD_ISA": "avx2"}, figure="of_fma_peak", against="AVX2 FMA peak")]),
+]
+
+# The README's table: a label, and the keys of lines whose ratios stand beside each other.
+MAIN_FIGURES = [
+    ("attention, of the processor's peak: forward, backward", ["n 2,048 d 64 h 8 full forward ceiling", "n 2,048 d 64 h 8 full backward ceiling"]),
+    ("the same, causal", ["n 2,048 d 64 h 8 causal forward ceiling", "n 2,048 d 64 h 8 causal backward ceiling"]),
+    ("attention ÷ PyTorch's flash attention: forward, backward", ["n 2,048 d 64 h 8 full forward pytorch", "n 2,048 d 64 h 8 full backward pytorch"]),
+    ("the same, causal", ["n 2,048 d 64 h 8 causal forward pytorch", "n 2,048 d 64 h 8 causal backward pytorch"]),
+    ("matrix products 1,024³, 2,048³ ÷ PyTorch's", ["sgemm 1024", "sgemm 2048"]),
+    ("processor time of a ring of 8 ÷ one call over the whole sequence", ["ring"]),
+    ("speed of a ring of 4 ÷ that of lucidrains': causal, full", [f"ring of 4, n 4,096 d 64 h 8 {mask}, both passes" for mask in ("causal", "full")]),
+    ("training step ÷ Hugging Face's, tokens a second: 1.2M at 4,096, at 16,384; 40M; 0.5B",
+     ["1.2M, T 4,096 speed", "1.2M, T 16,384 speed", "40M, T 4,096 speed", "0.5B, T 4,096 speed"]),
+    ("its peak memory ÷ Hugging Face's",
+     ["1.2M, T 4,096 memory", "1.2M, T 16,384 memory", "40M, T 4,096 memory", "0.5B, T 4,096 memory"]),
 ]
 
 
