@@ -120,7 +120,7 @@ func (a Attention) Measure(ctx context.Context, o Options) (AttentionReport, err
 	report := AttentionReport{Ceilings: c}
 	for i, f := range figures {
 		r := AttentionResult{
-			Pass: "forward", Device: "cpu", ISA: cpu.ISA(), Seq: a.Seq, HeadDim: a.HeadDim, Heads: a.Heads, KVHeads: a.KVHeads, Causal: a.Causal,
+			Pass: "forward", Device: "cpu", ISA: a.isa(), Seq: a.Seq, HeadDim: a.HeadDim, Heads: a.Heads, KVHeads: a.KVHeads, Causal: a.Causal,
 			DType: a.DType, Ring: a.Rings[i/2], Layout: a.Layout, Threads: o.Threads, Figures: f,
 		}
 		if i%2 == 1 {
@@ -130,6 +130,14 @@ func (a Attention) Measure(ctx context.Context, o Options) (AttentionReport, err
 	}
 	compareRings(report.Results)
 	return report, nil
+}
+
+// isa names the instruction set of the products.
+func (a Attention) isa() string {
+	if a.DType == bfloat16Name {
+		return cpu.BFloat16ISA()
+	}
+	return cpu.ISA()
 }
 
 // compareRings sets busy times against that of the kernel alone.
