@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
 
 // Add is the residual connection y = a + b of two nodes of one shape [N, width].
@@ -31,14 +33,10 @@ type add[T Float] struct{}
 func (add[T]) forward(p *pass[T]) error {
 	y := p.out.data
 	eachBlock(len(y), 1, func(from, to int) {
-		y, a, b := y[from:to], p.in[0].data[from:to], p.in[1].data[from:to]
-		for i, v := range a {
-			y[i] = v + b[i]
-		}
-		for _, more := range p.in[2:] {
-			for i, v := range more.data[from:to] {
-				y[i] += v
-			}
+		y, sum := y[from:to], p.in[0].data[from:to]
+		for _, term := range p.in[1:] {
+			cpu.Add(y, sum, term.data[from:to])
+			sum = y
 		}
 	})
 	return nil

@@ -122,19 +122,11 @@ func (c *crossEntropy[T]) chunk(p *pass[T], rows []int) {
 
 // row turns the logits of one row into their gradient and returns its loss, log(sum e^(l-m)) + m - l[label] with m the largest.
 func (c *crossEntropy[T]) row(logits []T, label int) float64 {
-	largest, target := logits[0], logits[label]
-	for _, l := range logits {
-		if l > largest { // not max, which is slower and treats a NaN that ends up in the sum anyway
-			largest = l
-		}
-	}
-	sum := expSum(logits, largest)
+	target := logits[label]
+	largest, sum := cpu.ExpSum(logits)
 	if c.gradients {
 		scale := c.labels.scale()
-		factor := T(scale / sum)
-		for j := range logits {
-			logits[j] *= factor
-		}
+		cpu.Scale(logits, T(scale/sum))
 		logits[label] -= T(scale)
 	}
 	return math.Log(sum) + (float64(largest) - float64(target))
@@ -154,11 +146,7 @@ func (c *crossEntropy[T]) backward(p *pass[T]) error {
 	}
 	for i := range p.in {
 		g := p.grad(i).data
-		eachBlock(len(g), 1, func(from, to int) {
-			for j := range g[from:to] {
-				g[from+j] *= factor
-			}
-		})
+		eachBlock(len(g), 1, func(from, to int) { cpu.Scale(g[from:to], factor) })
 	}
 	return nil
 }

@@ -73,9 +73,7 @@ func (e embedding[T]) backward(p *pass[T]) error {
 		from, to := strip*scatterColumns, min(width, (strip+1)*scatterColumns)
 		for i, id := range e.ids {
 			sum := dWeight.row(int(id))[from:to]
-			for j, v := range dy.row(i)[from:to] {
-				sum[j] += v
-			}
+			cpu.Add(sum, sum, dy.row(i)[from:to])
 		}
 	})
 	return nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
 
 // Lend makes runs add the gradient of n to memory, where they would write it into memory of the graph's own; nil ends that. A
@@ -45,10 +47,5 @@ func (p *pass[T]) beta(i int) T {
 // Accumulate adds term to sum, element by element and in parallel.
 func Accumulate[T Float](sum, term []T) {
 	sum = sum[:len(term)]
-	eachBlock(len(term), 1, func(from, to int) {
-		sum := sum[from:to]
-		for i, v := range term[from:to] {
-			sum[i] += v
-		}
-	})
+	eachBlock(len(term), 1, func(from, to int) { cpu.Add(sum[from:to], sum[from:to], term[from:to]) })
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
 
 // RMSNorm is y = weight · x / sqrt(mean(x²) + eps) over each row, as transformers' LlamaRMSNorm (Zhang and Sennrich 2019,
@@ -46,11 +48,8 @@ func (r *rmsnorm[T]) forward(p *pass[T]) error {
 		w := len(weight)
 		for g := from * r.groups; g < to*r.groups; g++ {
 			in, out := x.data[g*w:(g+1)*w], y.data[g*w:(g+1)*w]
-			r.inv[g] = 1 / math.Sqrt(dot(in, in)/float64(w)+r.eps)
-			inv := T(r.inv[g])
-			for j, v := range in {
-				out[j] = weight[j] * (v * inv)
-			}
+			r.inv[g] = 1 / math.Sqrt(cpu.Dot(in, in)/float64(w)+r.eps)
+			cpu.NormScale(out, in, weight, T(r.inv[g]))
 		}
 	})
 	return nil
@@ -65,16 +64,9 @@ func (r *rmsnorm[T]) backward(p *pass[T]) error {
 		w := len(weight)
 		for g := row * r.groups; g < (row+1)*r.groups; g++ {
 			in, d, out := x.data[g*w:(g+1)*w], dy.data[g*w:(g+1)*w], dx.data[g*w:(g+1)*w]
-			inv, mean := r.inv[g], 0.0
-			for j, v := range in {
-				dn := float64(d[j]) * float64(v) * inv
-				dWeight[j] += dn
-				mean += dn * float64(weight[j])
-			}
-			mean *= inv * inv / float64(w)
-			for j, v := range in { // in float64, for the two terms may all but cancel
-				out[j] = T(inv*float64(weight[j])*float64(d[j]) - mean*float64(v))
-			}
+			inv := r.inv[g]
+			mean := cpu.NormGrad(dWeight, d, in, weight, inv) / float64(w)
+			cpu.NormInput(out, d, in, weight, inv, mean*inv*inv)
 		}
 	})
 	return nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
 
 // RoPETable holds the rotations of N rows: the cosine and the sine of each row's position times each of the D/2 inverse
@@ -74,20 +76,14 @@ func (r rope[T]) backward(p *pass[T]) error {
 }
 
 // rotate turns every pair of every head of x by the table's angle times sign.
-func (r rope[T]) rotate(y, x array[T], sign T) {
+func (r rope[T]) rotate(y, x array[T], sign float64) {
 	half := r.table.half
 	eachBlock(x.rows(), x.width(), func(from, to int) {
 		for i := from; i < to; i++ {
 			cos, sin := r.table.cos[i*half:(i+1)*half], r.table.sin[i*half:(i+1)*half]
 			in, out := x.row(i), y.row(i)
 			for h := 0; h < len(in); h += 2 * half {
-				a, b := in[h:h+half], in[h+half:h+2*half]
-				ya, yb := out[h:h+half], out[h+half:h+2*half]
-				for j := range cos {
-					c, s := T(cos[j]), T(sin[j])*sign
-					ya[j] = a[j]*c - b[j]*s
-					yb[j] = b[j]*c + a[j]*s
-				}
+				cpu.Rotate(out[h:h+2*half], in[h:h+2*half], cos, sin, sign)
 			}
 		}
 	})

@@ -48,20 +48,3 @@ func sumRows[T Float](sum []T, beta T, n int, add func(row int, acc []float64)) 
 		sum[j] = T(total)
 	}
 }
-
-// dot is the inner product in float64. Four running sums keep the adder busy; their order is fixed.
-func dot[T Float](a, b []T) float64 {
-	b = b[:len(a)]
-	var s0, s1, s2, s3 float64
-	i := 0
-	for ; i+4 <= len(a); i += 4 {
-		s0 += float64(a[i]) * float64(b[i])
-		s1 += float64(a[i+1]) * float64(b[i+1])
-		s2 += float64(a[i+2]) * float64(b[i+2])
-		s3 += float64(a[i+3]) * float64(b[i+3])
-	}
-	for ; i < len(a); i++ {
-		s0 += float64(a[i]) * float64(b[i])
-	}
-	return (s0 + s1) + (s2 + s3)
-}

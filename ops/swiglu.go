@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"gorgonia.org/gorgonia"
+
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
 
 // SwiGLU is the gate of a Llama feed-forward layer: y = silu(gate)·up with silu(g) = g/(1+e^-g), element by element
@@ -22,31 +24,17 @@ func SwiGLU(gate, up *gorgonia.Node) (*gorgonia.Node, error) {
 
 type swiglu[T Float] struct{}
 
-// forward leaves the sigmoids where backward will write the gradient of gate: they cost as much as all the rest.
 func (swiglu[T]) forward(p *pass[T]) error {
-	gate, up, y, sigmoid := p.in[0].data, p.in[1].data, p.out.data, p.grad(0).data
-	eachBlock(len(y), 1, func(from, to int) {
-		g, u, y, s := gate[from:to], up[from:to], y[from:to], sigmoid[from:to]
-		sigmoids(s, g)
-		for i, s := range s {
-			y[i] = g[i] * s * u[i]
-		}
-	})
+	gate, up, y := p.in[0].data, p.in[1].data, p.out.data
+	eachBlock(len(y), 1, func(from, to int) { cpu.SwiGLU(y[from:to], gate[from:to], up[from:to]) })
 	return nil
 }
 
-// backward uses silu'(g) = s·(1 + g·(1-s)) with s the sigmoid of g.
 func (swiglu[T]) backward(p *pass[T]) error {
 	gate, up, dy := p.in[0].data, p.in[1].data, p.dOut.data
 	dGate, dUp := p.grad(0).data, p.grad(1).data
 	eachBlock(len(dy), 1, func(from, to int) {
-		g, u, d := gate[from:to], up[from:to], dy[from:to]
-		dg, du := dGate[from:to], dUp[from:to]
-		for i, s := range dg {
-			silu := g[i] * s
-			du[i] = d[i] * silu
-			dg[i] = d[i] * u[i] * (s + silu*(1-s))
-		}
+		cpu.SwiGLUGrad(dGate[from:to], dUp[from:to], gate[from:to], up[from:to], dy[from:to])
 	})
 	return nil
 }

@@ -79,7 +79,7 @@ func Update(c Config, s Step) error {
 	n := len(s.Param)
 	cpu.Parallel((n+block-1)/block, func(b int) {
 		from, to := b*block, min(n, (b+1)*block)
-		f.update(s.Param[from:to], s.Grad[from:to], s.M[from:to], s.V[from:to])
+		cpu.AdamW(s.Param[from:to], s.Grad[from:to], s.M[from:to], s.V[from:to], f)
 	})
 	return nil
 }
@@ -100,43 +100,20 @@ func (s Step) validate() error {
 	return errors.Join(problems...)
 }
 
-// factors are what all elements of a step are multiplied by.
-type factors struct {
-	grad       float32 // on the gradient
-	keep       float32 // 1 - lr·wd
-	toM        float32 // 1 - β1
-	keepV, toV float32 // β2, 1 - β2
-	rootBias2  float32 // √(1-β2^t)
-	epsilon    float32
-	rate       float32 // -lr/(1-β1^t)
-}
-
-func factorsOf(c Config, s Step) factors {
+func factorsOf(c Config, s Step) *cpu.AdamWFactors[float32] {
 	t := float64(s.Step)
-	f := factors{
-		grad:      1,
-		keep:      float32(1 - s.LR*s.WeightDecay),
-		toM:       float32(1 - c.Beta1),
-		keepV:     float32(c.Beta2),
-		toV:       float32(1 - c.Beta2),
-		rootBias2: float32(math.Sqrt(1 - math.Pow(c.Beta2, t))),
-		epsilon:   float32(c.Epsilon),
-		rate:      float32(-s.LR / (1 - math.Pow(c.Beta1, t))),
+	f := cpu.AdamWFactors[float32]{
+		Grad:      1,
+		Keep:      float32(1 - s.LR*s.WeightDecay),
+		ToM:       float32(1 - c.Beta1),
+		KeepV:     float32(c.Beta2),
+		ToV:       float32(1 - c.Beta2),
+		RootBias2: float32(math.Sqrt(1 - math.Pow(c.Beta2, t))),
+		Epsilon:   float32(c.Epsilon),
+		Rate:      float32(-s.LR / (1 - math.Pow(c.Beta1, t))),
 	}
 	if s.GradScale != 0 {
-		f.grad = float32(s.GradScale)
+		f.Grad = float32(s.GradScale)
 	}
-	return f
-}
-
-func (f factors) update(param, grad, m, v []float32) {
-	param, m, v = param[:len(grad)], m[:len(grad)], v[:len(grad)]
-	for i, g := range grad {
-		g *= f.grad
-		p := param[i] * f.keep
-		m[i] += f.toM * (g - m[i])
-		v[i] = v[i]*f.keepV + f.toV*g*g
-		root := float32(math.Sqrt(float64(v[i])))
-		param[i] = p + f.rate*m[i]/(root/f.rootBias2+f.epsilon)
-	}
+	return &f
 }

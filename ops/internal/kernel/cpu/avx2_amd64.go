@@ -44,6 +44,56 @@ func transposeAVX2F32(dst []float32, ldd int, src []float32, lds int, rows int, 
 //go:noescape
 func multiplyAddAVX2F32(n int) (flops int)
 
+// addAVX2F32 is Add in AVX2.
+//
+//go:noescape
+func addAVX2F32(y []float32, a []float32, b []float32)
+
+// scaleAVX2F32 is Scale in AVX2.
+//
+//go:noescape
+func scaleAVX2F32(x []float32, factor float32)
+
+// swigluAVX2F32 is SwiGLU in AVX2.
+//
+//go:noescape
+func swigluAVX2F32(y []float32, gate []float32, up []float32)
+
+// swigluGradAVX2F32 is SwiGLUGrad in AVX2.
+//
+//go:noescape
+func swigluGradAVX2F32(dGate []float32, dUp []float32, gate []float32, up []float32, dy []float32)
+
+// adamwAVX2F32 is AdamW in AVX2.
+//
+//go:noescape
+func adamwAVX2F32(param []float32, grad []float32, m []float32, v []float32, factors []float32)
+
+// dotAVX2F32 is Dot in AVX2.
+//
+//go:noescape
+func dotAVX2F32(a []float32, b []float32) (sum float64)
+
+// normScaleAVX2F32 is NormScale in AVX2.
+//
+//go:noescape
+func normScaleAVX2F32(y []float32, x []float32, weight []float32, inv float32)
+
+// normGradAVX2F32 is NormGrad in AVX2.
+//
+//go:noescape
+func normGradAVX2F32(dWeight []float64, dy []float32, x []float32, weight []float32, inv float64) (sum float64)
+
+// normInputAVX2F32 is NormInput in AVX2.
+//
+//go:noescape
+func normInputAVX2F32(dx []float32, dy []float32, x []float32, weight []float32, inv float64, mean float64)
+
+// rotateAVX2F32 is Rotate in AVX2.
+//
+//go:noescape
+func rotateAVX2F32(y []float32, x []float32, cos []float64, sin []float64, sign float64)
+
 // nnAVX2F64 is tileNN in AVX2.
 //
 //go:noescape
@@ -83,3 +133,53 @@ func transposeAVX2F64(dst []float64, ldd int, src []float64, lds int, rows int, 
 //
 //go:noescape
 func multiplyAddAVX2F64(n int) (flops int)
+
+// addAVX2F64 is Add in AVX2.
+//
+//go:noescape
+func addAVX2F64(y []float64, a []float64, b []float64)
+
+// scaleAVX2F64 is Scale in AVX2.
+//
+//go:noescape
+func scaleAVX2F64(x []float64, factor float64)
+
+// swigluAVX2F64 is SwiGLU in AVX2.
+//
+//go:noescape
+func swigluAVX2F64(y []float64, gate []float64, up []float64)
+
+// swigluGradAVX2F64 is SwiGLUGrad in AVX2.
+//
+//go:noescape
+func swigluGradAVX2F64(dGate []float64, dUp []float64, gate []float64, up []float64, dy []float64)
+
+// adamwAVX2F64 is AdamW in AVX2.
+//
+//go:noescape
+func adamwAVX2F64(param []float64, grad []float64, m []float64, v []float64, factors []float64)
+
+// dotAVX2F64 is Dot in AVX2.
+//
+//go:noescape
+func dotAVX2F64(a []float64, b []float64) (sum float64)
+
+// normScaleAVX2F64 is NormScale in AVX2.
+//
+//go:noescape
+func normScaleAVX2F64(y []float64, x []float64, weight []float64, inv float64)
+
+// normGradAVX2F64 is NormGrad in AVX2.
+//
+//go:noescape
+func normGradAVX2F64(dWeight []float64, dy []float64, x []float64, weight []float64, inv float64) (sum float64)
+
+// normInputAVX2F64 is NormInput in AVX2.
+//
+//go:noescape
+func normInputAVX2F64(dx []float64, dy []float64, x []float64, weight []float64, inv float64, mean float64)
+
+// rotateAVX2F64 is Rotate in AVX2.
+//
+//go:noescape
+func rotateAVX2F64(y []float64, x []float64, cos []float64, sin []float64, sign float64)

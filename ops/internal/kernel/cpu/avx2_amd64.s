@@ -2006,6 +2006,926 @@ DATA multiplyAddfloat32<>+304(SB)/8, $0x3f6666663f666666
 DATA multiplyAddfloat32<>+312(SB)/8, $0x3f6666663f666666
 GLOBL multiplyAddfloat32<>(SB), RODATA|NOPTR, $320
 
+// func addAVX2F32(y []float32, a []float32, b []float32)
+// Requires: AVX, CMOV
+TEXT ·addAVX2F32(SB), NOSPLIT, $0-72
+	MOVQ y_len+8(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x20
+	JLT  wholeend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+whole:
+	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS 32(BX)(CX*4), Y1
+	VMOVUPS 64(BX)(CX*4), Y2
+	VMOVUPS 96(BX)(CX*4), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	VMOVUPS 32(SI)(CX*4), Y5
+	VMOVUPS 64(SI)(CX*4), Y6
+	VMOVUPS 96(SI)(CX*4), Y7
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VMOVUPS Y0, (DX)(CX*4)
+	VMOVUPS Y1, 32(DX)(CX*4)
+	VMOVUPS Y2, 64(DX)(CX*4)
+	VMOVUPS Y3, 96(DX)(CX*4)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+rest:
+	MOVQ       $0x00000008, DI
+	CMPQ       AX, DI
+	CMOVQLT    AX, DI
+	LEAQ       lanes<>+32(SB), R8
+	SHLQ       $0x02, DI
+	SUBQ       DI, R8
+	VMOVUPS    (R8), Y15
+	VMASKMOVPS (BX)(CX*4), Y15, Y0
+	VMASKMOVPS (SI)(CX*4), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (DX)(CX*4)
+	ADDQ       $0x08, CX
+	SUBQ       $0x08, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func scaleAVX2F32(x []float32, factor float32)
+// Requires: AVX, CMOV
+TEXT ·scaleAVX2F32(SB), NOSPLIT, $0-28
+	MOVQ         x_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x20
+	JLT          wholeend
+	VBROADCASTSS factor+24(FP), Y4
+	MOVQ         x_base+0(FP), DX
+
+whole:
+	VMOVUPS (DX)(CX*4), Y0
+	VMOVUPS 32(DX)(CX*4), Y1
+	VMOVUPS 64(DX)(CX*4), Y2
+	VMOVUPS 96(DX)(CX*4), Y3
+	VMULPS  Y4, Y0, Y0
+	VMULPS  Y4, Y1, Y1
+	VMULPS  Y4, Y2, Y2
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y0, (DX)(CX*4)
+	VMOVUPS Y1, 32(DX)(CX*4)
+	VMOVUPS Y2, 64(DX)(CX*4)
+	VMOVUPS Y3, 96(DX)(CX*4)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSS factor+24(FP), Y1
+	MOVQ         x_base+0(FP), DX
+
+rest:
+	MOVQ       $0x00000008, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x02, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	VMASKMOVPS (DX)(CX*4), Y15, Y0
+	VMULPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (DX)(CX*4)
+	ADDQ       $0x08, CX
+	SUBQ       $0x08, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func swigluAVX2F32(y []float32, gate []float32, up []float32)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·swigluAVX2F32(SB), NOSPLIT, $0-72
+	MOVQ    y_len+8(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x10
+	JLT     wholeend
+	VMOVUPS sigmoidF32<>+0(SB), Y10
+	VMOVUPS sigmoidF32<>+64(SB), Y11
+	VMOVUPS sigmoidF32<>+128(SB), Y12
+	VMOVUPS sigmoidF32<>+192(SB), Y13
+	VMOVUPS exp2F32<>+448(SB), Y14
+	VMOVUPS exp2F32<>+0(SB), Y15
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+whole:
+	VMOVUPS     (BX)(CX*4), Y8
+	VMOVUPS     32(BX)(CX*4), Y9
+	VORPS       Y13, Y8, Y8
+	VORPS       Y13, Y9, Y9
+	VMULPS      Y10, Y8, Y0
+	VMULPS      Y10, Y9, Y1
+	VMOVUPS     Y0, Y2
+	VMOVUPS     Y1, Y3
+	VFMSUB231PS Y10, Y8, Y2
+	VFMSUB231PS Y10, Y9, Y3
+	VFMADD231PS Y11, Y8, Y2
+	VFMADD231PS Y11, Y9, Y3
+	VROUNDPS    $0x01, Y0, Y6
+	VROUNDPS    $0x01, Y1, Y7
+	VSUBPS      Y6, Y0, Y4
+	VSUBPS      Y7, Y1, Y5
+	VADDPS      Y4, Y2, Y2
+	VADDPS      Y5, Y3, Y3
+	VMOVUPS     exp2F32<>+384(SB), Y4
+	VMOVUPS     exp2F32<>+384(SB), Y5
+	VFMADD213PS exp2F32<>+320(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+320(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+256(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+256(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+192(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+192(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+128(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+128(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+64(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+64(SB), Y3, Y5
+	VFMADD213PS Y15, Y2, Y4
+	VFMADD213PS Y15, Y3, Y5
+	VCVTPS2DQ   Y6, Y6
+	VPSLLD      $0x17, Y6, Y6
+	VPADDD      Y6, Y4, Y4
+	VCVTPS2DQ   Y7, Y7
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y5, Y5
+	VCMPPS      $0x15, Y14, Y0, Y2
+	VCMPPS      $0x15, Y14, Y1, Y3
+	VANDPS      Y2, Y4, Y4
+	VANDPS      Y3, Y5, Y5
+	VMOVUPS     Y12, Y2
+	VMOVUPS     Y12, Y3
+	VADDPS      Y4, Y2, Y0
+	VADDPS      Y5, Y3, Y1
+	VMOVUPS     (BX)(CX*4), Y8
+	VMOVUPS     32(BX)(CX*4), Y9
+	VBLENDVPS   Y8, Y4, Y2, Y2
+	VBLENDVPS   Y9, Y5, Y3, Y3
+	VDIVPS      Y0, Y2, Y4
+	VDIVPS      Y1, Y3, Y5
+	VMOVUPS     (SI)(CX*4), Y2
+	VMOVUPS     32(SI)(CX*4), Y3
+	VMULPS      Y8, Y4, Y4
+	VMULPS      Y9, Y5, Y5
+	VMULPS      Y2, Y4, Y4
+	VMULPS      Y3, Y5, Y5
+	VMOVUPS     Y4, (DX)(CX*4)
+	VMOVUPS     Y5, 32(DX)(CX*4)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPS sigmoidF32<>+0(SB), Y5
+	VMOVUPS sigmoidF32<>+64(SB), Y6
+	VMOVUPS sigmoidF32<>+128(SB), Y7
+	VMOVUPS sigmoidF32<>+192(SB), Y8
+	VMOVUPS exp2F32<>+448(SB), Y9
+	VMOVUPS exp2F32<>+0(SB), Y10
+	VMOVUPS exp2F32<>+64(SB), Y11
+	VMOVUPS exp2F32<>+128(SB), Y12
+	VMOVUPS exp2F32<>+192(SB), Y13
+	VMOVUPS exp2F32<>+256(SB), Y14
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+rest:
+	MOVQ        $0x00000008, DI
+	CMPQ        AX, DI
+	CMOVQLT     AX, DI
+	LEAQ        lanes<>+32(SB), R8
+	SHLQ        $0x02, DI
+	SUBQ        DI, R8
+	VMOVUPS     (R8), Y15
+	VMASKMOVPS  (BX)(CX*4), Y15, Y4
+	VORPS       Y8, Y4, Y4
+	VMULPS      Y5, Y4, Y0
+	VMOVUPS     Y0, Y1
+	VFMSUB231PS Y5, Y4, Y1
+	VFMADD231PS Y6, Y4, Y1
+	VROUNDPS    $0x01, Y0, Y3
+	VSUBPS      Y3, Y0, Y2
+	VADDPS      Y2, Y1, Y1
+	VMOVUPS     exp2F32<>+384(SB), Y2
+	VFMADD213PS exp2F32<>+320(SB), Y1, Y2
+	VFMADD213PS Y14, Y1, Y2
+	VFMADD213PS Y13, Y1, Y2
+	VFMADD213PS Y12, Y1, Y2
+	VFMADD213PS Y11, Y1, Y2
+	VFMADD213PS Y10, Y1, Y2
+	VCVTPS2DQ   Y3, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      Y3, Y2, Y2
+	VCMPPS      $0x15, Y9, Y0, Y1
+	VANDPS      Y1, Y2, Y2
+	VMOVUPS     Y7, Y1
+	VADDPS      Y2, Y1, Y0
+	VMASKMOVPS  (BX)(CX*4), Y15, Y4
+	VBLENDVPS   Y4, Y2, Y1, Y1
+	VDIVPS      Y0, Y1, Y2
+	VMASKMOVPS  (SI)(CX*4), Y15, Y1
+	VMULPS      Y4, Y2, Y2
+	VMULPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y15, (DX)(CX*4)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+DATA sigmoidF32<>+0(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+8(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+16(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+24(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+32(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+40(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+64(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+72(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+80(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+88(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+96(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+104(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+112(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+120(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+128(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+136(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+144(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+152(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+160(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+168(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+176(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+184(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+192(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+200(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+208(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+216(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+224(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+232(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+240(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+248(SB)/8, $0x8000000080000000
+GLOBL sigmoidF32<>(SB), RODATA|NOPTR, $256
+
+// func swigluGradAVX2F32(dGate []float32, dUp []float32, gate []float32, up []float32, dy []float32)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·swigluGradAVX2F32(SB), NOSPLIT, $0-120
+	MOVQ    dy_len+104(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x10
+	JLT     wholeend
+	VMOVUPS sigmoidF32<>+0(SB), Y10
+	VMOVUPS sigmoidF32<>+64(SB), Y11
+	VMOVUPS sigmoidF32<>+128(SB), Y12
+	VMOVUPS sigmoidF32<>+192(SB), Y13
+	VMOVUPS exp2F32<>+448(SB), Y14
+	VMOVUPS exp2F32<>+0(SB), Y15
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+whole:
+	VMOVUPS     (SI)(CX*4), Y8
+	VMOVUPS     32(SI)(CX*4), Y9
+	VORPS       Y13, Y8, Y8
+	VORPS       Y13, Y9, Y9
+	VMULPS      Y10, Y8, Y0
+	VMULPS      Y10, Y9, Y1
+	VMOVUPS     Y0, Y2
+	VMOVUPS     Y1, Y3
+	VFMSUB231PS Y10, Y8, Y2
+	VFMSUB231PS Y10, Y9, Y3
+	VFMADD231PS Y11, Y8, Y2
+	VFMADD231PS Y11, Y9, Y3
+	VROUNDPS    $0x01, Y0, Y6
+	VROUNDPS    $0x01, Y1, Y7
+	VSUBPS      Y6, Y0, Y4
+	VSUBPS      Y7, Y1, Y5
+	VADDPS      Y4, Y2, Y2
+	VADDPS      Y5, Y3, Y3
+	VMOVUPS     exp2F32<>+384(SB), Y4
+	VMOVUPS     exp2F32<>+384(SB), Y5
+	VFMADD213PS exp2F32<>+320(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+320(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+256(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+256(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+192(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+192(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+128(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+128(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+64(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+64(SB), Y3, Y5
+	VFMADD213PS Y15, Y2, Y4
+	VFMADD213PS Y15, Y3, Y5
+	VCVTPS2DQ   Y6, Y6
+	VPSLLD      $0x17, Y6, Y6
+	VPADDD      Y6, Y4, Y4
+	VCVTPS2DQ   Y7, Y7
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y5, Y5
+	VCMPPS      $0x15, Y14, Y0, Y2
+	VCMPPS      $0x15, Y14, Y1, Y3
+	VANDPS      Y2, Y4, Y4
+	VANDPS      Y3, Y5, Y5
+	VMOVUPS     Y12, Y2
+	VMOVUPS     Y12, Y3
+	VADDPS      Y4, Y2, Y0
+	VADDPS      Y5, Y3, Y1
+	VMOVUPS     (SI)(CX*4), Y8
+	VMOVUPS     32(SI)(CX*4), Y9
+	VBLENDVPS   Y8, Y4, Y2, Y2
+	VBLENDVPS   Y9, Y5, Y3, Y3
+	VDIVPS      Y0, Y2, Y4
+	VDIVPS      Y1, Y3, Y5
+	VMOVUPS     (R8)(CX*4), Y2
+	VMOVUPS     32(R8)(CX*4), Y3
+	VMULPS      Y4, Y8, Y8
+	VMULPS      Y5, Y9, Y9
+	VMOVUPS     Y12, Y0
+	VMOVUPS     Y12, Y1
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y5, Y1, Y1
+	VFMADD213PS Y4, Y8, Y0
+	VFMADD213PS Y5, Y9, Y1
+	VMULPS      Y2, Y8, Y8
+	VMULPS      Y3, Y9, Y9
+	VMOVUPS     (DI)(CX*4), Y4
+	VMOVUPS     32(DI)(CX*4), Y5
+	VMOVUPS     Y8, (BX)(CX*4)
+	VMOVUPS     Y9, 32(BX)(CX*4)
+	VMULPS      Y2, Y4, Y4
+	VMULPS      Y3, Y5, Y5
+	VMULPS      Y0, Y4, Y4
+	VMULPS      Y1, Y5, Y5
+	VMOVUPS     Y4, (DX)(CX*4)
+	VMOVUPS     Y5, 32(DX)(CX*4)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPS sigmoidF32<>+0(SB), Y5
+	VMOVUPS sigmoidF32<>+64(SB), Y6
+	VMOVUPS sigmoidF32<>+128(SB), Y7
+	VMOVUPS sigmoidF32<>+192(SB), Y8
+	VMOVUPS exp2F32<>+448(SB), Y9
+	VMOVUPS exp2F32<>+0(SB), Y10
+	VMOVUPS exp2F32<>+64(SB), Y11
+	VMOVUPS exp2F32<>+128(SB), Y12
+	VMOVUPS exp2F32<>+192(SB), Y13
+	VMOVUPS exp2F32<>+256(SB), Y14
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+rest:
+	MOVQ        $0x00000008, R9
+	CMPQ        AX, R9
+	CMOVQLT     AX, R9
+	LEAQ        lanes<>+32(SB), R10
+	SHLQ        $0x02, R9
+	SUBQ        R9, R10
+	VMOVUPS     (R10), Y15
+	VMASKMOVPS  (SI)(CX*4), Y15, Y4
+	VORPS       Y8, Y4, Y4
+	VMULPS      Y5, Y4, Y0
+	VMOVUPS     Y0, Y1
+	VFMSUB231PS Y5, Y4, Y1
+	VFMADD231PS Y6, Y4, Y1
+	VROUNDPS    $0x01, Y0, Y3
+	VSUBPS      Y3, Y0, Y2
+	VADDPS      Y2, Y1, Y1
+	VMOVUPS     exp2F32<>+384(SB), Y2
+	VFMADD213PS exp2F32<>+320(SB), Y1, Y2
+	VFMADD213PS Y14, Y1, Y2
+	VFMADD213PS Y13, Y1, Y2
+	VFMADD213PS Y12, Y1, Y2
+	VFMADD213PS Y11, Y1, Y2
+	VFMADD213PS Y10, Y1, Y2
+	VCVTPS2DQ   Y3, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      Y3, Y2, Y2
+	VCMPPS      $0x15, Y9, Y0, Y1
+	VANDPS      Y1, Y2, Y2
+	VMOVUPS     Y7, Y1
+	VADDPS      Y2, Y1, Y0
+	VMASKMOVPS  (SI)(CX*4), Y15, Y4
+	VBLENDVPS   Y4, Y2, Y1, Y1
+	VDIVPS      Y0, Y1, Y2
+	VMASKMOVPS  (R8)(CX*4), Y15, Y1
+	VMULPS      Y2, Y4, Y4
+	VMOVUPS     Y7, Y0
+	VSUBPS      Y2, Y0, Y0
+	VFMADD213PS Y2, Y4, Y0
+	VMULPS      Y1, Y4, Y4
+	VMASKMOVPS  (DI)(CX*4), Y15, Y2
+	VMASKMOVPS  Y4, Y15, (BX)(CX*4)
+	VMULPS      Y1, Y2, Y2
+	VMULPS      Y0, Y2, Y2
+	VMASKMOVPS  Y2, Y15, (DX)(CX*4)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func adamwAVX2F32(param []float32, grad []float32, m []float32, v []float32, factors []float32)
+// Requires: AVX, CMOV
+TEXT ·adamwAVX2F32(SB), NOSPLIT, $0-120
+	MOVQ         param_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x08
+	JLT          wholeend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSS (DX), Y0
+	VBROADCASTSS 4(DX), Y1
+	VBROADCASTSS 8(DX), Y2
+	VBROADCASTSS 12(DX), Y3
+	VBROADCASTSS 16(DX), Y4
+	VBROADCASTSS 20(DX), Y5
+	VBROADCASTSS 24(DX), Y6
+	VBROADCASTSS 28(DX), Y7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+whole:
+	VMOVUPS (BX)(CX*4), Y8
+	VMOVUPS (SI)(CX*4), Y9
+	VMULPS  Y0, Y8, Y8
+	VSUBPS  Y9, Y8, Y11
+	VMULPS  Y2, Y11, Y11
+	VADDPS  Y11, Y9, Y9
+	VMOVUPS Y9, (SI)(CX*4)
+	VMOVUPS (DI)(CX*4), Y10
+	VMULPS  Y3, Y10, Y10
+	VMULPS  Y4, Y8, Y11
+	VMULPS  Y8, Y11, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, (DI)(CX*4)
+	VSQRTPS Y10, Y10
+	VDIVPS  Y5, Y10, Y10
+	VADDPS  Y6, Y10, Y10
+	VMULPS  Y7, Y9, Y9
+	VDIVPS  Y10, Y9, Y9
+	VMOVUPS (DX)(CX*4), Y11
+	VMULPS  Y1, Y11, Y11
+	VADDPS  Y9, Y11, Y11
+	VMOVUPS Y11, (DX)(CX*4)
+	ADDQ    $0x08, CX
+	SUBQ    $0x08, AX
+	CMPQ    AX, $0x08
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSS (DX), Y0
+	VBROADCASTSS 4(DX), Y1
+	VBROADCASTSS 8(DX), Y2
+	VBROADCASTSS 12(DX), Y3
+	VBROADCASTSS 16(DX), Y4
+	VBROADCASTSS 20(DX), Y5
+	VBROADCASTSS 24(DX), Y6
+	VBROADCASTSS 28(DX), Y7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+rest:
+	MOVQ       $0x00000008, R8
+	CMPQ       AX, R8
+	CMOVQLT    AX, R8
+	LEAQ       lanes<>+32(SB), R9
+	SHLQ       $0x02, R8
+	SUBQ       R8, R9
+	VMOVUPS    (R9), Y15
+	VMASKMOVPS (BX)(CX*4), Y15, Y8
+	VMASKMOVPS (SI)(CX*4), Y15, Y9
+	VMULPS     Y0, Y8, Y8
+	VSUBPS     Y9, Y8, Y11
+	VMULPS     Y2, Y11, Y11
+	VADDPS     Y11, Y9, Y9
+	VMASKMOVPS Y9, Y15, (SI)(CX*4)
+	VMASKMOVPS (DI)(CX*4), Y15, Y10
+	VMULPS     Y3, Y10, Y10
+	VMULPS     Y4, Y8, Y11
+	VMULPS     Y8, Y11, Y11
+	VADDPS     Y11, Y10, Y10
+	VMASKMOVPS Y10, Y15, (DI)(CX*4)
+	VSQRTPS    Y10, Y10
+	VDIVPS     Y5, Y10, Y10
+	VADDPS     Y6, Y10, Y10
+	VMULPS     Y7, Y9, Y9
+	VDIVPS     Y10, Y9, Y9
+	VMASKMOVPS (DX)(CX*4), Y15, Y11
+	VMULPS     Y1, Y11, Y11
+	VADDPS     Y9, Y11, Y11
+	VMASKMOVPS Y11, Y15, (DX)(CX*4)
+	ADDQ       $0x08, CX
+	SUBQ       $0x08, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func dotAVX2F32(a []float32, b []float32) (sum float64)
+// Requires: AVX, FMA3
+TEXT ·dotAVX2F32(SB), NOSPLIT, $0-56
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   a_len+8(FP), AX
+	XORQ   CX, CX
+	CMPQ   AX, $0x08
+	JLT    wholeend
+	MOVQ   a_base+0(FP), DX
+	MOVQ   b_base+24(FP), BX
+
+whole:
+	VCVTPS2PD   (DX)(CX*4), Y2
+	VCVTPS2PD   16(DX)(CX*4), Y3
+	VCVTPS2PD   (BX)(CX*4), Y4
+	VCVTPS2PD   16(BX)(CX*4), Y5
+	VFMADD231PD Y4, Y2, Y0
+	VFMADD231PD Y5, Y3, Y1
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ a_base+0(FP), DX
+	MOVQ b_base+24(FP), BX
+
+rest:
+	VMOVSS      (DX)(CX*4), X2
+	VCVTPS2PD   X2, Y2
+	VMOVSS      (BX)(CX*4), X3
+	VCVTPS2PD   X3, Y3
+	VFMADD231PD Y3, Y2, Y0
+	ADDQ        $0x01, CX
+	SUBQ        $0x01, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VUNPCKHPD    X0, X0, X1
+	VADDSD       X1, X0, X0
+	VMOVSD       X0, sum+48(FP)
+	VZEROUPPER
+	RET
+
+// func normScaleAVX2F32(y []float32, x []float32, weight []float32, inv float32)
+// Requires: AVX, CMOV
+TEXT ·normScaleAVX2F32(SB), NOSPLIT, $0-76
+	MOVQ         y_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x20
+	JLT          wholeend
+	VBROADCASTSS inv+72(FP), Y8
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+whole:
+	VMOVUPS (BX)(CX*4), Y0
+	VMOVUPS 32(BX)(CX*4), Y1
+	VMOVUPS 64(BX)(CX*4), Y2
+	VMOVUPS 96(BX)(CX*4), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	VMOVUPS 32(SI)(CX*4), Y5
+	VMOVUPS 64(SI)(CX*4), Y6
+	VMOVUPS 96(SI)(CX*4), Y7
+	VMULPS  Y8, Y0, Y0
+	VMULPS  Y8, Y1, Y1
+	VMULPS  Y8, Y2, Y2
+	VMULPS  Y8, Y3, Y3
+	VMULPS  Y4, Y0, Y0
+	VMULPS  Y5, Y1, Y1
+	VMULPS  Y6, Y2, Y2
+	VMULPS  Y7, Y3, Y3
+	VMOVUPS Y0, (DX)(CX*4)
+	VMOVUPS Y1, 32(DX)(CX*4)
+	VMOVUPS Y2, 64(DX)(CX*4)
+	VMOVUPS Y3, 96(DX)(CX*4)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSS inv+72(FP), Y2
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+rest:
+	MOVQ       $0x00000008, DI
+	CMPQ       AX, DI
+	CMOVQLT    AX, DI
+	LEAQ       lanes<>+32(SB), R8
+	SHLQ       $0x02, DI
+	SUBQ       DI, R8
+	VMOVUPS    (R8), Y15
+	VMASKMOVPS (BX)(CX*4), Y15, Y0
+	VMASKMOVPS (SI)(CX*4), Y15, Y1
+	VMULPS     Y2, Y0, Y0
+	VMULPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (DX)(CX*4)
+	ADDQ       $0x08, CX
+	SUBQ       $0x08, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func normGradAVX2F32(dWeight []float64, dy []float32, x []float32, weight []float32, inv float64) (sum float64)
+// Requires: AVX, FMA3
+TEXT ·normGradAVX2F32(SB), NOSPLIT, $0-112
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVQ         x_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x08
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Y8
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VCVTPS2PD   (BX)(CX*4), Y2
+	VCVTPS2PD   16(BX)(CX*4), Y3
+	VCVTPS2PD   (SI)(CX*4), Y4
+	VCVTPS2PD   16(SI)(CX*4), Y5
+	VMOVUPD     (DX)(CX*8), Y6
+	VMOVUPD     32(DX)(CX*8), Y7
+	VMULPD      Y4, Y2, Y2
+	VMULPD      Y5, Y3, Y3
+	VMULPD      Y8, Y2, Y2
+	VMULPD      Y8, Y3, Y3
+	VADDPD      Y2, Y6, Y6
+	VADDPD      Y3, Y7, Y7
+	VMOVUPD     Y6, (DX)(CX*8)
+	VMOVUPD     Y7, 32(DX)(CX*8)
+	VCVTPS2PD   (DI)(CX*4), Y4
+	VCVTPS2PD   16(DI)(CX*4), Y5
+	VFMADD231PD Y4, Y2, Y0
+	VFMADD231PD Y5, Y3, Y1
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Y5
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	VMOVSS      (BX)(CX*4), X2
+	VCVTPS2PD   X2, Y2
+	VMOVSS      (SI)(CX*4), X3
+	VCVTPS2PD   X3, Y3
+	VMOVSD      (DX)(CX*8), X4
+	VMULPD      Y3, Y2, Y2
+	VMULPD      Y5, Y2, Y2
+	VADDPD      Y2, Y4, Y4
+	VMOVSD      X4, (DX)(CX*8)
+	VMOVSS      (DI)(CX*4), X3
+	VCVTPS2PD   X3, Y3
+	VFMADD231PD Y3, Y2, Y0
+	ADDQ        $0x01, CX
+	SUBQ        $0x01, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VUNPCKHPD    X0, X0, X1
+	VADDSD       X1, X0, X0
+	VMOVSD       X0, sum+104(FP)
+	VZEROUPPER
+	RET
+
+// func normInputAVX2F32(dx []float32, dy []float32, x []float32, weight []float32, inv float64, mean float64)
+// Requires: AVX, FMA3
+TEXT ·normInputAVX2F32(SB), NOSPLIT, $0-112
+	MOVQ         dx_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x08
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Y6
+	VBROADCASTSD mean+104(FP), Y7
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VCVTPS2PD   (DI)(CX*4), Y4
+	VCVTPS2PD   16(DI)(CX*4), Y5
+	VCVTPS2PD   (BX)(CX*4), Y0
+	VCVTPS2PD   16(BX)(CX*4), Y1
+	VCVTPS2PD   (SI)(CX*4), Y2
+	VCVTPS2PD   16(SI)(CX*4), Y3
+	VMULPD      Y6, Y4, Y4
+	VMULPD      Y6, Y5, Y5
+	VMULPD      Y7, Y2, Y2
+	VMULPD      Y7, Y3, Y3
+	VFMSUB213PD Y2, Y0, Y4
+	VFMSUB213PD Y3, Y1, Y5
+	VCVTPD2PSY  Y4, X4
+	VMOVUPS     X4, (DX)(CX*4)
+	VCVTPD2PSY  Y5, X5
+	VMOVUPS     X5, 16(DX)(CX*4)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Y3
+	VBROADCASTSD mean+104(FP), Y4
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	VMOVSS      (DI)(CX*4), X2
+	VCVTPS2PD   X2, Y2
+	VMOVSS      (BX)(CX*4), X0
+	VCVTPS2PD   X0, Y0
+	VMOVSS      (SI)(CX*4), X1
+	VCVTPS2PD   X1, Y1
+	VMULPD      Y3, Y2, Y2
+	VMULPD      Y4, Y1, Y1
+	VFMSUB213PD Y1, Y0, Y2
+	VCVTPD2PSY  Y2, X2
+	VMOVSS      X2, (DX)(CX*4)
+	ADDQ        $0x01, CX
+	SUBQ        $0x01, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func rotateAVX2F32(y []float32, x []float32, cos []float64, sin []float64, sign float64)
+// Requires: AVX, FMA3
+TEXT ·rotateAVX2F32(SB), NOSPLIT, $0-104
+	MOVQ         cos_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x08
+	JLT          wholeend
+	VBROADCASTSD sign+96(FP), Y10
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*4), R9
+	LEAQ         (BX)(R8*4), R8
+
+whole:
+	VMOVUPD     (SI)(CX*8), Y4
+	VMOVUPD     32(SI)(CX*8), Y5
+	VMOVUPD     (DI)(CX*8), Y6
+	VMOVUPD     32(DI)(CX*8), Y7
+	VCVTPS2PD   (BX)(CX*4), Y0
+	VCVTPS2PD   16(BX)(CX*4), Y1
+	VCVTPS2PD   (R8)(CX*4), Y2
+	VCVTPS2PD   16(R8)(CX*4), Y3
+	VMULPD      Y10, Y6, Y6
+	VMULPD      Y10, Y7, Y7
+	VMULPD      Y2, Y6, Y8
+	VMULPD      Y3, Y7, Y9
+	VMULPD      Y0, Y6, Y6
+	VMULPD      Y1, Y7, Y7
+	VFMSUB213PD Y8, Y4, Y0
+	VFMSUB213PD Y9, Y5, Y1
+	VFMADD213PD Y6, Y4, Y2
+	VFMADD213PD Y7, Y5, Y3
+	VCVTPD2PSY  Y0, X0
+	VMOVUPS     X0, (DX)(CX*4)
+	VCVTPD2PSY  Y1, X1
+	VMOVUPS     X1, 16(DX)(CX*4)
+	VCVTPD2PSY  Y2, X2
+	VMOVUPS     X2, (R9)(CX*4)
+	VCVTPD2PSY  Y3, X3
+	VMOVUPS     X3, 16(R9)(CX*4)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD sign+96(FP), Y5
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*4), R9
+	LEAQ         (BX)(R8*4), R8
+
+rest:
+	VMOVSD      (SI)(CX*8), X2
+	VMOVSD      (DI)(CX*8), X3
+	VMOVSS      (BX)(CX*4), X0
+	VCVTPS2PD   X0, Y0
+	VMOVSS      (R8)(CX*4), X1
+	VCVTPS2PD   X1, Y1
+	VMULPD      Y5, Y3, Y3
+	VMULPD      Y1, Y3, Y4
+	VMULPD      Y0, Y3, Y3
+	VFMSUB213PD Y4, Y2, Y0
+	VFMADD213PD Y3, Y2, Y1
+	VCVTPD2PSY  Y0, X0
+	VMOVSS      X0, (DX)(CX*4)
+	VCVTPD2PSY  Y1, X1
+	VMOVSS      X1, (R9)(CX*4)
+	ADDQ        $0x01, CX
+	SUBQ        $0x01, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
 // func nnAVX2F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int, m int, n int, k int, acc bool)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·nnAVX2F64(SB), NOSPLIT, $0-121
@@ -3959,3 +4879,968 @@ DATA multiplyAddfloat64<>+296(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+304(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+312(SB)/8, $0x3feccccccccccccd
 GLOBL multiplyAddfloat64<>(SB), RODATA|NOPTR, $320
+
+// func addAVX2F64(y []float64, a []float64, b []float64)
+// Requires: AVX, CMOV
+TEXT ·addAVX2F64(SB), NOSPLIT, $0-72
+	MOVQ y_len+8(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x10
+	JLT  wholeend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+whole:
+	VMOVUPD (BX)(CX*8), Y0
+	VMOVUPD 32(BX)(CX*8), Y1
+	VMOVUPD 64(BX)(CX*8), Y2
+	VMOVUPD 96(BX)(CX*8), Y3
+	VMOVUPD (SI)(CX*8), Y4
+	VMOVUPD 32(SI)(CX*8), Y5
+	VMOVUPD 64(SI)(CX*8), Y6
+	VMOVUPD 96(SI)(CX*8), Y7
+	VADDPD  Y4, Y0, Y0
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	VADDPD  Y7, Y3, Y3
+	VMOVUPD Y0, (DX)(CX*8)
+	VMOVUPD Y1, 32(DX)(CX*8)
+	VMOVUPD Y2, 64(DX)(CX*8)
+	VMOVUPD Y3, 96(DX)(CX*8)
+	ADDQ    $0x10, CX
+	SUBQ    $0x10, AX
+	CMPQ    AX, $0x10
+	JGE     whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+rest:
+	MOVQ       $0x00000004, DI
+	CMPQ       AX, DI
+	CMOVQLT    AX, DI
+	LEAQ       lanes<>+32(SB), R8
+	SHLQ       $0x03, DI
+	SUBQ       DI, R8
+	VMOVUPS    (R8), Y15
+	VMASKMOVPD (BX)(CX*8), Y15, Y0
+	VMASKMOVPD (SI)(CX*8), Y15, Y1
+	VADDPD     Y1, Y0, Y0
+	VMASKMOVPD Y0, Y15, (DX)(CX*8)
+	ADDQ       $0x04, CX
+	SUBQ       $0x04, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func scaleAVX2F64(x []float64, factor float64)
+// Requires: AVX, CMOV
+TEXT ·scaleAVX2F64(SB), NOSPLIT, $0-32
+	MOVQ         x_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD factor+24(FP), Y4
+	MOVQ         x_base+0(FP), DX
+
+whole:
+	VMOVUPD (DX)(CX*8), Y0
+	VMOVUPD 32(DX)(CX*8), Y1
+	VMOVUPD 64(DX)(CX*8), Y2
+	VMOVUPD 96(DX)(CX*8), Y3
+	VMULPD  Y4, Y0, Y0
+	VMULPD  Y4, Y1, Y1
+	VMULPD  Y4, Y2, Y2
+	VMULPD  Y4, Y3, Y3
+	VMOVUPD Y0, (DX)(CX*8)
+	VMOVUPD Y1, 32(DX)(CX*8)
+	VMOVUPD Y2, 64(DX)(CX*8)
+	VMOVUPD Y3, 96(DX)(CX*8)
+	ADDQ    $0x10, CX
+	SUBQ    $0x10, AX
+	CMPQ    AX, $0x10
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD factor+24(FP), Y1
+	MOVQ         x_base+0(FP), DX
+
+rest:
+	MOVQ       $0x00000004, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x03, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	VMASKMOVPD (DX)(CX*8), Y15, Y0
+	VMULPD     Y1, Y0, Y0
+	VMASKMOVPD Y0, Y15, (DX)(CX*8)
+	ADDQ       $0x04, CX
+	SUBQ       $0x04, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func swigluAVX2F64(y []float64, gate []float64, up []float64)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·swigluAVX2F64(SB), NOSPLIT, $0-72
+	MOVQ    y_len+8(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x08
+	JLT     wholeend
+	VMOVUPD sigmoidF64<>+0(SB), Y10
+	VMOVUPD sigmoidF64<>+64(SB), Y11
+	VMOVUPD sigmoidF64<>+128(SB), Y12
+	VMOVUPD sigmoidF64<>+192(SB), Y13
+	VMOVUPD exp2F64<>+768(SB), Y14
+	VMOVUPD exp2F64<>+0(SB), Y15
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+whole:
+	VMOVUPD     (BX)(CX*8), Y8
+	VMOVUPD     32(BX)(CX*8), Y9
+	VORPD       Y13, Y8, Y8
+	VORPD       Y13, Y9, Y9
+	VMULPD      Y10, Y8, Y0
+	VMULPD      Y10, Y9, Y1
+	VMOVUPD     Y0, Y2
+	VMOVUPD     Y1, Y3
+	VFMSUB231PD Y10, Y8, Y2
+	VFMSUB231PD Y10, Y9, Y3
+	VFMADD231PD Y11, Y8, Y2
+	VFMADD231PD Y11, Y9, Y3
+	VROUNDPD    $0x01, Y0, Y6
+	VROUNDPD    $0x01, Y1, Y7
+	VSUBPD      Y6, Y0, Y4
+	VSUBPD      Y7, Y1, Y5
+	VADDPD      Y4, Y2, Y2
+	VADDPD      Y5, Y3, Y3
+	VMOVUPD     exp2F64<>+704(SB), Y4
+	VMOVUPD     exp2F64<>+704(SB), Y5
+	VFMADD213PD exp2F64<>+640(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+640(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+576(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+576(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+512(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+512(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+448(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+448(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+384(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+384(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+320(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+320(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+256(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+256(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+192(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+192(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+128(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+128(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+64(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+64(SB), Y3, Y5
+	VFMADD213PD Y15, Y2, Y4
+	VFMADD213PD Y15, Y3, Y5
+	VCVTPD2DQY  Y6, X6
+	VPMOVSXDQ   X6, Y6
+	VPSLLQ      $0x34, Y6, Y6
+	VPADDQ      Y6, Y4, Y4
+	VCVTPD2DQY  Y7, X7
+	VPMOVSXDQ   X7, Y7
+	VPSLLQ      $0x34, Y7, Y7
+	VPADDQ      Y7, Y5, Y5
+	VCMPPD      $0x15, Y14, Y0, Y2
+	VCMPPD      $0x15, Y14, Y1, Y3
+	VANDPD      Y2, Y4, Y4
+	VANDPD      Y3, Y5, Y5
+	VMOVUPD     Y12, Y2
+	VMOVUPD     Y12, Y3
+	VADDPD      Y4, Y2, Y0
+	VADDPD      Y5, Y3, Y1
+	VMOVUPD     (BX)(CX*8), Y8
+	VMOVUPD     32(BX)(CX*8), Y9
+	VBLENDVPD   Y8, Y4, Y2, Y2
+	VBLENDVPD   Y9, Y5, Y3, Y3
+	VDIVPD      Y0, Y2, Y4
+	VDIVPD      Y1, Y3, Y5
+	VMOVUPD     (SI)(CX*8), Y2
+	VMOVUPD     32(SI)(CX*8), Y3
+	VMULPD      Y8, Y4, Y4
+	VMULPD      Y9, Y5, Y5
+	VMULPD      Y2, Y4, Y4
+	VMULPD      Y3, Y5, Y5
+	VMOVUPD     Y4, (DX)(CX*8)
+	VMOVUPD     Y5, 32(DX)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPD sigmoidF64<>+0(SB), Y5
+	VMOVUPD sigmoidF64<>+64(SB), Y6
+	VMOVUPD sigmoidF64<>+128(SB), Y7
+	VMOVUPD sigmoidF64<>+192(SB), Y8
+	VMOVUPD exp2F64<>+768(SB), Y9
+	VMOVUPD exp2F64<>+0(SB), Y10
+	VMOVUPD exp2F64<>+64(SB), Y11
+	VMOVUPD exp2F64<>+128(SB), Y12
+	VMOVUPD exp2F64<>+192(SB), Y13
+	VMOVUPD exp2F64<>+256(SB), Y14
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+rest:
+	MOVQ        $0x00000004, DI
+	CMPQ        AX, DI
+	CMOVQLT     AX, DI
+	LEAQ        lanes<>+32(SB), R8
+	SHLQ        $0x03, DI
+	SUBQ        DI, R8
+	VMOVUPS     (R8), Y15
+	VMASKMOVPD  (BX)(CX*8), Y15, Y4
+	VORPD       Y8, Y4, Y4
+	VMULPD      Y5, Y4, Y0
+	VMOVUPD     Y0, Y1
+	VFMSUB231PD Y5, Y4, Y1
+	VFMADD231PD Y6, Y4, Y1
+	VROUNDPD    $0x01, Y0, Y3
+	VSUBPD      Y3, Y0, Y2
+	VADDPD      Y2, Y1, Y1
+	VMOVUPD     exp2F64<>+704(SB), Y2
+	VFMADD213PD exp2F64<>+640(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+576(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+512(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+448(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+384(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+320(SB), Y1, Y2
+	VFMADD213PD Y14, Y1, Y2
+	VFMADD213PD Y13, Y1, Y2
+	VFMADD213PD Y12, Y1, Y2
+	VFMADD213PD Y11, Y1, Y2
+	VFMADD213PD Y10, Y1, Y2
+	VCVTPD2DQY  Y3, X3
+	VPMOVSXDQ   X3, Y3
+	VPSLLQ      $0x34, Y3, Y3
+	VPADDQ      Y3, Y2, Y2
+	VCMPPD      $0x15, Y9, Y0, Y1
+	VANDPD      Y1, Y2, Y2
+	VMOVUPD     Y7, Y1
+	VADDPD      Y2, Y1, Y0
+	VMASKMOVPD  (BX)(CX*8), Y15, Y4
+	VBLENDVPD   Y4, Y2, Y1, Y1
+	VDIVPD      Y0, Y1, Y2
+	VMASKMOVPD  (SI)(CX*8), Y15, Y1
+	VMULPD      Y4, Y2, Y2
+	VMULPD      Y1, Y2, Y2
+	VMASKMOVPD  Y2, Y15, (DX)(CX*8)
+	ADDQ        $0x04, CX
+	SUBQ        $0x04, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+DATA sigmoidF64<>+0(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+8(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+16(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+24(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+32(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+40(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+48(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+56(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+64(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+72(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+80(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+88(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+96(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+104(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+112(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+120(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+128(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+136(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+144(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+152(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+160(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+168(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+176(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+184(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+192(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+200(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+208(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+216(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+224(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+232(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+240(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+248(SB)/8, $0x8000000000000000
+GLOBL sigmoidF64<>(SB), RODATA|NOPTR, $256
+
+// func swigluGradAVX2F64(dGate []float64, dUp []float64, gate []float64, up []float64, dy []float64)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·swigluGradAVX2F64(SB), NOSPLIT, $0-120
+	MOVQ    dy_len+104(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x08
+	JLT     wholeend
+	VMOVUPD sigmoidF64<>+0(SB), Y10
+	VMOVUPD sigmoidF64<>+64(SB), Y11
+	VMOVUPD sigmoidF64<>+128(SB), Y12
+	VMOVUPD sigmoidF64<>+192(SB), Y13
+	VMOVUPD exp2F64<>+768(SB), Y14
+	VMOVUPD exp2F64<>+0(SB), Y15
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+whole:
+	VMOVUPD     (SI)(CX*8), Y8
+	VMOVUPD     32(SI)(CX*8), Y9
+	VORPD       Y13, Y8, Y8
+	VORPD       Y13, Y9, Y9
+	VMULPD      Y10, Y8, Y0
+	VMULPD      Y10, Y9, Y1
+	VMOVUPD     Y0, Y2
+	VMOVUPD     Y1, Y3
+	VFMSUB231PD Y10, Y8, Y2
+	VFMSUB231PD Y10, Y9, Y3
+	VFMADD231PD Y11, Y8, Y2
+	VFMADD231PD Y11, Y9, Y3
+	VROUNDPD    $0x01, Y0, Y6
+	VROUNDPD    $0x01, Y1, Y7
+	VSUBPD      Y6, Y0, Y4
+	VSUBPD      Y7, Y1, Y5
+	VADDPD      Y4, Y2, Y2
+	VADDPD      Y5, Y3, Y3
+	VMOVUPD     exp2F64<>+704(SB), Y4
+	VMOVUPD     exp2F64<>+704(SB), Y5
+	VFMADD213PD exp2F64<>+640(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+640(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+576(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+576(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+512(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+512(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+448(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+448(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+384(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+384(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+320(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+320(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+256(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+256(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+192(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+192(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+128(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+128(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+64(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+64(SB), Y3, Y5
+	VFMADD213PD Y15, Y2, Y4
+	VFMADD213PD Y15, Y3, Y5
+	VCVTPD2DQY  Y6, X6
+	VPMOVSXDQ   X6, Y6
+	VPSLLQ      $0x34, Y6, Y6
+	VPADDQ      Y6, Y4, Y4
+	VCVTPD2DQY  Y7, X7
+	VPMOVSXDQ   X7, Y7
+	VPSLLQ      $0x34, Y7, Y7
+	VPADDQ      Y7, Y5, Y5
+	VCMPPD      $0x15, Y14, Y0, Y2
+	VCMPPD      $0x15, Y14, Y1, Y3
+	VANDPD      Y2, Y4, Y4
+	VANDPD      Y3, Y5, Y5
+	VMOVUPD     Y12, Y2
+	VMOVUPD     Y12, Y3
+	VADDPD      Y4, Y2, Y0
+	VADDPD      Y5, Y3, Y1
+	VMOVUPD     (SI)(CX*8), Y8
+	VMOVUPD     32(SI)(CX*8), Y9
+	VBLENDVPD   Y8, Y4, Y2, Y2
+	VBLENDVPD   Y9, Y5, Y3, Y3
+	VDIVPD      Y0, Y2, Y4
+	VDIVPD      Y1, Y3, Y5
+	VMOVUPD     (R8)(CX*8), Y2
+	VMOVUPD     32(R8)(CX*8), Y3
+	VMULPD      Y4, Y8, Y8
+	VMULPD      Y5, Y9, Y9
+	VMOVUPD     Y12, Y0
+	VMOVUPD     Y12, Y1
+	VSUBPD      Y4, Y0, Y0
+	VSUBPD      Y5, Y1, Y1
+	VFMADD213PD Y4, Y8, Y0
+	VFMADD213PD Y5, Y9, Y1
+	VMULPD      Y2, Y8, Y8
+	VMULPD      Y3, Y9, Y9
+	VMOVUPD     (DI)(CX*8), Y4
+	VMOVUPD     32(DI)(CX*8), Y5
+	VMOVUPD     Y8, (BX)(CX*8)
+	VMOVUPD     Y9, 32(BX)(CX*8)
+	VMULPD      Y2, Y4, Y4
+	VMULPD      Y3, Y5, Y5
+	VMULPD      Y0, Y4, Y4
+	VMULPD      Y1, Y5, Y5
+	VMOVUPD     Y4, (DX)(CX*8)
+	VMOVUPD     Y5, 32(DX)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPD sigmoidF64<>+0(SB), Y5
+	VMOVUPD sigmoidF64<>+64(SB), Y6
+	VMOVUPD sigmoidF64<>+128(SB), Y7
+	VMOVUPD sigmoidF64<>+192(SB), Y8
+	VMOVUPD exp2F64<>+768(SB), Y9
+	VMOVUPD exp2F64<>+0(SB), Y10
+	VMOVUPD exp2F64<>+64(SB), Y11
+	VMOVUPD exp2F64<>+128(SB), Y12
+	VMOVUPD exp2F64<>+192(SB), Y13
+	VMOVUPD exp2F64<>+256(SB), Y14
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+rest:
+	MOVQ        $0x00000004, R9
+	CMPQ        AX, R9
+	CMOVQLT     AX, R9
+	LEAQ        lanes<>+32(SB), R10
+	SHLQ        $0x03, R9
+	SUBQ        R9, R10
+	VMOVUPS     (R10), Y15
+	VMASKMOVPD  (SI)(CX*8), Y15, Y4
+	VORPD       Y8, Y4, Y4
+	VMULPD      Y5, Y4, Y0
+	VMOVUPD     Y0, Y1
+	VFMSUB231PD Y5, Y4, Y1
+	VFMADD231PD Y6, Y4, Y1
+	VROUNDPD    $0x01, Y0, Y3
+	VSUBPD      Y3, Y0, Y2
+	VADDPD      Y2, Y1, Y1
+	VMOVUPD     exp2F64<>+704(SB), Y2
+	VFMADD213PD exp2F64<>+640(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+576(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+512(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+448(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+384(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+320(SB), Y1, Y2
+	VFMADD213PD Y14, Y1, Y2
+	VFMADD213PD Y13, Y1, Y2
+	VFMADD213PD Y12, Y1, Y2
+	VFMADD213PD Y11, Y1, Y2
+	VFMADD213PD Y10, Y1, Y2
+	VCVTPD2DQY  Y3, X3
+	VPMOVSXDQ   X3, Y3
+	VPSLLQ      $0x34, Y3, Y3
+	VPADDQ      Y3, Y2, Y2
+	VCMPPD      $0x15, Y9, Y0, Y1
+	VANDPD      Y1, Y2, Y2
+	VMOVUPD     Y7, Y1
+	VADDPD      Y2, Y1, Y0
+	VMASKMOVPD  (SI)(CX*8), Y15, Y4
+	VBLENDVPD   Y4, Y2, Y1, Y1
+	VDIVPD      Y0, Y1, Y2
+	VMASKMOVPD  (R8)(CX*8), Y15, Y1
+	VMULPD      Y2, Y4, Y4
+	VMOVUPD     Y7, Y0
+	VSUBPD      Y2, Y0, Y0
+	VFMADD213PD Y2, Y4, Y0
+	VMULPD      Y1, Y4, Y4
+	VMASKMOVPD  (DI)(CX*8), Y15, Y2
+	VMASKMOVPD  Y4, Y15, (BX)(CX*8)
+	VMULPD      Y1, Y2, Y2
+	VMULPD      Y0, Y2, Y2
+	VMASKMOVPD  Y2, Y15, (DX)(CX*8)
+	ADDQ        $0x04, CX
+	SUBQ        $0x04, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func adamwAVX2F64(param []float64, grad []float64, m []float64, v []float64, factors []float64)
+// Requires: AVX, CMOV
+TEXT ·adamwAVX2F64(SB), NOSPLIT, $0-120
+	MOVQ         param_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x04
+	JLT          wholeend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSD (DX), Y0
+	VBROADCASTSD 8(DX), Y1
+	VBROADCASTSD 16(DX), Y2
+	VBROADCASTSD 24(DX), Y3
+	VBROADCASTSD 32(DX), Y4
+	VBROADCASTSD 40(DX), Y5
+	VBROADCASTSD 48(DX), Y6
+	VBROADCASTSD 56(DX), Y7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+whole:
+	VMOVUPD (BX)(CX*8), Y8
+	VMOVUPD (SI)(CX*8), Y9
+	VMULPD  Y0, Y8, Y8
+	VSUBPD  Y9, Y8, Y11
+	VMULPD  Y2, Y11, Y11
+	VADDPD  Y11, Y9, Y9
+	VMOVUPD Y9, (SI)(CX*8)
+	VMOVUPD (DI)(CX*8), Y10
+	VMULPD  Y3, Y10, Y10
+	VMULPD  Y4, Y8, Y11
+	VMULPD  Y8, Y11, Y11
+	VADDPD  Y11, Y10, Y10
+	VMOVUPD Y10, (DI)(CX*8)
+	VSQRTPD Y10, Y10
+	VDIVPD  Y5, Y10, Y10
+	VADDPD  Y6, Y10, Y10
+	VMULPD  Y7, Y9, Y9
+	VDIVPD  Y10, Y9, Y9
+	VMOVUPD (DX)(CX*8), Y11
+	VMULPD  Y1, Y11, Y11
+	VADDPD  Y9, Y11, Y11
+	VMOVUPD Y11, (DX)(CX*8)
+	ADDQ    $0x04, CX
+	SUBQ    $0x04, AX
+	CMPQ    AX, $0x04
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSD (DX), Y0
+	VBROADCASTSD 8(DX), Y1
+	VBROADCASTSD 16(DX), Y2
+	VBROADCASTSD 24(DX), Y3
+	VBROADCASTSD 32(DX), Y4
+	VBROADCASTSD 40(DX), Y5
+	VBROADCASTSD 48(DX), Y6
+	VBROADCASTSD 56(DX), Y7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+rest:
+	MOVQ       $0x00000004, R8
+	CMPQ       AX, R8
+	CMOVQLT    AX, R8
+	LEAQ       lanes<>+32(SB), R9
+	SHLQ       $0x03, R8
+	SUBQ       R8, R9
+	VMOVUPS    (R9), Y15
+	VMASKMOVPD (BX)(CX*8), Y15, Y8
+	VMASKMOVPD (SI)(CX*8), Y15, Y9
+	VMULPD     Y0, Y8, Y8
+	VSUBPD     Y9, Y8, Y11
+	VMULPD     Y2, Y11, Y11
+	VADDPD     Y11, Y9, Y9
+	VMASKMOVPD Y9, Y15, (SI)(CX*8)
+	VMASKMOVPD (DI)(CX*8), Y15, Y10
+	VMULPD     Y3, Y10, Y10
+	VMULPD     Y4, Y8, Y11
+	VMULPD     Y8, Y11, Y11
+	VADDPD     Y11, Y10, Y10
+	VMASKMOVPD Y10, Y15, (DI)(CX*8)
+	VSQRTPD    Y10, Y10
+	VDIVPD     Y5, Y10, Y10
+	VADDPD     Y6, Y10, Y10
+	VMULPD     Y7, Y9, Y9
+	VDIVPD     Y10, Y9, Y9
+	VMASKMOVPD (DX)(CX*8), Y15, Y11
+	VMULPD     Y1, Y11, Y11
+	VADDPD     Y9, Y11, Y11
+	VMASKMOVPD Y11, Y15, (DX)(CX*8)
+	ADDQ       $0x04, CX
+	SUBQ       $0x04, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func dotAVX2F64(a []float64, b []float64) (sum float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·dotAVX2F64(SB), NOSPLIT, $0-56
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   a_len+8(FP), AX
+	XORQ   CX, CX
+	CMPQ   AX, $0x08
+	JLT    wholeend
+	MOVQ   a_base+0(FP), DX
+	MOVQ   b_base+24(FP), BX
+
+whole:
+	VMOVUPD     (DX)(CX*8), Y2
+	VMOVUPD     32(DX)(CX*8), Y3
+	VMOVUPD     (BX)(CX*8), Y4
+	VMOVUPD     32(BX)(CX*8), Y5
+	VFMADD231PD Y4, Y2, Y0
+	VFMADD231PD Y5, Y3, Y1
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ a_base+0(FP), DX
+	MOVQ b_base+24(FP), BX
+
+rest:
+	MOVQ        $0x00000004, SI
+	CMPQ        AX, SI
+	CMOVQLT     AX, SI
+	LEAQ        lanes<>+32(SB), DI
+	SHLQ        $0x03, SI
+	SUBQ        SI, DI
+	VMOVUPS     (DI), Y15
+	VMASKMOVPD  (DX)(CX*8), Y15, Y2
+	VMASKMOVPD  (BX)(CX*8), Y15, Y3
+	VFMADD231PD Y3, Y2, Y0
+	ADDQ        $0x04, CX
+	SUBQ        $0x04, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VUNPCKHPD    X0, X0, X1
+	VADDSD       X1, X0, X0
+	VMOVSD       X0, sum+48(FP)
+	VZEROUPPER
+	RET
+
+// func normScaleAVX2F64(y []float64, x []float64, weight []float64, inv float64)
+// Requires: AVX, CMOV
+TEXT ·normScaleAVX2F64(SB), NOSPLIT, $0-80
+	MOVQ         y_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD inv+72(FP), Y8
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+whole:
+	VMOVUPD (BX)(CX*8), Y0
+	VMOVUPD 32(BX)(CX*8), Y1
+	VMOVUPD 64(BX)(CX*8), Y2
+	VMOVUPD 96(BX)(CX*8), Y3
+	VMOVUPD (SI)(CX*8), Y4
+	VMOVUPD 32(SI)(CX*8), Y5
+	VMOVUPD 64(SI)(CX*8), Y6
+	VMOVUPD 96(SI)(CX*8), Y7
+	VMULPD  Y8, Y0, Y0
+	VMULPD  Y8, Y1, Y1
+	VMULPD  Y8, Y2, Y2
+	VMULPD  Y8, Y3, Y3
+	VMULPD  Y4, Y0, Y0
+	VMULPD  Y5, Y1, Y1
+	VMULPD  Y6, Y2, Y2
+	VMULPD  Y7, Y3, Y3
+	VMOVUPD Y0, (DX)(CX*8)
+	VMOVUPD Y1, 32(DX)(CX*8)
+	VMOVUPD Y2, 64(DX)(CX*8)
+	VMOVUPD Y3, 96(DX)(CX*8)
+	ADDQ    $0x10, CX
+	SUBQ    $0x10, AX
+	CMPQ    AX, $0x10
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+72(FP), Y2
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+rest:
+	MOVQ       $0x00000004, DI
+	CMPQ       AX, DI
+	CMOVQLT    AX, DI
+	LEAQ       lanes<>+32(SB), R8
+	SHLQ       $0x03, DI
+	SUBQ       DI, R8
+	VMOVUPS    (R8), Y15
+	VMASKMOVPD (BX)(CX*8), Y15, Y0
+	VMASKMOVPD (SI)(CX*8), Y15, Y1
+	VMULPD     Y2, Y0, Y0
+	VMULPD     Y1, Y0, Y0
+	VMASKMOVPD Y0, Y15, (DX)(CX*8)
+	ADDQ       $0x04, CX
+	SUBQ       $0x04, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func normGradAVX2F64(dWeight []float64, dy []float64, x []float64, weight []float64, inv float64) (sum float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·normGradAVX2F64(SB), NOSPLIT, $0-112
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	MOVQ         x_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x08
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Y8
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VMOVUPD     (BX)(CX*8), Y2
+	VMOVUPD     32(BX)(CX*8), Y3
+	VMOVUPD     (SI)(CX*8), Y4
+	VMOVUPD     32(SI)(CX*8), Y5
+	VMOVUPD     (DX)(CX*8), Y6
+	VMOVUPD     32(DX)(CX*8), Y7
+	VMULPD      Y4, Y2, Y2
+	VMULPD      Y5, Y3, Y3
+	VMULPD      Y8, Y2, Y2
+	VMULPD      Y8, Y3, Y3
+	VADDPD      Y2, Y6, Y6
+	VADDPD      Y3, Y7, Y7
+	VMOVUPD     Y6, (DX)(CX*8)
+	VMOVUPD     Y7, 32(DX)(CX*8)
+	VMOVUPD     (DI)(CX*8), Y4
+	VMOVUPD     32(DI)(CX*8), Y5
+	VFMADD231PD Y4, Y2, Y0
+	VFMADD231PD Y5, Y3, Y1
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Y5
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	MOVQ        $0x00000004, R8
+	CMPQ        AX, R8
+	CMOVQLT     AX, R8
+	LEAQ        lanes<>+32(SB), R9
+	SHLQ        $0x03, R8
+	SUBQ        R8, R9
+	VMOVUPS     (R9), Y15
+	VMASKMOVPD  (BX)(CX*8), Y15, Y2
+	VMASKMOVPD  (SI)(CX*8), Y15, Y3
+	VMASKMOVPD  (DX)(CX*8), Y15, Y4
+	VMULPD      Y3, Y2, Y2
+	VMULPD      Y5, Y2, Y2
+	VADDPD      Y2, Y4, Y4
+	VMASKMOVPD  Y4, Y15, (DX)(CX*8)
+	VMASKMOVPD  (DI)(CX*8), Y15, Y3
+	VFMADD231PD Y3, Y2, Y0
+	ADDQ        $0x04, CX
+	SUBQ        $0x04, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VUNPCKHPD    X0, X0, X1
+	VADDSD       X1, X0, X0
+	VMOVSD       X0, sum+104(FP)
+	VZEROUPPER
+	RET
+
+// func normInputAVX2F64(dx []float64, dy []float64, x []float64, weight []float64, inv float64, mean float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·normInputAVX2F64(SB), NOSPLIT, $0-112
+	MOVQ         dx_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x08
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Y6
+	VBROADCASTSD mean+104(FP), Y7
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VMOVUPD     (DI)(CX*8), Y4
+	VMOVUPD     32(DI)(CX*8), Y5
+	VMOVUPD     (BX)(CX*8), Y0
+	VMOVUPD     32(BX)(CX*8), Y1
+	VMOVUPD     (SI)(CX*8), Y2
+	VMOVUPD     32(SI)(CX*8), Y3
+	VMULPD      Y6, Y4, Y4
+	VMULPD      Y6, Y5, Y5
+	VMULPD      Y7, Y2, Y2
+	VMULPD      Y7, Y3, Y3
+	VFMSUB213PD Y2, Y0, Y4
+	VFMSUB213PD Y3, Y1, Y5
+	VMOVUPD     Y4, (DX)(CX*8)
+	VMOVUPD     Y5, 32(DX)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Y3
+	VBROADCASTSD mean+104(FP), Y4
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	MOVQ        $0x00000004, R8
+	CMPQ        AX, R8
+	CMOVQLT     AX, R8
+	LEAQ        lanes<>+32(SB), R9
+	SHLQ        $0x03, R8
+	SUBQ        R8, R9
+	VMOVUPS     (R9), Y15
+	VMASKMOVPD  (DI)(CX*8), Y15, Y2
+	VMASKMOVPD  (BX)(CX*8), Y15, Y0
+	VMASKMOVPD  (SI)(CX*8), Y15, Y1
+	VMULPD      Y3, Y2, Y2
+	VMULPD      Y4, Y1, Y1
+	VFMSUB213PD Y1, Y0, Y2
+	VMASKMOVPD  Y2, Y15, (DX)(CX*8)
+	ADDQ        $0x04, CX
+	SUBQ        $0x04, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func rotateAVX2F64(y []float64, x []float64, cos []float64, sin []float64, sign float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·rotateAVX2F64(SB), NOSPLIT, $0-104
+	MOVQ         cos_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x08
+	JLT          wholeend
+	VBROADCASTSD sign+96(FP), Y10
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*8), R9
+	LEAQ         (BX)(R8*8), R8
+
+whole:
+	VMOVUPD     (SI)(CX*8), Y4
+	VMOVUPD     32(SI)(CX*8), Y5
+	VMOVUPD     (DI)(CX*8), Y6
+	VMOVUPD     32(DI)(CX*8), Y7
+	VMOVUPD     (BX)(CX*8), Y0
+	VMOVUPD     32(BX)(CX*8), Y1
+	VMOVUPD     (R8)(CX*8), Y2
+	VMOVUPD     32(R8)(CX*8), Y3
+	VMULPD      Y10, Y6, Y6
+	VMULPD      Y10, Y7, Y7
+	VMULPD      Y2, Y6, Y8
+	VMULPD      Y3, Y7, Y9
+	VMULPD      Y0, Y6, Y6
+	VMULPD      Y1, Y7, Y7
+	VFMSUB213PD Y8, Y4, Y0
+	VFMSUB213PD Y9, Y5, Y1
+	VFMADD213PD Y6, Y4, Y2
+	VFMADD213PD Y7, Y5, Y3
+	VMOVUPD     Y0, (DX)(CX*8)
+	VMOVUPD     Y1, 32(DX)(CX*8)
+	VMOVUPD     Y2, (R9)(CX*8)
+	VMOVUPD     Y3, 32(R9)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x08
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD sign+96(FP), Y5
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*8), R9
+	LEAQ         (BX)(R8*8), R8
+
+rest:
+	MOVQ        $0x00000004, R10
+	CMPQ        AX, R10
+	CMOVQLT     AX, R10
+	LEAQ        lanes<>+32(SB), R11
+	SHLQ        $0x03, R10
+	SUBQ        R10, R11
+	VMOVUPS     (R11), Y15
+	VMASKMOVPD  (SI)(CX*8), Y15, Y2
+	VMASKMOVPD  (DI)(CX*8), Y15, Y3
+	VMASKMOVPD  (BX)(CX*8), Y15, Y0
+	VMASKMOVPD  (R8)(CX*8), Y15, Y1
+	VMULPD      Y5, Y3, Y3
+	VMULPD      Y1, Y3, Y4
+	VMULPD      Y0, Y3, Y3
+	VFMSUB213PD Y4, Y2, Y0
+	VFMADD213PD Y3, Y2, Y1
+	VMASKMOVPD  Y0, Y15, (DX)(CX*8)
+	VMASKMOVPD  Y1, Y15, (R9)(CX*8)
+	ADDQ        $0x04, CX
+	SUBQ        $0x04, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET

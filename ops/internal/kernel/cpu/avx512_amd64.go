@@ -44,6 +44,56 @@ func transposeAVX512F32(dst []float32, ldd int, src []float32, lds int, rows int
 //go:noescape
 func multiplyAddAVX512F32(n int) (flops int)
 
+// addAVX512F32 is Add in AVX512.
+//
+//go:noescape
+func addAVX512F32(y []float32, a []float32, b []float32)
+
+// scaleAVX512F32 is Scale in AVX512.
+//
+//go:noescape
+func scaleAVX512F32(x []float32, factor float32)
+
+// swigluAVX512F32 is SwiGLU in AVX512.
+//
+//go:noescape
+func swigluAVX512F32(y []float32, gate []float32, up []float32)
+
+// swigluGradAVX512F32 is SwiGLUGrad in AVX512.
+//
+//go:noescape
+func swigluGradAVX512F32(dGate []float32, dUp []float32, gate []float32, up []float32, dy []float32)
+
+// adamwAVX512F32 is AdamW in AVX512.
+//
+//go:noescape
+func adamwAVX512F32(param []float32, grad []float32, m []float32, v []float32, factors []float32)
+
+// dotAVX512F32 is Dot in AVX512.
+//
+//go:noescape
+func dotAVX512F32(a []float32, b []float32) (sum float64)
+
+// normScaleAVX512F32 is NormScale in AVX512.
+//
+//go:noescape
+func normScaleAVX512F32(y []float32, x []float32, weight []float32, inv float32)
+
+// normGradAVX512F32 is NormGrad in AVX512.
+//
+//go:noescape
+func normGradAVX512F32(dWeight []float64, dy []float32, x []float32, weight []float32, inv float64) (sum float64)
+
+// normInputAVX512F32 is NormInput in AVX512.
+//
+//go:noescape
+func normInputAVX512F32(dx []float32, dy []float32, x []float32, weight []float32, inv float64, mean float64)
+
+// rotateAVX512F32 is Rotate in AVX512.
+//
+//go:noescape
+func rotateAVX512F32(y []float32, x []float32, cos []float64, sin []float64, sign float64)
+
 // nnAVX512F64 is tileNN in AVX512.
 //
 //go:noescape
@@ -83,3 +133,53 @@ func transposeAVX512F64(dst []float64, ldd int, src []float64, lds int, rows int
 //
 //go:noescape
 func multiplyAddAVX512F64(n int) (flops int)
+
+// addAVX512F64 is Add in AVX512.
+//
+//go:noescape
+func addAVX512F64(y []float64, a []float64, b []float64)
+
+// scaleAVX512F64 is Scale in AVX512.
+//
+//go:noescape
+func scaleAVX512F64(x []float64, factor float64)
+
+// swigluAVX512F64 is SwiGLU in AVX512.
+//
+//go:noescape
+func swigluAVX512F64(y []float64, gate []float64, up []float64)
+
+// swigluGradAVX512F64 is SwiGLUGrad in AVX512.
+//
+//go:noescape
+func swigluGradAVX512F64(dGate []float64, dUp []float64, gate []float64, up []float64, dy []float64)
+
+// adamwAVX512F64 is AdamW in AVX512.
+//
+//go:noescape
+func adamwAVX512F64(param []float64, grad []float64, m []float64, v []float64, factors []float64)
+
+// dotAVX512F64 is Dot in AVX512.
+//
+//go:noescape
+func dotAVX512F64(a []float64, b []float64) (sum float64)
+
+// normScaleAVX512F64 is NormScale in AVX512.
+//
+//go:noescape
+func normScaleAVX512F64(y []float64, x []float64, weight []float64, inv float64)
+
+// normGradAVX512F64 is NormGrad in AVX512.
+//
+//go:noescape
+func normGradAVX512F64(dWeight []float64, dy []float64, x []float64, weight []float64, inv float64) (sum float64)
+
+// normInputAVX512F64 is NormInput in AVX512.
+//
+//go:noescape
+func normInputAVX512F64(dx []float64, dy []float64, x []float64, weight []float64, inv float64, mean float64)
+
+// rotateAVX512F64 is Rotate in AVX512.
+//
+//go:noescape
+func rotateAVX512F64(y []float64, x []float64, cos []float64, sin []float64, sign float64)

@@ -3193,6 +3193,1080 @@ DATA multiplyAddfloat32<>+304(SB)/8, $0x3f6666663f666666
 DATA multiplyAddfloat32<>+312(SB)/8, $0x3f6666663f666666
 GLOBL multiplyAddfloat32<>(SB), RODATA|NOPTR, $320
 
+// func addAVX512F32(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·addAVX512F32(SB), NOSPLIT, $0-72
+	MOVQ y_len+8(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x40
+	JLT  wholeend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+whole:
+	VMOVUPS (BX)(CX*4), Z0
+	VMOVUPS 64(BX)(CX*4), Z1
+	VMOVUPS 128(BX)(CX*4), Z2
+	VMOVUPS 192(BX)(CX*4), Z3
+	VMOVUPS (SI)(CX*4), Z4
+	VMOVUPS 64(SI)(CX*4), Z5
+	VMOVUPS 128(SI)(CX*4), Z6
+	VMOVUPS 192(SI)(CX*4), Z7
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z5, Z1, Z1
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z7, Z3, Z3
+	VMOVUPS Z0, (DX)(CX*4)
+	VMOVUPS Z1, 64(DX)(CX*4)
+	VMOVUPS Z2, 128(DX)(CX*4)
+	VMOVUPS Z3, 192(DX)(CX*4)
+	ADDQ    $0x40, CX
+	SUBQ    $0x40, AX
+	CMPQ    AX, $0x40
+	JGE     whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+rest:
+	MOVQ      $0x00000010, DI
+	CMPQ      AX, DI
+	CMOVQLT   AX, DI
+	MOVQ      $-1, R8
+	BZHIQ     DI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (BX)(CX*4), K1, Z0
+	VMOVUPS.Z (SI)(CX*4), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)(CX*4)
+	ADDQ      $0x10, CX
+	SUBQ      $0x10, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func scaleAVX512F32(x []float32, factor float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·scaleAVX512F32(SB), NOSPLIT, $0-28
+	MOVQ         x_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x40
+	JLT          wholeend
+	VBROADCASTSS factor+24(FP), Z4
+	MOVQ         x_base+0(FP), DX
+
+whole:
+	VMOVUPS (DX)(CX*4), Z0
+	VMOVUPS 64(DX)(CX*4), Z1
+	VMOVUPS 128(DX)(CX*4), Z2
+	VMOVUPS 192(DX)(CX*4), Z3
+	VMULPS  Z4, Z0, Z0
+	VMULPS  Z4, Z1, Z1
+	VMULPS  Z4, Z2, Z2
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z0, (DX)(CX*4)
+	VMOVUPS Z1, 64(DX)(CX*4)
+	VMOVUPS Z2, 128(DX)(CX*4)
+	VMOVUPS Z3, 192(DX)(CX*4)
+	ADDQ    $0x40, CX
+	SUBQ    $0x40, AX
+	CMPQ    AX, $0x40
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSS factor+24(FP), Z1
+	MOVQ         x_base+0(FP), DX
+
+rest:
+	MOVQ      $0x00000010, BX
+	CMPQ      AX, BX
+	CMOVQLT   AX, BX
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(CX*4), K1, Z0
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)(CX*4)
+	ADDQ      $0x10, CX
+	SUBQ      $0x10, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func swigluAVX512F32(y []float32, gate []float32, up []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·swigluAVX512F32(SB), NOSPLIT, $0-72
+	MOVQ    y_len+8(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x40
+	JLT     wholeend
+	VMOVUPS sigmoidF32<>+0(SB), Z16
+	VMOVUPS sigmoidF32<>+64(SB), Z17
+	VMOVUPS sigmoidF32<>+128(SB), Z18
+	VMOVUPS sigmoidF32<>+192(SB), Z19
+	VMOVUPS exp2F32<>+448(SB), Z20
+	VMOVUPS exp2F32<>+0(SB), Z21
+	VMOVUPS exp2F32<>+64(SB), Z22
+	VMOVUPS exp2F32<>+128(SB), Z23
+	VMOVUPS exp2F32<>+192(SB), Z24
+	VMOVUPS exp2F32<>+256(SB), Z25
+	VMOVUPS exp2F32<>+320(SB), Z26
+	VMOVUPS exp2F32<>+384(SB), Z27
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+whole:
+	VMOVUPS     (BX)(CX*4), Z12
+	VMOVUPS     64(BX)(CX*4), Z13
+	VMOVUPS     128(BX)(CX*4), Z14
+	VMOVUPS     192(BX)(CX*4), Z15
+	VORPS       Z19, Z12, Z12
+	VORPS       Z19, Z13, Z13
+	VORPS       Z19, Z14, Z14
+	VORPS       Z19, Z15, Z15
+	VMULPS      Z16, Z12, Z0
+	VMULPS      Z16, Z13, Z1
+	VMULPS      Z16, Z14, Z2
+	VMULPS      Z16, Z15, Z3
+	VMOVUPS     Z0, Z4
+	VMOVUPS     Z1, Z5
+	VMOVUPS     Z2, Z6
+	VMOVUPS     Z3, Z7
+	VFMSUB231PS Z16, Z12, Z4
+	VFMSUB231PS Z16, Z13, Z5
+	VFMSUB231PS Z16, Z14, Z6
+	VFMSUB231PS Z16, Z15, Z7
+	VFMADD231PS Z17, Z12, Z4
+	VFMADD231PS Z17, Z13, Z5
+	VFMADD231PS Z17, Z14, Z6
+	VFMADD231PS Z17, Z15, Z7
+	VREDUCEPS   $0x01, Z0, Z8
+	VREDUCEPS   $0x01, Z1, Z9
+	VREDUCEPS   $0x01, Z2, Z10
+	VREDUCEPS   $0x01, Z3, Z11
+	VADDPS      Z8, Z4, Z4
+	VADDPS      Z9, Z5, Z5
+	VADDPS      Z10, Z6, Z6
+	VADDPS      Z11, Z7, Z7
+	VMOVUPS     Z27, Z8
+	VMOVUPS     Z27, Z9
+	VMOVUPS     Z27, Z10
+	VMOVUPS     Z27, Z11
+	VFMADD213PS Z26, Z4, Z8
+	VFMADD213PS Z26, Z5, Z9
+	VFMADD213PS Z26, Z6, Z10
+	VFMADD213PS Z26, Z7, Z11
+	VFMADD213PS Z25, Z4, Z8
+	VFMADD213PS Z25, Z5, Z9
+	VFMADD213PS Z25, Z6, Z10
+	VFMADD213PS Z25, Z7, Z11
+	VFMADD213PS Z24, Z4, Z8
+	VFMADD213PS Z24, Z5, Z9
+	VFMADD213PS Z24, Z6, Z10
+	VFMADD213PS Z24, Z7, Z11
+	VFMADD213PS Z23, Z4, Z8
+	VFMADD213PS Z23, Z5, Z9
+	VFMADD213PS Z23, Z6, Z10
+	VFMADD213PS Z23, Z7, Z11
+	VFMADD213PS Z22, Z4, Z8
+	VFMADD213PS Z22, Z5, Z9
+	VFMADD213PS Z22, Z6, Z10
+	VFMADD213PS Z22, Z7, Z11
+	VFMADD213PS Z21, Z4, Z8
+	VFMADD213PS Z21, Z5, Z9
+	VFMADD213PS Z21, Z6, Z10
+	VFMADD213PS Z21, Z7, Z11
+	VCMPPS      $0x15, Z20, Z0, K2
+	VCMPPS      $0x15, Z20, Z1, K3
+	VCMPPS      $0x15, Z20, Z2, K4
+	VCMPPS      $0x15, Z20, Z3, K5
+	VSCALEFPS.Z Z0, Z8, K2, Z8
+	VSCALEFPS.Z Z1, Z9, K3, Z9
+	VSCALEFPS.Z Z2, Z10, K4, Z10
+	VSCALEFPS.Z Z3, Z11, K5, Z11
+	VMOVUPS     Z18, Z4
+	VMOVUPS     Z18, Z5
+	VMOVUPS     Z18, Z6
+	VMOVUPS     Z18, Z7
+	VADDPS      Z8, Z4, Z0
+	VADDPS      Z9, Z5, Z1
+	VADDPS      Z10, Z6, Z2
+	VADDPS      Z11, Z7, Z3
+	VMOVUPS     (BX)(CX*4), Z12
+	VMOVUPS     64(BX)(CX*4), Z13
+	VMOVUPS     128(BX)(CX*4), Z14
+	VMOVUPS     192(BX)(CX*4), Z15
+	VPMOVD2M    Z12, K2
+	VMOVUPS     Z8, K2, Z4
+	VPMOVD2M    Z13, K2
+	VMOVUPS     Z9, K2, Z5
+	VPMOVD2M    Z14, K2
+	VMOVUPS     Z10, K2, Z6
+	VPMOVD2M    Z15, K2
+	VMOVUPS     Z11, K2, Z7
+	VDIVPS      Z0, Z4, Z8
+	VDIVPS      Z1, Z5, Z9
+	VDIVPS      Z2, Z6, Z10
+	VDIVPS      Z3, Z7, Z11
+	VMOVUPS     (SI)(CX*4), Z4
+	VMOVUPS     64(SI)(CX*4), Z5
+	VMOVUPS     128(SI)(CX*4), Z6
+	VMOVUPS     192(SI)(CX*4), Z7
+	VMULPS      Z12, Z8, Z8
+	VMULPS      Z13, Z9, Z9
+	VMULPS      Z14, Z10, Z10
+	VMULPS      Z15, Z11, Z11
+	VMULPS      Z4, Z8, Z8
+	VMULPS      Z5, Z9, Z9
+	VMULPS      Z6, Z10, Z10
+	VMULPS      Z7, Z11, Z11
+	VMOVUPS     Z8, (DX)(CX*4)
+	VMOVUPS     Z9, 64(DX)(CX*4)
+	VMOVUPS     Z10, 128(DX)(CX*4)
+	VMOVUPS     Z11, 192(DX)(CX*4)
+	ADDQ        $0x40, CX
+	SUBQ        $0x40, AX
+	CMPQ        AX, $0x40
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPS sigmoidF32<>+0(SB), Z4
+	VMOVUPS sigmoidF32<>+64(SB), Z5
+	VMOVUPS sigmoidF32<>+128(SB), Z6
+	VMOVUPS sigmoidF32<>+192(SB), Z7
+	VMOVUPS exp2F32<>+448(SB), Z8
+	VMOVUPS exp2F32<>+0(SB), Z9
+	VMOVUPS exp2F32<>+64(SB), Z10
+	VMOVUPS exp2F32<>+128(SB), Z11
+	VMOVUPS exp2F32<>+192(SB), Z12
+	VMOVUPS exp2F32<>+256(SB), Z13
+	VMOVUPS exp2F32<>+320(SB), Z14
+	VMOVUPS exp2F32<>+384(SB), Z15
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+rest:
+	MOVQ        $0x00000010, DI
+	CMPQ        AX, DI
+	CMOVQLT     AX, DI
+	MOVQ        $-1, R8
+	BZHIQ       DI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (BX)(CX*4), K1, Z3
+	VORPS       Z7, Z3, Z3
+	VMULPS      Z4, Z3, Z0
+	VMOVUPS     Z0, Z1
+	VFMSUB231PS Z4, Z3, Z1
+	VFMADD231PS Z5, Z3, Z1
+	VREDUCEPS   $0x01, Z0, Z2
+	VADDPS      Z2, Z1, Z1
+	VMOVUPS     Z15, Z2
+	VFMADD213PS Z14, Z1, Z2
+	VFMADD213PS Z13, Z1, Z2
+	VFMADD213PS Z12, Z1, Z2
+	VFMADD213PS Z11, Z1, Z2
+	VFMADD213PS Z10, Z1, Z2
+	VFMADD213PS Z9, Z1, Z2
+	VCMPPS      $0x15, Z8, Z0, K2
+	VSCALEFPS.Z Z0, Z2, K2, Z2
+	VMOVUPS     Z6, Z1
+	VADDPS      Z2, Z1, Z0
+	VMOVUPS.Z   (BX)(CX*4), K1, Z3
+	VPMOVD2M    Z3, K2
+	VMOVUPS     Z2, K2, Z1
+	VDIVPS      Z0, Z1, Z2
+	VMOVUPS.Z   (SI)(CX*4), K1, Z1
+	VMULPS      Z3, Z2, Z2
+	VMULPS      Z1, Z2, Z2
+	VMOVUPS     Z2, K1, (DX)(CX*4)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+DATA sigmoidF32<>+0(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+8(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+16(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+24(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+32(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+40(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA sigmoidF32<>+64(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+72(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+80(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+88(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+96(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+104(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+112(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+120(SB)/8, $0x32a5706032a57060
+DATA sigmoidF32<>+128(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+136(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+144(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+152(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+160(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+168(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+176(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+184(SB)/8, $0x3f8000003f800000
+DATA sigmoidF32<>+192(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+200(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+208(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+216(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+224(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+232(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+240(SB)/8, $0x8000000080000000
+DATA sigmoidF32<>+248(SB)/8, $0x8000000080000000
+GLOBL sigmoidF32<>(SB), RODATA|NOPTR, $256
+
+// func swigluGradAVX512F32(dGate []float32, dUp []float32, gate []float32, up []float32, dy []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·swigluGradAVX512F32(SB), NOSPLIT, $0-120
+	MOVQ    dy_len+104(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x40
+	JLT     wholeend
+	VMOVUPS sigmoidF32<>+0(SB), Z16
+	VMOVUPS sigmoidF32<>+64(SB), Z17
+	VMOVUPS sigmoidF32<>+128(SB), Z18
+	VMOVUPS sigmoidF32<>+192(SB), Z19
+	VMOVUPS exp2F32<>+448(SB), Z20
+	VMOVUPS exp2F32<>+0(SB), Z21
+	VMOVUPS exp2F32<>+64(SB), Z22
+	VMOVUPS exp2F32<>+128(SB), Z23
+	VMOVUPS exp2F32<>+192(SB), Z24
+	VMOVUPS exp2F32<>+256(SB), Z25
+	VMOVUPS exp2F32<>+320(SB), Z26
+	VMOVUPS exp2F32<>+384(SB), Z27
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+whole:
+	VMOVUPS     (SI)(CX*4), Z12
+	VMOVUPS     64(SI)(CX*4), Z13
+	VMOVUPS     128(SI)(CX*4), Z14
+	VMOVUPS     192(SI)(CX*4), Z15
+	VORPS       Z19, Z12, Z12
+	VORPS       Z19, Z13, Z13
+	VORPS       Z19, Z14, Z14
+	VORPS       Z19, Z15, Z15
+	VMULPS      Z16, Z12, Z0
+	VMULPS      Z16, Z13, Z1
+	VMULPS      Z16, Z14, Z2
+	VMULPS      Z16, Z15, Z3
+	VMOVUPS     Z0, Z4
+	VMOVUPS     Z1, Z5
+	VMOVUPS     Z2, Z6
+	VMOVUPS     Z3, Z7
+	VFMSUB231PS Z16, Z12, Z4
+	VFMSUB231PS Z16, Z13, Z5
+	VFMSUB231PS Z16, Z14, Z6
+	VFMSUB231PS Z16, Z15, Z7
+	VFMADD231PS Z17, Z12, Z4
+	VFMADD231PS Z17, Z13, Z5
+	VFMADD231PS Z17, Z14, Z6
+	VFMADD231PS Z17, Z15, Z7
+	VREDUCEPS   $0x01, Z0, Z8
+	VREDUCEPS   $0x01, Z1, Z9
+	VREDUCEPS   $0x01, Z2, Z10
+	VREDUCEPS   $0x01, Z3, Z11
+	VADDPS      Z8, Z4, Z4
+	VADDPS      Z9, Z5, Z5
+	VADDPS      Z10, Z6, Z6
+	VADDPS      Z11, Z7, Z7
+	VMOVUPS     Z27, Z8
+	VMOVUPS     Z27, Z9
+	VMOVUPS     Z27, Z10
+	VMOVUPS     Z27, Z11
+	VFMADD213PS Z26, Z4, Z8
+	VFMADD213PS Z26, Z5, Z9
+	VFMADD213PS Z26, Z6, Z10
+	VFMADD213PS Z26, Z7, Z11
+	VFMADD213PS Z25, Z4, Z8
+	VFMADD213PS Z25, Z5, Z9
+	VFMADD213PS Z25, Z6, Z10
+	VFMADD213PS Z25, Z7, Z11
+	VFMADD213PS Z24, Z4, Z8
+	VFMADD213PS Z24, Z5, Z9
+	VFMADD213PS Z24, Z6, Z10
+	VFMADD213PS Z24, Z7, Z11
+	VFMADD213PS Z23, Z4, Z8
+	VFMADD213PS Z23, Z5, Z9
+	VFMADD213PS Z23, Z6, Z10
+	VFMADD213PS Z23, Z7, Z11
+	VFMADD213PS Z22, Z4, Z8
+	VFMADD213PS Z22, Z5, Z9
+	VFMADD213PS Z22, Z6, Z10
+	VFMADD213PS Z22, Z7, Z11
+	VFMADD213PS Z21, Z4, Z8
+	VFMADD213PS Z21, Z5, Z9
+	VFMADD213PS Z21, Z6, Z10
+	VFMADD213PS Z21, Z7, Z11
+	VCMPPS      $0x15, Z20, Z0, K2
+	VCMPPS      $0x15, Z20, Z1, K3
+	VCMPPS      $0x15, Z20, Z2, K4
+	VCMPPS      $0x15, Z20, Z3, K5
+	VSCALEFPS.Z Z0, Z8, K2, Z8
+	VSCALEFPS.Z Z1, Z9, K3, Z9
+	VSCALEFPS.Z Z2, Z10, K4, Z10
+	VSCALEFPS.Z Z3, Z11, K5, Z11
+	VMOVUPS     Z18, Z4
+	VMOVUPS     Z18, Z5
+	VMOVUPS     Z18, Z6
+	VMOVUPS     Z18, Z7
+	VADDPS      Z8, Z4, Z0
+	VADDPS      Z9, Z5, Z1
+	VADDPS      Z10, Z6, Z2
+	VADDPS      Z11, Z7, Z3
+	VMOVUPS     (SI)(CX*4), Z12
+	VMOVUPS     64(SI)(CX*4), Z13
+	VMOVUPS     128(SI)(CX*4), Z14
+	VMOVUPS     192(SI)(CX*4), Z15
+	VPMOVD2M    Z12, K2
+	VMOVUPS     Z8, K2, Z4
+	VPMOVD2M    Z13, K2
+	VMOVUPS     Z9, K2, Z5
+	VPMOVD2M    Z14, K2
+	VMOVUPS     Z10, K2, Z6
+	VPMOVD2M    Z15, K2
+	VMOVUPS     Z11, K2, Z7
+	VDIVPS      Z0, Z4, Z8
+	VDIVPS      Z1, Z5, Z9
+	VDIVPS      Z2, Z6, Z10
+	VDIVPS      Z3, Z7, Z11
+	VMOVUPS     (R8)(CX*4), Z4
+	VMOVUPS     64(R8)(CX*4), Z5
+	VMOVUPS     128(R8)(CX*4), Z6
+	VMOVUPS     192(R8)(CX*4), Z7
+	VMULPS      Z8, Z12, Z12
+	VMULPS      Z9, Z13, Z13
+	VMULPS      Z10, Z14, Z14
+	VMULPS      Z11, Z15, Z15
+	VMOVUPS     Z18, Z0
+	VMOVUPS     Z18, Z1
+	VMOVUPS     Z18, Z2
+	VMOVUPS     Z18, Z3
+	VSUBPS      Z8, Z0, Z0
+	VSUBPS      Z9, Z1, Z1
+	VSUBPS      Z10, Z2, Z2
+	VSUBPS      Z11, Z3, Z3
+	VFMADD213PS Z8, Z12, Z0
+	VFMADD213PS Z9, Z13, Z1
+	VFMADD213PS Z10, Z14, Z2
+	VFMADD213PS Z11, Z15, Z3
+	VMULPS      Z4, Z12, Z12
+	VMULPS      Z5, Z13, Z13
+	VMULPS      Z6, Z14, Z14
+	VMULPS      Z7, Z15, Z15
+	VMOVUPS     (DI)(CX*4), Z8
+	VMOVUPS     64(DI)(CX*4), Z9
+	VMOVUPS     128(DI)(CX*4), Z10
+	VMOVUPS     192(DI)(CX*4), Z11
+	VMOVUPS     Z12, (BX)(CX*4)
+	VMOVUPS     Z13, 64(BX)(CX*4)
+	VMOVUPS     Z14, 128(BX)(CX*4)
+	VMOVUPS     Z15, 192(BX)(CX*4)
+	VMULPS      Z4, Z8, Z8
+	VMULPS      Z5, Z9, Z9
+	VMULPS      Z6, Z10, Z10
+	VMULPS      Z7, Z11, Z11
+	VMULPS      Z0, Z8, Z8
+	VMULPS      Z1, Z9, Z9
+	VMULPS      Z2, Z10, Z10
+	VMULPS      Z3, Z11, Z11
+	VMOVUPS     Z8, (DX)(CX*4)
+	VMOVUPS     Z9, 64(DX)(CX*4)
+	VMOVUPS     Z10, 128(DX)(CX*4)
+	VMOVUPS     Z11, 192(DX)(CX*4)
+	ADDQ        $0x40, CX
+	SUBQ        $0x40, AX
+	CMPQ        AX, $0x40
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPS sigmoidF32<>+0(SB), Z4
+	VMOVUPS sigmoidF32<>+64(SB), Z5
+	VMOVUPS sigmoidF32<>+128(SB), Z6
+	VMOVUPS sigmoidF32<>+192(SB), Z7
+	VMOVUPS exp2F32<>+448(SB), Z8
+	VMOVUPS exp2F32<>+0(SB), Z9
+	VMOVUPS exp2F32<>+64(SB), Z10
+	VMOVUPS exp2F32<>+128(SB), Z11
+	VMOVUPS exp2F32<>+192(SB), Z12
+	VMOVUPS exp2F32<>+256(SB), Z13
+	VMOVUPS exp2F32<>+320(SB), Z14
+	VMOVUPS exp2F32<>+384(SB), Z15
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+rest:
+	MOVQ        $0x00000010, R9
+	CMPQ        AX, R9
+	CMOVQLT     AX, R9
+	MOVQ        $-1, R10
+	BZHIQ       R9, R10, R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(CX*4), K1, Z3
+	VORPS       Z7, Z3, Z3
+	VMULPS      Z4, Z3, Z0
+	VMOVUPS     Z0, Z1
+	VFMSUB231PS Z4, Z3, Z1
+	VFMADD231PS Z5, Z3, Z1
+	VREDUCEPS   $0x01, Z0, Z2
+	VADDPS      Z2, Z1, Z1
+	VMOVUPS     Z15, Z2
+	VFMADD213PS Z14, Z1, Z2
+	VFMADD213PS Z13, Z1, Z2
+	VFMADD213PS Z12, Z1, Z2
+	VFMADD213PS Z11, Z1, Z2
+	VFMADD213PS Z10, Z1, Z2
+	VFMADD213PS Z9, Z1, Z2
+	VCMPPS      $0x15, Z8, Z0, K2
+	VSCALEFPS.Z Z0, Z2, K2, Z2
+	VMOVUPS     Z6, Z1
+	VADDPS      Z2, Z1, Z0
+	VMOVUPS.Z   (SI)(CX*4), K1, Z3
+	VPMOVD2M    Z3, K2
+	VMOVUPS     Z2, K2, Z1
+	VDIVPS      Z0, Z1, Z2
+	VMOVUPS.Z   (R8)(CX*4), K1, Z1
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z6, Z0
+	VSUBPS      Z2, Z0, Z0
+	VFMADD213PS Z2, Z3, Z0
+	VMULPS      Z1, Z3, Z3
+	VMOVUPS.Z   (DI)(CX*4), K1, Z2
+	VMOVUPS     Z3, K1, (BX)(CX*4)
+	VMULPS      Z1, Z2, Z2
+	VMULPS      Z0, Z2, Z2
+	VMOVUPS     Z2, K1, (DX)(CX*4)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func adamwAVX512F32(param []float32, grad []float32, m []float32, v []float32, factors []float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·adamwAVX512F32(SB), NOSPLIT, $0-120
+	MOVQ         param_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x20
+	JLT          wholeend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS 4(DX), Z1
+	VBROADCASTSS 8(DX), Z2
+	VBROADCASTSS 12(DX), Z3
+	VBROADCASTSS 16(DX), Z4
+	VBROADCASTSS 20(DX), Z5
+	VBROADCASTSS 24(DX), Z6
+	VBROADCASTSS 28(DX), Z7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+whole:
+	VMOVUPS (BX)(CX*4), Z8
+	VMOVUPS 64(BX)(CX*4), Z9
+	VMOVUPS (SI)(CX*4), Z10
+	VMOVUPS 64(SI)(CX*4), Z11
+	VMULPS  Z0, Z8, Z8
+	VMULPS  Z0, Z9, Z9
+	VSUBPS  Z10, Z8, Z14
+	VSUBPS  Z11, Z9, Z15
+	VMULPS  Z2, Z14, Z14
+	VMULPS  Z2, Z15, Z15
+	VADDPS  Z14, Z10, Z10
+	VADDPS  Z15, Z11, Z11
+	VMOVUPS Z10, (SI)(CX*4)
+	VMOVUPS Z11, 64(SI)(CX*4)
+	VMOVUPS (DI)(CX*4), Z12
+	VMOVUPS 64(DI)(CX*4), Z13
+	VMULPS  Z3, Z12, Z12
+	VMULPS  Z3, Z13, Z13
+	VMULPS  Z4, Z8, Z14
+	VMULPS  Z4, Z9, Z15
+	VMULPS  Z8, Z14, Z14
+	VMULPS  Z9, Z15, Z15
+	VADDPS  Z14, Z12, Z12
+	VADDPS  Z15, Z13, Z13
+	VMOVUPS Z12, (DI)(CX*4)
+	VMOVUPS Z13, 64(DI)(CX*4)
+	VSQRTPS Z12, Z12
+	VSQRTPS Z13, Z13
+	VDIVPS  Z5, Z12, Z12
+	VDIVPS  Z5, Z13, Z13
+	VADDPS  Z6, Z12, Z12
+	VADDPS  Z6, Z13, Z13
+	VMULPS  Z7, Z10, Z10
+	VMULPS  Z7, Z11, Z11
+	VDIVPS  Z12, Z10, Z10
+	VDIVPS  Z13, Z11, Z11
+	VMOVUPS (DX)(CX*4), Z14
+	VMOVUPS 64(DX)(CX*4), Z15
+	VMULPS  Z1, Z14, Z14
+	VMULPS  Z1, Z15, Z15
+	VADDPS  Z10, Z14, Z14
+	VADDPS  Z11, Z15, Z15
+	VMOVUPS Z14, (DX)(CX*4)
+	VMOVUPS Z15, 64(DX)(CX*4)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSS (DX), Z0
+	VBROADCASTSS 4(DX), Z1
+	VBROADCASTSS 8(DX), Z2
+	VBROADCASTSS 12(DX), Z3
+	VBROADCASTSS 16(DX), Z4
+	VBROADCASTSS 20(DX), Z5
+	VBROADCASTSS 24(DX), Z6
+	VBROADCASTSS 28(DX), Z7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+rest:
+	MOVQ      $0x00000010, R8
+	CMPQ      AX, R8
+	CMOVQLT   AX, R8
+	MOVQ      $-1, R9
+	BZHIQ     R8, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (BX)(CX*4), K1, Z8
+	VMOVUPS.Z (SI)(CX*4), K1, Z9
+	VMULPS    Z0, Z8, Z8
+	VSUBPS    Z9, Z8, Z11
+	VMULPS    Z2, Z11, Z11
+	VADDPS    Z11, Z9, Z9
+	VMOVUPS   Z9, K1, (SI)(CX*4)
+	VMOVUPS.Z (DI)(CX*4), K1, Z10
+	VMULPS    Z3, Z10, Z10
+	VMULPS    Z4, Z8, Z11
+	VMULPS    Z8, Z11, Z11
+	VADDPS    Z11, Z10, Z10
+	VMOVUPS   Z10, K1, (DI)(CX*4)
+	VSQRTPS   Z10, Z10
+	VDIVPS    Z5, Z10, Z10
+	VADDPS    Z6, Z10, Z10
+	VMULPS    Z7, Z9, Z9
+	VDIVPS    Z10, Z9, Z9
+	VMOVUPS.Z (DX)(CX*4), K1, Z11
+	VMULPS    Z1, Z11, Z11
+	VADDPS    Z9, Z11, Z11
+	VMOVUPS   Z11, K1, (DX)(CX*4)
+	ADDQ      $0x10, CX
+	SUBQ      $0x10, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func dotAVX512F32(a []float32, b []float32) (sum float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·dotAVX512F32(SB), NOSPLIT, $0-56
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   a_len+8(FP), AX
+	XORQ   CX, CX
+	CMPQ   AX, $0x10
+	JLT    wholeend
+	MOVQ   a_base+0(FP), DX
+	MOVQ   b_base+24(FP), BX
+
+whole:
+	VCVTPS2PD   (DX)(CX*4), Z2
+	VCVTPS2PD   32(DX)(CX*4), Z3
+	VCVTPS2PD   (BX)(CX*4), Z4
+	VCVTPS2PD   32(BX)(CX*4), Z5
+	VFMADD231PD Z4, Z2, Z0
+	VFMADD231PD Z5, Z3, Z1
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ a_base+0(FP), DX
+	MOVQ b_base+24(FP), BX
+
+rest:
+	MOVQ        $0x00000008, SI
+	CMPQ        AX, SI
+	CMOVQLT     AX, SI
+	MOVQ        $-1, DI
+	BZHIQ       SI, DI, DI
+	KMOVW       DI, K1
+	VCVTPS2PD.Z (DX)(CX*4), K1, Z2
+	VCVTPS2PD.Z (BX)(CX*4), K1, Z3
+	VFMADD231PD Z3, Z2, Z0
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VUNPCKHPD     X0, X0, X1
+	VADDSD        X1, X0, X0
+	VMOVSD        X0, sum+48(FP)
+	VZEROUPPER
+	RET
+
+// func normScaleAVX512F32(y []float32, x []float32, weight []float32, inv float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·normScaleAVX512F32(SB), NOSPLIT, $0-76
+	MOVQ         y_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x40
+	JLT          wholeend
+	VBROADCASTSS inv+72(FP), Z8
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+whole:
+	VMOVUPS (BX)(CX*4), Z0
+	VMOVUPS 64(BX)(CX*4), Z1
+	VMOVUPS 128(BX)(CX*4), Z2
+	VMOVUPS 192(BX)(CX*4), Z3
+	VMOVUPS (SI)(CX*4), Z4
+	VMOVUPS 64(SI)(CX*4), Z5
+	VMOVUPS 128(SI)(CX*4), Z6
+	VMOVUPS 192(SI)(CX*4), Z7
+	VMULPS  Z8, Z0, Z0
+	VMULPS  Z8, Z1, Z1
+	VMULPS  Z8, Z2, Z2
+	VMULPS  Z8, Z3, Z3
+	VMULPS  Z4, Z0, Z0
+	VMULPS  Z5, Z1, Z1
+	VMULPS  Z6, Z2, Z2
+	VMULPS  Z7, Z3, Z3
+	VMOVUPS Z0, (DX)(CX*4)
+	VMOVUPS Z1, 64(DX)(CX*4)
+	VMOVUPS Z2, 128(DX)(CX*4)
+	VMOVUPS Z3, 192(DX)(CX*4)
+	ADDQ    $0x40, CX
+	SUBQ    $0x40, AX
+	CMPQ    AX, $0x40
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSS inv+72(FP), Z2
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+rest:
+	MOVQ      $0x00000010, DI
+	CMPQ      AX, DI
+	CMOVQLT   AX, DI
+	MOVQ      $-1, R8
+	BZHIQ     DI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (BX)(CX*4), K1, Z0
+	VMOVUPS.Z (SI)(CX*4), K1, Z1
+	VMULPS    Z2, Z0, Z0
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)(CX*4)
+	ADDQ      $0x10, CX
+	SUBQ      $0x10, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func normGradAVX512F32(dWeight []float64, dy []float32, x []float32, weight []float32, inv float64) (sum float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·normGradAVX512F32(SB), NOSPLIT, $0-112
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         x_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Z8
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VCVTPS2PD   (BX)(CX*4), Z2
+	VCVTPS2PD   32(BX)(CX*4), Z3
+	VCVTPS2PD   (SI)(CX*4), Z4
+	VCVTPS2PD   32(SI)(CX*4), Z5
+	VMOVUPD     (DX)(CX*8), Z6
+	VMOVUPD     64(DX)(CX*8), Z7
+	VMULPD      Z4, Z2, Z2
+	VMULPD      Z5, Z3, Z3
+	VMULPD      Z8, Z2, Z2
+	VMULPD      Z8, Z3, Z3
+	VADDPD      Z2, Z6, Z6
+	VADDPD      Z3, Z7, Z7
+	VMOVUPD     Z6, (DX)(CX*8)
+	VMOVUPD     Z7, 64(DX)(CX*8)
+	VCVTPS2PD   (DI)(CX*4), Z4
+	VCVTPS2PD   32(DI)(CX*4), Z5
+	VFMADD231PD Z4, Z2, Z0
+	VFMADD231PD Z5, Z3, Z1
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Z5
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	MOVQ        $0x00000008, R8
+	CMPQ        AX, R8
+	CMOVQLT     AX, R8
+	MOVQ        $-1, R9
+	BZHIQ       R8, R9, R9
+	KMOVW       R9, K1
+	VCVTPS2PD.Z (BX)(CX*4), K1, Z2
+	VCVTPS2PD.Z (SI)(CX*4), K1, Z3
+	VMOVUPD.Z   (DX)(CX*8), K1, Z4
+	VMULPD      Z3, Z2, Z2
+	VMULPD      Z5, Z2, Z2
+	VADDPD      Z2, Z4, Z4
+	VMOVUPD     Z4, K1, (DX)(CX*8)
+	VCVTPS2PD.Z (DI)(CX*4), K1, Z3
+	VFMADD231PD Z3, Z2, Z0
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VUNPCKHPD     X0, X0, X1
+	VADDSD        X1, X0, X0
+	VMOVSD        X0, sum+104(FP)
+	VZEROUPPER
+	RET
+
+// func normInputAVX512F32(dx []float32, dy []float32, x []float32, weight []float32, inv float64, mean float64)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·normInputAVX512F32(SB), NOSPLIT, $0-112
+	MOVQ         dx_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Z6
+	VBROADCASTSD mean+104(FP), Z7
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VCVTPS2PD   (DI)(CX*4), Z4
+	VCVTPS2PD   32(DI)(CX*4), Z5
+	VCVTPS2PD   (BX)(CX*4), Z0
+	VCVTPS2PD   32(BX)(CX*4), Z1
+	VCVTPS2PD   (SI)(CX*4), Z2
+	VCVTPS2PD   32(SI)(CX*4), Z3
+	VMULPD      Z6, Z4, Z4
+	VMULPD      Z6, Z5, Z5
+	VMULPD      Z7, Z2, Z2
+	VMULPD      Z7, Z3, Z3
+	VFMSUB213PD Z2, Z0, Z4
+	VFMSUB213PD Z3, Z1, Z5
+	VCVTPD2PS   Z4, Y4
+	VMOVUPS     Y4, (DX)(CX*4)
+	VCVTPD2PS   Z5, Y5
+	VMOVUPS     Y5, 32(DX)(CX*4)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Z3
+	VBROADCASTSD mean+104(FP), Z4
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	MOVQ        $0x00000008, R8
+	CMPQ        AX, R8
+	CMOVQLT     AX, R8
+	MOVQ        $-1, R9
+	BZHIQ       R8, R9, R9
+	KMOVW       R9, K1
+	VCVTPS2PD.Z (DI)(CX*4), K1, Z2
+	VCVTPS2PD.Z (BX)(CX*4), K1, Z0
+	VCVTPS2PD.Z (SI)(CX*4), K1, Z1
+	VMULPD      Z3, Z2, Z2
+	VMULPD      Z4, Z1, Z1
+	VFMSUB213PD Z1, Z0, Z2
+	VCVTPD2PS   Z2, Y2
+	VMOVUPS     Y2, K1, (DX)(CX*4)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func rotateAVX512F32(y []float32, x []float32, cos []float64, sin []float64, sign float64)
+// Requires: AVX, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·rotateAVX512F32(SB), NOSPLIT, $0-104
+	MOVQ         cos_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD sign+96(FP), Z10
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*4), R9
+	LEAQ         (BX)(R8*4), R8
+
+whole:
+	VMOVUPD     (SI)(CX*8), Z4
+	VMOVUPD     64(SI)(CX*8), Z5
+	VMOVUPD     (DI)(CX*8), Z6
+	VMOVUPD     64(DI)(CX*8), Z7
+	VCVTPS2PD   (BX)(CX*4), Z0
+	VCVTPS2PD   32(BX)(CX*4), Z1
+	VCVTPS2PD   (R8)(CX*4), Z2
+	VCVTPS2PD   32(R8)(CX*4), Z3
+	VMULPD      Z10, Z6, Z6
+	VMULPD      Z10, Z7, Z7
+	VMULPD      Z2, Z6, Z8
+	VMULPD      Z3, Z7, Z9
+	VMULPD      Z0, Z6, Z6
+	VMULPD      Z1, Z7, Z7
+	VFMSUB213PD Z8, Z4, Z0
+	VFMSUB213PD Z9, Z5, Z1
+	VFMADD213PD Z6, Z4, Z2
+	VFMADD213PD Z7, Z5, Z3
+	VCVTPD2PS   Z0, Y0
+	VMOVUPS     Y0, (DX)(CX*4)
+	VCVTPD2PS   Z1, Y1
+	VMOVUPS     Y1, 32(DX)(CX*4)
+	VCVTPD2PS   Z2, Y2
+	VMOVUPS     Y2, (R9)(CX*4)
+	VCVTPD2PS   Z3, Y3
+	VMOVUPS     Y3, 32(R9)(CX*4)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD sign+96(FP), Z5
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*4), R9
+	LEAQ         (BX)(R8*4), R8
+
+rest:
+	MOVQ        $0x00000008, R10
+	CMPQ        AX, R10
+	CMOVQLT     AX, R10
+	MOVQ        $-1, R11
+	BZHIQ       R10, R11, R11
+	KMOVW       R11, K1
+	VMOVUPD.Z   (SI)(CX*8), K1, Z2
+	VMOVUPD.Z   (DI)(CX*8), K1, Z3
+	VCVTPS2PD.Z (BX)(CX*4), K1, Z0
+	VCVTPS2PD.Z (R8)(CX*4), K1, Z1
+	VMULPD      Z5, Z3, Z3
+	VMULPD      Z1, Z3, Z4
+	VMULPD      Z0, Z3, Z3
+	VFMSUB213PD Z4, Z2, Z0
+	VFMADD213PD Z3, Z2, Z1
+	VCVTPD2PS   Z0, Y0
+	VMOVUPS     Y0, K1, (DX)(CX*4)
+	VCVTPD2PS   Z1, Y1
+	VMOVUPS     Y1, K1, (R9)(CX*4)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
 // func nnAVX512F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int, m int, n int, k int, acc bool)
 // Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·nnAVX512F64(SB), NOSPLIT, $0-121
@@ -6243,3 +7317,1136 @@ DATA multiplyAddfloat64<>+296(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+304(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+312(SB)/8, $0x3feccccccccccccd
 GLOBL multiplyAddfloat64<>(SB), RODATA|NOPTR, $320
+
+// func addAVX512F64(y []float64, a []float64, b []float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·addAVX512F64(SB), NOSPLIT, $0-72
+	MOVQ y_len+8(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x20
+	JLT  wholeend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+whole:
+	VMOVUPD (BX)(CX*8), Z0
+	VMOVUPD 64(BX)(CX*8), Z1
+	VMOVUPD 128(BX)(CX*8), Z2
+	VMOVUPD 192(BX)(CX*8), Z3
+	VMOVUPD (SI)(CX*8), Z4
+	VMOVUPD 64(SI)(CX*8), Z5
+	VMOVUPD 128(SI)(CX*8), Z6
+	VMOVUPD 192(SI)(CX*8), Z7
+	VADDPD  Z4, Z0, Z0
+	VADDPD  Z5, Z1, Z1
+	VADDPD  Z6, Z2, Z2
+	VADDPD  Z7, Z3, Z3
+	VMOVUPD Z0, (DX)(CX*8)
+	VMOVUPD Z1, 64(DX)(CX*8)
+	VMOVUPD Z2, 128(DX)(CX*8)
+	VMOVUPD Z3, 192(DX)(CX*8)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ y_base+0(FP), DX
+	MOVQ a_base+24(FP), BX
+	MOVQ b_base+48(FP), SI
+
+rest:
+	MOVQ      $0x00000008, DI
+	CMPQ      AX, DI
+	CMOVQLT   AX, DI
+	MOVQ      $-1, R8
+	BZHIQ     DI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPD.Z (BX)(CX*8), K1, Z0
+	VMOVUPD.Z (SI)(CX*8), K1, Z1
+	VADDPD    Z1, Z0, Z0
+	VMOVUPD   Z0, K1, (DX)(CX*8)
+	ADDQ      $0x08, CX
+	SUBQ      $0x08, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func scaleAVX512F64(x []float64, factor float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·scaleAVX512F64(SB), NOSPLIT, $0-32
+	MOVQ         x_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x20
+	JLT          wholeend
+	VBROADCASTSD factor+24(FP), Z4
+	MOVQ         x_base+0(FP), DX
+
+whole:
+	VMOVUPD (DX)(CX*8), Z0
+	VMOVUPD 64(DX)(CX*8), Z1
+	VMOVUPD 128(DX)(CX*8), Z2
+	VMOVUPD 192(DX)(CX*8), Z3
+	VMULPD  Z4, Z0, Z0
+	VMULPD  Z4, Z1, Z1
+	VMULPD  Z4, Z2, Z2
+	VMULPD  Z4, Z3, Z3
+	VMOVUPD Z0, (DX)(CX*8)
+	VMOVUPD Z1, 64(DX)(CX*8)
+	VMOVUPD Z2, 128(DX)(CX*8)
+	VMOVUPD Z3, 192(DX)(CX*8)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD factor+24(FP), Z1
+	MOVQ         x_base+0(FP), DX
+
+rest:
+	MOVQ      $0x00000008, BX
+	CMPQ      AX, BX
+	CMOVQLT   AX, BX
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPD.Z (DX)(CX*8), K1, Z0
+	VMULPD    Z1, Z0, Z0
+	VMOVUPD   Z0, K1, (DX)(CX*8)
+	ADDQ      $0x08, CX
+	SUBQ      $0x08, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func swigluAVX512F64(y []float64, gate []float64, up []float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·swigluAVX512F64(SB), NOSPLIT, $0-72
+	MOVQ    y_len+8(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x20
+	JLT     wholeend
+	VMOVUPD sigmoidF64<>+0(SB), Z16
+	VMOVUPD sigmoidF64<>+64(SB), Z17
+	VMOVUPD sigmoidF64<>+128(SB), Z18
+	VMOVUPD sigmoidF64<>+192(SB), Z19
+	VMOVUPD exp2F64<>+768(SB), Z20
+	VMOVUPD exp2F64<>+0(SB), Z21
+	VMOVUPD exp2F64<>+64(SB), Z22
+	VMOVUPD exp2F64<>+128(SB), Z23
+	VMOVUPD exp2F64<>+192(SB), Z24
+	VMOVUPD exp2F64<>+256(SB), Z25
+	VMOVUPD exp2F64<>+320(SB), Z26
+	VMOVUPD exp2F64<>+384(SB), Z27
+	VMOVUPD exp2F64<>+448(SB), Z28
+	VMOVUPD exp2F64<>+512(SB), Z29
+	VMOVUPD exp2F64<>+576(SB), Z30
+	VMOVUPD exp2F64<>+640(SB), Z31
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+whole:
+	VMOVUPD     (BX)(CX*8), Z12
+	VMOVUPD     64(BX)(CX*8), Z13
+	VMOVUPD     128(BX)(CX*8), Z14
+	VMOVUPD     192(BX)(CX*8), Z15
+	VORPD       Z19, Z12, Z12
+	VORPD       Z19, Z13, Z13
+	VORPD       Z19, Z14, Z14
+	VORPD       Z19, Z15, Z15
+	VMULPD      Z16, Z12, Z0
+	VMULPD      Z16, Z13, Z1
+	VMULPD      Z16, Z14, Z2
+	VMULPD      Z16, Z15, Z3
+	VMOVUPD     Z0, Z4
+	VMOVUPD     Z1, Z5
+	VMOVUPD     Z2, Z6
+	VMOVUPD     Z3, Z7
+	VFMSUB231PD Z16, Z12, Z4
+	VFMSUB231PD Z16, Z13, Z5
+	VFMSUB231PD Z16, Z14, Z6
+	VFMSUB231PD Z16, Z15, Z7
+	VFMADD231PD Z17, Z12, Z4
+	VFMADD231PD Z17, Z13, Z5
+	VFMADD231PD Z17, Z14, Z6
+	VFMADD231PD Z17, Z15, Z7
+	VREDUCEPD   $0x01, Z0, Z8
+	VREDUCEPD   $0x01, Z1, Z9
+	VREDUCEPD   $0x01, Z2, Z10
+	VREDUCEPD   $0x01, Z3, Z11
+	VADDPD      Z8, Z4, Z4
+	VADDPD      Z9, Z5, Z5
+	VADDPD      Z10, Z6, Z6
+	VADDPD      Z11, Z7, Z7
+	VMOVUPD     exp2F64<>+704(SB), Z8
+	VMOVUPD     exp2F64<>+704(SB), Z9
+	VMOVUPD     exp2F64<>+704(SB), Z10
+	VMOVUPD     exp2F64<>+704(SB), Z11
+	VFMADD213PD Z31, Z4, Z8
+	VFMADD213PD Z31, Z5, Z9
+	VFMADD213PD Z31, Z6, Z10
+	VFMADD213PD Z31, Z7, Z11
+	VFMADD213PD Z30, Z4, Z8
+	VFMADD213PD Z30, Z5, Z9
+	VFMADD213PD Z30, Z6, Z10
+	VFMADD213PD Z30, Z7, Z11
+	VFMADD213PD Z29, Z4, Z8
+	VFMADD213PD Z29, Z5, Z9
+	VFMADD213PD Z29, Z6, Z10
+	VFMADD213PD Z29, Z7, Z11
+	VFMADD213PD Z28, Z4, Z8
+	VFMADD213PD Z28, Z5, Z9
+	VFMADD213PD Z28, Z6, Z10
+	VFMADD213PD Z28, Z7, Z11
+	VFMADD213PD Z27, Z4, Z8
+	VFMADD213PD Z27, Z5, Z9
+	VFMADD213PD Z27, Z6, Z10
+	VFMADD213PD Z27, Z7, Z11
+	VFMADD213PD Z26, Z4, Z8
+	VFMADD213PD Z26, Z5, Z9
+	VFMADD213PD Z26, Z6, Z10
+	VFMADD213PD Z26, Z7, Z11
+	VFMADD213PD Z25, Z4, Z8
+	VFMADD213PD Z25, Z5, Z9
+	VFMADD213PD Z25, Z6, Z10
+	VFMADD213PD Z25, Z7, Z11
+	VFMADD213PD Z24, Z4, Z8
+	VFMADD213PD Z24, Z5, Z9
+	VFMADD213PD Z24, Z6, Z10
+	VFMADD213PD Z24, Z7, Z11
+	VFMADD213PD Z23, Z4, Z8
+	VFMADD213PD Z23, Z5, Z9
+	VFMADD213PD Z23, Z6, Z10
+	VFMADD213PD Z23, Z7, Z11
+	VFMADD213PD Z22, Z4, Z8
+	VFMADD213PD Z22, Z5, Z9
+	VFMADD213PD Z22, Z6, Z10
+	VFMADD213PD Z22, Z7, Z11
+	VFMADD213PD Z21, Z4, Z8
+	VFMADD213PD Z21, Z5, Z9
+	VFMADD213PD Z21, Z6, Z10
+	VFMADD213PD Z21, Z7, Z11
+	VCMPPD      $0x15, Z20, Z0, K2
+	VCMPPD      $0x15, Z20, Z1, K3
+	VCMPPD      $0x15, Z20, Z2, K4
+	VCMPPD      $0x15, Z20, Z3, K5
+	VSCALEFPD.Z Z0, Z8, K2, Z8
+	VSCALEFPD.Z Z1, Z9, K3, Z9
+	VSCALEFPD.Z Z2, Z10, K4, Z10
+	VSCALEFPD.Z Z3, Z11, K5, Z11
+	VMOVUPD     Z18, Z4
+	VMOVUPD     Z18, Z5
+	VMOVUPD     Z18, Z6
+	VMOVUPD     Z18, Z7
+	VADDPD      Z8, Z4, Z0
+	VADDPD      Z9, Z5, Z1
+	VADDPD      Z10, Z6, Z2
+	VADDPD      Z11, Z7, Z3
+	VMOVUPD     (BX)(CX*8), Z12
+	VMOVUPD     64(BX)(CX*8), Z13
+	VMOVUPD     128(BX)(CX*8), Z14
+	VMOVUPD     192(BX)(CX*8), Z15
+	VPMOVQ2M    Z12, K2
+	VMOVUPD     Z8, K2, Z4
+	VPMOVQ2M    Z13, K2
+	VMOVUPD     Z9, K2, Z5
+	VPMOVQ2M    Z14, K2
+	VMOVUPD     Z10, K2, Z6
+	VPMOVQ2M    Z15, K2
+	VMOVUPD     Z11, K2, Z7
+	VDIVPD      Z0, Z4, Z8
+	VDIVPD      Z1, Z5, Z9
+	VDIVPD      Z2, Z6, Z10
+	VDIVPD      Z3, Z7, Z11
+	VMOVUPD     (SI)(CX*8), Z4
+	VMOVUPD     64(SI)(CX*8), Z5
+	VMOVUPD     128(SI)(CX*8), Z6
+	VMOVUPD     192(SI)(CX*8), Z7
+	VMULPD      Z12, Z8, Z8
+	VMULPD      Z13, Z9, Z9
+	VMULPD      Z14, Z10, Z10
+	VMULPD      Z15, Z11, Z11
+	VMULPD      Z4, Z8, Z8
+	VMULPD      Z5, Z9, Z9
+	VMULPD      Z6, Z10, Z10
+	VMULPD      Z7, Z11, Z11
+	VMOVUPD     Z8, (DX)(CX*8)
+	VMOVUPD     Z9, 64(DX)(CX*8)
+	VMOVUPD     Z10, 128(DX)(CX*8)
+	VMOVUPD     Z11, 192(DX)(CX*8)
+	ADDQ        $0x20, CX
+	SUBQ        $0x20, AX
+	CMPQ        AX, $0x20
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPD sigmoidF64<>+0(SB), Z4
+	VMOVUPD sigmoidF64<>+64(SB), Z5
+	VMOVUPD sigmoidF64<>+128(SB), Z6
+	VMOVUPD sigmoidF64<>+192(SB), Z7
+	VMOVUPD exp2F64<>+768(SB), Z8
+	VMOVUPD exp2F64<>+0(SB), Z9
+	VMOVUPD exp2F64<>+64(SB), Z10
+	VMOVUPD exp2F64<>+128(SB), Z11
+	VMOVUPD exp2F64<>+192(SB), Z12
+	VMOVUPD exp2F64<>+256(SB), Z13
+	VMOVUPD exp2F64<>+320(SB), Z14
+	VMOVUPD exp2F64<>+384(SB), Z15
+	VMOVUPD exp2F64<>+448(SB), Z16
+	VMOVUPD exp2F64<>+512(SB), Z17
+	VMOVUPD exp2F64<>+576(SB), Z18
+	VMOVUPD exp2F64<>+640(SB), Z19
+	VMOVUPD exp2F64<>+704(SB), Z20
+	MOVQ    y_base+0(FP), DX
+	MOVQ    gate_base+24(FP), BX
+	MOVQ    up_base+48(FP), SI
+
+rest:
+	MOVQ        $0x00000008, DI
+	CMPQ        AX, DI
+	CMOVQLT     AX, DI
+	MOVQ        $-1, R8
+	BZHIQ       DI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPD.Z   (BX)(CX*8), K1, Z3
+	VORPD       Z7, Z3, Z3
+	VMULPD      Z4, Z3, Z0
+	VMOVUPD     Z0, Z1
+	VFMSUB231PD Z4, Z3, Z1
+	VFMADD231PD Z5, Z3, Z1
+	VREDUCEPD   $0x01, Z0, Z2
+	VADDPD      Z2, Z1, Z1
+	VMOVUPD     Z20, Z2
+	VFMADD213PD Z19, Z1, Z2
+	VFMADD213PD Z18, Z1, Z2
+	VFMADD213PD Z17, Z1, Z2
+	VFMADD213PD Z16, Z1, Z2
+	VFMADD213PD Z15, Z1, Z2
+	VFMADD213PD Z14, Z1, Z2
+	VFMADD213PD Z13, Z1, Z2
+	VFMADD213PD Z12, Z1, Z2
+	VFMADD213PD Z11, Z1, Z2
+	VFMADD213PD Z10, Z1, Z2
+	VFMADD213PD Z9, Z1, Z2
+	VCMPPD      $0x15, Z8, Z0, K2
+	VSCALEFPD.Z Z0, Z2, K2, Z2
+	VMOVUPD     Z6, Z1
+	VADDPD      Z2, Z1, Z0
+	VMOVUPD.Z   (BX)(CX*8), K1, Z3
+	VPMOVQ2M    Z3, K2
+	VMOVUPD     Z2, K2, Z1
+	VDIVPD      Z0, Z1, Z2
+	VMOVUPD.Z   (SI)(CX*8), K1, Z1
+	VMULPD      Z3, Z2, Z2
+	VMULPD      Z1, Z2, Z2
+	VMOVUPD     Z2, K1, (DX)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+DATA sigmoidF64<>+0(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+8(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+16(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+24(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+32(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+40(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+48(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+56(SB)/8, $0x3ff71547652b82fe
+DATA sigmoidF64<>+64(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+72(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+80(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+88(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+96(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+104(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+112(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+120(SB)/8, $0x3c7777d0ffda0d24
+DATA sigmoidF64<>+128(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+136(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+144(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+152(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+160(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+168(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+176(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+184(SB)/8, $0x3ff0000000000000
+DATA sigmoidF64<>+192(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+200(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+208(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+216(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+224(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+232(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+240(SB)/8, $0x8000000000000000
+DATA sigmoidF64<>+248(SB)/8, $0x8000000000000000
+GLOBL sigmoidF64<>(SB), RODATA|NOPTR, $256
+
+// func swigluGradAVX512F64(dGate []float64, dUp []float64, gate []float64, up []float64, dy []float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·swigluGradAVX512F64(SB), NOSPLIT, $0-120
+	MOVQ    dy_len+104(FP), AX
+	XORQ    CX, CX
+	CMPQ    AX, $0x20
+	JLT     wholeend
+	VMOVUPD sigmoidF64<>+0(SB), Z16
+	VMOVUPD sigmoidF64<>+64(SB), Z17
+	VMOVUPD sigmoidF64<>+128(SB), Z18
+	VMOVUPD sigmoidF64<>+192(SB), Z19
+	VMOVUPD exp2F64<>+768(SB), Z20
+	VMOVUPD exp2F64<>+0(SB), Z21
+	VMOVUPD exp2F64<>+64(SB), Z22
+	VMOVUPD exp2F64<>+128(SB), Z23
+	VMOVUPD exp2F64<>+192(SB), Z24
+	VMOVUPD exp2F64<>+256(SB), Z25
+	VMOVUPD exp2F64<>+320(SB), Z26
+	VMOVUPD exp2F64<>+384(SB), Z27
+	VMOVUPD exp2F64<>+448(SB), Z28
+	VMOVUPD exp2F64<>+512(SB), Z29
+	VMOVUPD exp2F64<>+576(SB), Z30
+	VMOVUPD exp2F64<>+640(SB), Z31
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+whole:
+	VMOVUPD     (SI)(CX*8), Z12
+	VMOVUPD     64(SI)(CX*8), Z13
+	VMOVUPD     128(SI)(CX*8), Z14
+	VMOVUPD     192(SI)(CX*8), Z15
+	VORPD       Z19, Z12, Z12
+	VORPD       Z19, Z13, Z13
+	VORPD       Z19, Z14, Z14
+	VORPD       Z19, Z15, Z15
+	VMULPD      Z16, Z12, Z0
+	VMULPD      Z16, Z13, Z1
+	VMULPD      Z16, Z14, Z2
+	VMULPD      Z16, Z15, Z3
+	VMOVUPD     Z0, Z4
+	VMOVUPD     Z1, Z5
+	VMOVUPD     Z2, Z6
+	VMOVUPD     Z3, Z7
+	VFMSUB231PD Z16, Z12, Z4
+	VFMSUB231PD Z16, Z13, Z5
+	VFMSUB231PD Z16, Z14, Z6
+	VFMSUB231PD Z16, Z15, Z7
+	VFMADD231PD Z17, Z12, Z4
+	VFMADD231PD Z17, Z13, Z5
+	VFMADD231PD Z17, Z14, Z6
+	VFMADD231PD Z17, Z15, Z7
+	VREDUCEPD   $0x01, Z0, Z8
+	VREDUCEPD   $0x01, Z1, Z9
+	VREDUCEPD   $0x01, Z2, Z10
+	VREDUCEPD   $0x01, Z3, Z11
+	VADDPD      Z8, Z4, Z4
+	VADDPD      Z9, Z5, Z5
+	VADDPD      Z10, Z6, Z6
+	VADDPD      Z11, Z7, Z7
+	VMOVUPD     exp2F64<>+704(SB), Z8
+	VMOVUPD     exp2F64<>+704(SB), Z9
+	VMOVUPD     exp2F64<>+704(SB), Z10
+	VMOVUPD     exp2F64<>+704(SB), Z11
+	VFMADD213PD Z31, Z4, Z8
+	VFMADD213PD Z31, Z5, Z9
+	VFMADD213PD Z31, Z6, Z10
+	VFMADD213PD Z31, Z7, Z11
+	VFMADD213PD Z30, Z4, Z8
+	VFMADD213PD Z30, Z5, Z9
+	VFMADD213PD Z30, Z6, Z10
+	VFMADD213PD Z30, Z7, Z11
+	VFMADD213PD Z29, Z4, Z8
+	VFMADD213PD Z29, Z5, Z9
+	VFMADD213PD Z29, Z6, Z10
+	VFMADD213PD Z29, Z7, Z11
+	VFMADD213PD Z28, Z4, Z8
+	VFMADD213PD Z28, Z5, Z9
+	VFMADD213PD Z28, Z6, Z10
+	VFMADD213PD Z28, Z7, Z11
+	VFMADD213PD Z27, Z4, Z8
+	VFMADD213PD Z27, Z5, Z9
+	VFMADD213PD Z27, Z6, Z10
+	VFMADD213PD Z27, Z7, Z11
+	VFMADD213PD Z26, Z4, Z8
+	VFMADD213PD Z26, Z5, Z9
+	VFMADD213PD Z26, Z6, Z10
+	VFMADD213PD Z26, Z7, Z11
+	VFMADD213PD Z25, Z4, Z8
+	VFMADD213PD Z25, Z5, Z9
+	VFMADD213PD Z25, Z6, Z10
+	VFMADD213PD Z25, Z7, Z11
+	VFMADD213PD Z24, Z4, Z8
+	VFMADD213PD Z24, Z5, Z9
+	VFMADD213PD Z24, Z6, Z10
+	VFMADD213PD Z24, Z7, Z11
+	VFMADD213PD Z23, Z4, Z8
+	VFMADD213PD Z23, Z5, Z9
+	VFMADD213PD Z23, Z6, Z10
+	VFMADD213PD Z23, Z7, Z11
+	VFMADD213PD Z22, Z4, Z8
+	VFMADD213PD Z22, Z5, Z9
+	VFMADD213PD Z22, Z6, Z10
+	VFMADD213PD Z22, Z7, Z11
+	VFMADD213PD Z21, Z4, Z8
+	VFMADD213PD Z21, Z5, Z9
+	VFMADD213PD Z21, Z6, Z10
+	VFMADD213PD Z21, Z7, Z11
+	VCMPPD      $0x15, Z20, Z0, K2
+	VCMPPD      $0x15, Z20, Z1, K3
+	VCMPPD      $0x15, Z20, Z2, K4
+	VCMPPD      $0x15, Z20, Z3, K5
+	VSCALEFPD.Z Z0, Z8, K2, Z8
+	VSCALEFPD.Z Z1, Z9, K3, Z9
+	VSCALEFPD.Z Z2, Z10, K4, Z10
+	VSCALEFPD.Z Z3, Z11, K5, Z11
+	VMOVUPD     Z18, Z4
+	VMOVUPD     Z18, Z5
+	VMOVUPD     Z18, Z6
+	VMOVUPD     Z18, Z7
+	VADDPD      Z8, Z4, Z0
+	VADDPD      Z9, Z5, Z1
+	VADDPD      Z10, Z6, Z2
+	VADDPD      Z11, Z7, Z3
+	VMOVUPD     (SI)(CX*8), Z12
+	VMOVUPD     64(SI)(CX*8), Z13
+	VMOVUPD     128(SI)(CX*8), Z14
+	VMOVUPD     192(SI)(CX*8), Z15
+	VPMOVQ2M    Z12, K2
+	VMOVUPD     Z8, K2, Z4
+	VPMOVQ2M    Z13, K2
+	VMOVUPD     Z9, K2, Z5
+	VPMOVQ2M    Z14, K2
+	VMOVUPD     Z10, K2, Z6
+	VPMOVQ2M    Z15, K2
+	VMOVUPD     Z11, K2, Z7
+	VDIVPD      Z0, Z4, Z8
+	VDIVPD      Z1, Z5, Z9
+	VDIVPD      Z2, Z6, Z10
+	VDIVPD      Z3, Z7, Z11
+	VMOVUPD     (R8)(CX*8), Z4
+	VMOVUPD     64(R8)(CX*8), Z5
+	VMOVUPD     128(R8)(CX*8), Z6
+	VMOVUPD     192(R8)(CX*8), Z7
+	VMULPD      Z8, Z12, Z12
+	VMULPD      Z9, Z13, Z13
+	VMULPD      Z10, Z14, Z14
+	VMULPD      Z11, Z15, Z15
+	VMOVUPD     Z18, Z0
+	VMOVUPD     Z18, Z1
+	VMOVUPD     Z18, Z2
+	VMOVUPD     Z18, Z3
+	VSUBPD      Z8, Z0, Z0
+	VSUBPD      Z9, Z1, Z1
+	VSUBPD      Z10, Z2, Z2
+	VSUBPD      Z11, Z3, Z3
+	VFMADD213PD Z8, Z12, Z0
+	VFMADD213PD Z9, Z13, Z1
+	VFMADD213PD Z10, Z14, Z2
+	VFMADD213PD Z11, Z15, Z3
+	VMULPD      Z4, Z12, Z12
+	VMULPD      Z5, Z13, Z13
+	VMULPD      Z6, Z14, Z14
+	VMULPD      Z7, Z15, Z15
+	VMOVUPD     (DI)(CX*8), Z8
+	VMOVUPD     64(DI)(CX*8), Z9
+	VMOVUPD     128(DI)(CX*8), Z10
+	VMOVUPD     192(DI)(CX*8), Z11
+	VMOVUPD     Z12, (BX)(CX*8)
+	VMOVUPD     Z13, 64(BX)(CX*8)
+	VMOVUPD     Z14, 128(BX)(CX*8)
+	VMOVUPD     Z15, 192(BX)(CX*8)
+	VMULPD      Z4, Z8, Z8
+	VMULPD      Z5, Z9, Z9
+	VMULPD      Z6, Z10, Z10
+	VMULPD      Z7, Z11, Z11
+	VMULPD      Z0, Z8, Z8
+	VMULPD      Z1, Z9, Z9
+	VMULPD      Z2, Z10, Z10
+	VMULPD      Z3, Z11, Z11
+	VMOVUPD     Z8, (DX)(CX*8)
+	VMOVUPD     Z9, 64(DX)(CX*8)
+	VMOVUPD     Z10, 128(DX)(CX*8)
+	VMOVUPD     Z11, 192(DX)(CX*8)
+	ADDQ        $0x20, CX
+	SUBQ        $0x20, AX
+	CMPQ        AX, $0x20
+	JGE         whole
+
+wholeend:
+	CMPQ    AX, $0x01
+	JLT     restend
+	VMOVUPD sigmoidF64<>+0(SB), Z4
+	VMOVUPD sigmoidF64<>+64(SB), Z5
+	VMOVUPD sigmoidF64<>+128(SB), Z6
+	VMOVUPD sigmoidF64<>+192(SB), Z7
+	VMOVUPD exp2F64<>+768(SB), Z8
+	VMOVUPD exp2F64<>+0(SB), Z9
+	VMOVUPD exp2F64<>+64(SB), Z10
+	VMOVUPD exp2F64<>+128(SB), Z11
+	VMOVUPD exp2F64<>+192(SB), Z12
+	VMOVUPD exp2F64<>+256(SB), Z13
+	VMOVUPD exp2F64<>+320(SB), Z14
+	VMOVUPD exp2F64<>+384(SB), Z15
+	VMOVUPD exp2F64<>+448(SB), Z16
+	VMOVUPD exp2F64<>+512(SB), Z17
+	VMOVUPD exp2F64<>+576(SB), Z18
+	VMOVUPD exp2F64<>+640(SB), Z19
+	VMOVUPD exp2F64<>+704(SB), Z20
+	MOVQ    dGate_base+0(FP), DX
+	MOVQ    dUp_base+24(FP), BX
+	MOVQ    gate_base+48(FP), SI
+	MOVQ    up_base+72(FP), DI
+	MOVQ    dy_base+96(FP), R8
+
+rest:
+	MOVQ        $0x00000008, R9
+	CMPQ        AX, R9
+	CMOVQLT     AX, R9
+	MOVQ        $-1, R10
+	BZHIQ       R9, R10, R10
+	KMOVW       R10, K1
+	VMOVUPD.Z   (SI)(CX*8), K1, Z3
+	VORPD       Z7, Z3, Z3
+	VMULPD      Z4, Z3, Z0
+	VMOVUPD     Z0, Z1
+	VFMSUB231PD Z4, Z3, Z1
+	VFMADD231PD Z5, Z3, Z1
+	VREDUCEPD   $0x01, Z0, Z2
+	VADDPD      Z2, Z1, Z1
+	VMOVUPD     Z20, Z2
+	VFMADD213PD Z19, Z1, Z2
+	VFMADD213PD Z18, Z1, Z2
+	VFMADD213PD Z17, Z1, Z2
+	VFMADD213PD Z16, Z1, Z2
+	VFMADD213PD Z15, Z1, Z2
+	VFMADD213PD Z14, Z1, Z2
+	VFMADD213PD Z13, Z1, Z2
+	VFMADD213PD Z12, Z1, Z2
+	VFMADD213PD Z11, Z1, Z2
+	VFMADD213PD Z10, Z1, Z2
+	VFMADD213PD Z9, Z1, Z2
+	VCMPPD      $0x15, Z8, Z0, K2
+	VSCALEFPD.Z Z0, Z2, K2, Z2
+	VMOVUPD     Z6, Z1
+	VADDPD      Z2, Z1, Z0
+	VMOVUPD.Z   (SI)(CX*8), K1, Z3
+	VPMOVQ2M    Z3, K2
+	VMOVUPD     Z2, K2, Z1
+	VDIVPD      Z0, Z1, Z2
+	VMOVUPD.Z   (R8)(CX*8), K1, Z1
+	VMULPD      Z2, Z3, Z3
+	VMOVUPD     Z6, Z0
+	VSUBPD      Z2, Z0, Z0
+	VFMADD213PD Z2, Z3, Z0
+	VMULPD      Z1, Z3, Z3
+	VMOVUPD.Z   (DI)(CX*8), K1, Z2
+	VMOVUPD     Z3, K1, (BX)(CX*8)
+	VMULPD      Z1, Z2, Z2
+	VMULPD      Z0, Z2, Z2
+	VMOVUPD     Z2, K1, (DX)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func adamwAVX512F64(param []float64, grad []float64, m []float64, v []float64, factors []float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·adamwAVX512F64(SB), NOSPLIT, $0-120
+	MOVQ         param_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSD (DX), Z0
+	VBROADCASTSD 8(DX), Z1
+	VBROADCASTSD 16(DX), Z2
+	VBROADCASTSD 24(DX), Z3
+	VBROADCASTSD 32(DX), Z4
+	VBROADCASTSD 40(DX), Z5
+	VBROADCASTSD 48(DX), Z6
+	VBROADCASTSD 56(DX), Z7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+whole:
+	VMOVUPD (BX)(CX*8), Z8
+	VMOVUPD 64(BX)(CX*8), Z9
+	VMOVUPD (SI)(CX*8), Z10
+	VMOVUPD 64(SI)(CX*8), Z11
+	VMULPD  Z0, Z8, Z8
+	VMULPD  Z0, Z9, Z9
+	VSUBPD  Z10, Z8, Z14
+	VSUBPD  Z11, Z9, Z15
+	VMULPD  Z2, Z14, Z14
+	VMULPD  Z2, Z15, Z15
+	VADDPD  Z14, Z10, Z10
+	VADDPD  Z15, Z11, Z11
+	VMOVUPD Z10, (SI)(CX*8)
+	VMOVUPD Z11, 64(SI)(CX*8)
+	VMOVUPD (DI)(CX*8), Z12
+	VMOVUPD 64(DI)(CX*8), Z13
+	VMULPD  Z3, Z12, Z12
+	VMULPD  Z3, Z13, Z13
+	VMULPD  Z4, Z8, Z14
+	VMULPD  Z4, Z9, Z15
+	VMULPD  Z8, Z14, Z14
+	VMULPD  Z9, Z15, Z15
+	VADDPD  Z14, Z12, Z12
+	VADDPD  Z15, Z13, Z13
+	VMOVUPD Z12, (DI)(CX*8)
+	VMOVUPD Z13, 64(DI)(CX*8)
+	VSQRTPD Z12, Z12
+	VSQRTPD Z13, Z13
+	VDIVPD  Z5, Z12, Z12
+	VDIVPD  Z5, Z13, Z13
+	VADDPD  Z6, Z12, Z12
+	VADDPD  Z6, Z13, Z13
+	VMULPD  Z7, Z10, Z10
+	VMULPD  Z7, Z11, Z11
+	VDIVPD  Z12, Z10, Z10
+	VDIVPD  Z13, Z11, Z11
+	VMOVUPD (DX)(CX*8), Z14
+	VMOVUPD 64(DX)(CX*8), Z15
+	VMULPD  Z1, Z14, Z14
+	VMULPD  Z1, Z15, Z15
+	VADDPD  Z10, Z14, Z14
+	VADDPD  Z11, Z15, Z15
+	VMOVUPD Z14, (DX)(CX*8)
+	VMOVUPD Z15, 64(DX)(CX*8)
+	ADDQ    $0x10, CX
+	SUBQ    $0x10, AX
+	CMPQ    AX, $0x10
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	MOVQ         factors_base+96(FP), DX
+	VBROADCASTSD (DX), Z0
+	VBROADCASTSD 8(DX), Z1
+	VBROADCASTSD 16(DX), Z2
+	VBROADCASTSD 24(DX), Z3
+	VBROADCASTSD 32(DX), Z4
+	VBROADCASTSD 40(DX), Z5
+	VBROADCASTSD 48(DX), Z6
+	VBROADCASTSD 56(DX), Z7
+	MOVQ         param_base+0(FP), DX
+	MOVQ         grad_base+24(FP), BX
+	MOVQ         m_base+48(FP), SI
+	MOVQ         v_base+72(FP), DI
+
+rest:
+	MOVQ      $0x00000008, R8
+	CMPQ      AX, R8
+	CMOVQLT   AX, R8
+	MOVQ      $-1, R9
+	BZHIQ     R8, R9, R9
+	KMOVW     R9, K1
+	VMOVUPD.Z (BX)(CX*8), K1, Z8
+	VMOVUPD.Z (SI)(CX*8), K1, Z9
+	VMULPD    Z0, Z8, Z8
+	VSUBPD    Z9, Z8, Z11
+	VMULPD    Z2, Z11, Z11
+	VADDPD    Z11, Z9, Z9
+	VMOVUPD   Z9, K1, (SI)(CX*8)
+	VMOVUPD.Z (DI)(CX*8), K1, Z10
+	VMULPD    Z3, Z10, Z10
+	VMULPD    Z4, Z8, Z11
+	VMULPD    Z8, Z11, Z11
+	VADDPD    Z11, Z10, Z10
+	VMOVUPD   Z10, K1, (DI)(CX*8)
+	VSQRTPD   Z10, Z10
+	VDIVPD    Z5, Z10, Z10
+	VADDPD    Z6, Z10, Z10
+	VMULPD    Z7, Z9, Z9
+	VDIVPD    Z10, Z9, Z9
+	VMOVUPD.Z (DX)(CX*8), K1, Z11
+	VMULPD    Z1, Z11, Z11
+	VADDPD    Z9, Z11, Z11
+	VMOVUPD   Z11, K1, (DX)(CX*8)
+	ADDQ      $0x08, CX
+	SUBQ      $0x08, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func dotAVX512F64(a []float64, b []float64) (sum float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·dotAVX512F64(SB), NOSPLIT, $0-56
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   a_len+8(FP), AX
+	XORQ   CX, CX
+	CMPQ   AX, $0x10
+	JLT    wholeend
+	MOVQ   a_base+0(FP), DX
+	MOVQ   b_base+24(FP), BX
+
+whole:
+	VMOVUPD     (DX)(CX*8), Z2
+	VMOVUPD     64(DX)(CX*8), Z3
+	VMOVUPD     (BX)(CX*8), Z4
+	VMOVUPD     64(BX)(CX*8), Z5
+	VFMADD231PD Z4, Z2, Z0
+	VFMADD231PD Z5, Z3, Z1
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ a_base+0(FP), DX
+	MOVQ b_base+24(FP), BX
+
+rest:
+	MOVQ        $0x00000008, SI
+	CMPQ        AX, SI
+	CMOVQLT     AX, SI
+	MOVQ        $-1, DI
+	BZHIQ       SI, DI, DI
+	KMOVW       DI, K1
+	VMOVUPD.Z   (DX)(CX*8), K1, Z2
+	VMOVUPD.Z   (BX)(CX*8), K1, Z3
+	VFMADD231PD Z3, Z2, Z0
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VUNPCKHPD     X0, X0, X1
+	VADDSD        X1, X0, X0
+	VMOVSD        X0, sum+48(FP)
+	VZEROUPPER
+	RET
+
+// func normScaleAVX512F64(y []float64, x []float64, weight []float64, inv float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·normScaleAVX512F64(SB), NOSPLIT, $0-80
+	MOVQ         y_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x20
+	JLT          wholeend
+	VBROADCASTSD inv+72(FP), Z8
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+whole:
+	VMOVUPD (BX)(CX*8), Z0
+	VMOVUPD 64(BX)(CX*8), Z1
+	VMOVUPD 128(BX)(CX*8), Z2
+	VMOVUPD 192(BX)(CX*8), Z3
+	VMOVUPD (SI)(CX*8), Z4
+	VMOVUPD 64(SI)(CX*8), Z5
+	VMOVUPD 128(SI)(CX*8), Z6
+	VMOVUPD 192(SI)(CX*8), Z7
+	VMULPD  Z8, Z0, Z0
+	VMULPD  Z8, Z1, Z1
+	VMULPD  Z8, Z2, Z2
+	VMULPD  Z8, Z3, Z3
+	VMULPD  Z4, Z0, Z0
+	VMULPD  Z5, Z1, Z1
+	VMULPD  Z6, Z2, Z2
+	VMULPD  Z7, Z3, Z3
+	VMOVUPD Z0, (DX)(CX*8)
+	VMOVUPD Z1, 64(DX)(CX*8)
+	VMOVUPD Z2, 128(DX)(CX*8)
+	VMOVUPD Z3, 192(DX)(CX*8)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+72(FP), Z2
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         weight_base+48(FP), SI
+
+rest:
+	MOVQ      $0x00000008, DI
+	CMPQ      AX, DI
+	CMOVQLT   AX, DI
+	MOVQ      $-1, R8
+	BZHIQ     DI, R8, R8
+	KMOVW     R8, K1
+	VMOVUPD.Z (BX)(CX*8), K1, Z0
+	VMOVUPD.Z (SI)(CX*8), K1, Z1
+	VMULPD    Z2, Z0, Z0
+	VMULPD    Z1, Z0, Z0
+	VMOVUPD   Z0, K1, (DX)(CX*8)
+	ADDQ      $0x08, CX
+	SUBQ      $0x08, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func normGradAVX512F64(dWeight []float64, dy []float64, x []float64, weight []float64, inv float64) (sum float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·normGradAVX512F64(SB), NOSPLIT, $0-112
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         x_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Z8
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VMOVUPD     (BX)(CX*8), Z2
+	VMOVUPD     64(BX)(CX*8), Z3
+	VMOVUPD     (SI)(CX*8), Z4
+	VMOVUPD     64(SI)(CX*8), Z5
+	VMOVUPD     (DX)(CX*8), Z6
+	VMOVUPD     64(DX)(CX*8), Z7
+	VMULPD      Z4, Z2, Z2
+	VMULPD      Z5, Z3, Z3
+	VMULPD      Z8, Z2, Z2
+	VMULPD      Z8, Z3, Z3
+	VADDPD      Z2, Z6, Z6
+	VADDPD      Z3, Z7, Z7
+	VMOVUPD     Z6, (DX)(CX*8)
+	VMOVUPD     Z7, 64(DX)(CX*8)
+	VMOVUPD     (DI)(CX*8), Z4
+	VMOVUPD     64(DI)(CX*8), Z5
+	VFMADD231PD Z4, Z2, Z0
+	VFMADD231PD Z5, Z3, Z1
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Z5
+	MOVQ         dWeight_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	MOVQ        $0x00000008, R8
+	CMPQ        AX, R8
+	CMOVQLT     AX, R8
+	MOVQ        $-1, R9
+	BZHIQ       R8, R9, R9
+	KMOVW       R9, K1
+	VMOVUPD.Z   (BX)(CX*8), K1, Z2
+	VMOVUPD.Z   (SI)(CX*8), K1, Z3
+	VMOVUPD.Z   (DX)(CX*8), K1, Z4
+	VMULPD      Z3, Z2, Z2
+	VMULPD      Z5, Z2, Z2
+	VADDPD      Z2, Z4, Z4
+	VMOVUPD     Z4, K1, (DX)(CX*8)
+	VMOVUPD.Z   (DI)(CX*8), K1, Z3
+	VFMADD231PD Z3, Z2, Z0
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X0
+	VUNPCKHPD     X0, X0, X1
+	VADDSD        X1, X0, X0
+	VMOVSD        X0, sum+104(FP)
+	VZEROUPPER
+	RET
+
+// func normInputAVX512F64(dx []float64, dy []float64, x []float64, weight []float64, inv float64, mean float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·normInputAVX512F64(SB), NOSPLIT, $0-112
+	MOVQ         dx_len+8(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD inv+96(FP), Z6
+	VBROADCASTSD mean+104(FP), Z7
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+whole:
+	VMOVUPD     (DI)(CX*8), Z4
+	VMOVUPD     64(DI)(CX*8), Z5
+	VMOVUPD     (BX)(CX*8), Z0
+	VMOVUPD     64(BX)(CX*8), Z1
+	VMOVUPD     (SI)(CX*8), Z2
+	VMOVUPD     64(SI)(CX*8), Z3
+	VMULPD      Z6, Z4, Z4
+	VMULPD      Z6, Z5, Z5
+	VMULPD      Z7, Z2, Z2
+	VMULPD      Z7, Z3, Z3
+	VFMSUB213PD Z2, Z0, Z4
+	VFMSUB213PD Z3, Z1, Z5
+	VMOVUPD     Z4, (DX)(CX*8)
+	VMOVUPD     Z5, 64(DX)(CX*8)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD inv+96(FP), Z3
+	VBROADCASTSD mean+104(FP), Z4
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+24(FP), BX
+	MOVQ         x_base+48(FP), SI
+	MOVQ         weight_base+72(FP), DI
+
+rest:
+	MOVQ        $0x00000008, R8
+	CMPQ        AX, R8
+	CMOVQLT     AX, R8
+	MOVQ        $-1, R9
+	BZHIQ       R8, R9, R9
+	KMOVW       R9, K1
+	VMOVUPD.Z   (DI)(CX*8), K1, Z2
+	VMOVUPD.Z   (BX)(CX*8), K1, Z0
+	VMOVUPD.Z   (SI)(CX*8), K1, Z1
+	VMULPD      Z3, Z2, Z2
+	VMULPD      Z4, Z1, Z1
+	VFMSUB213PD Z1, Z0, Z2
+	VMOVUPD     Z2, K1, (DX)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
+// func rotateAVX512F64(y []float64, x []float64, cos []float64, sin []float64, sign float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·rotateAVX512F64(SB), NOSPLIT, $0-104
+	MOVQ         cos_len+56(FP), AX
+	XORQ         CX, CX
+	CMPQ         AX, $0x10
+	JLT          wholeend
+	VBROADCASTSD sign+96(FP), Z10
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*8), R9
+	LEAQ         (BX)(R8*8), R8
+
+whole:
+	VMOVUPD     (SI)(CX*8), Z4
+	VMOVUPD     64(SI)(CX*8), Z5
+	VMOVUPD     (DI)(CX*8), Z6
+	VMOVUPD     64(DI)(CX*8), Z7
+	VMOVUPD     (BX)(CX*8), Z0
+	VMOVUPD     64(BX)(CX*8), Z1
+	VMOVUPD     (R8)(CX*8), Z2
+	VMOVUPD     64(R8)(CX*8), Z3
+	VMULPD      Z10, Z6, Z6
+	VMULPD      Z10, Z7, Z7
+	VMULPD      Z2, Z6, Z8
+	VMULPD      Z3, Z7, Z9
+	VMULPD      Z0, Z6, Z6
+	VMULPD      Z1, Z7, Z7
+	VFMSUB213PD Z8, Z4, Z0
+	VFMSUB213PD Z9, Z5, Z1
+	VFMADD213PD Z6, Z4, Z2
+	VFMADD213PD Z7, Z5, Z3
+	VMOVUPD     Z0, (DX)(CX*8)
+	VMOVUPD     Z1, 64(DX)(CX*8)
+	VMOVUPD     Z2, (R9)(CX*8)
+	VMOVUPD     Z3, 64(R9)(CX*8)
+	ADDQ        $0x10, CX
+	SUBQ        $0x10, AX
+	CMPQ        AX, $0x10
+	JGE         whole
+
+wholeend:
+	CMPQ         AX, $0x01
+	JLT          restend
+	VBROADCASTSD sign+96(FP), Z5
+	MOVQ         y_base+0(FP), DX
+	MOVQ         x_base+24(FP), BX
+	MOVQ         cos_base+48(FP), SI
+	MOVQ         sin_base+72(FP), DI
+	MOVQ         cos_len+56(FP), R8
+	LEAQ         (DX)(R8*8), R9
+	LEAQ         (BX)(R8*8), R8
+
+rest:
+	MOVQ        $0x00000008, R10
+	CMPQ        AX, R10
+	CMOVQLT     AX, R10
+	MOVQ        $-1, R11
+	BZHIQ       R10, R11, R11
+	KMOVW       R11, K1
+	VMOVUPD.Z   (SI)(CX*8), K1, Z2
+	VMOVUPD.Z   (DI)(CX*8), K1, Z3
+	VMOVUPD.Z   (BX)(CX*8), K1, Z0
+	VMOVUPD.Z   (R8)(CX*8), K1, Z1
+	VMULPD      Z5, Z3, Z3
+	VMULPD      Z1, Z3, Z4
+	VMULPD      Z0, Z3, Z3
+	VFMSUB213PD Z4, Z2, Z0
+	VFMADD213PD Z3, Z2, Z1
+	VMOVUPD     Z0, K1, (DX)(CX*8)
+	VMOVUPD     Z1, K1, (R9)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET

@@ -11,12 +11,14 @@ import (
 const isaOverride = "RINGGRAD_ISA"
 
 // instructionSet is one implementation of all primitives. Every set computes
-// the same sums in the same order; what differs is rounding (the assembly
-// fuses multiply and add) and speed.
+// the same sums in the same order, but for Dot's and NormGrad's in float64; what
+// differs is rounding (the assembly fuses multiply and add) and speed.
 type instructionSet struct {
 	name string
 	f32  primitives[float32]
 	f64  primitives[float64]
+	v32  vectors[float32]
+	v64  vectors[float64]
 }
 
 // primitives are the inner loops that attention and Gemm are built from. All

@@ -13,6 +13,8 @@ func portableSet() instructionSet {
 		name: "generic",
 		f32:  portable(exp2Float32),
 		f64:  portable(exp2Float64),
+		v32:  portableVectors(exp32),
+		v64:  portableVectors(math.Exp),
 	}
 }
 

@@ -113,10 +113,21 @@ func (g *exper) polynomial() {
 // exp512 sets p to 2^x: VREDUCE takes x minus its floor, VSCALEF multiplies by
 // 2^floor(x) and knows infinities and NaN; the mask makes small results 0.
 func (g *exper) exp512() {
-	const floor, notLess = 1, 0x15
-	masks := []reg.OpmaskPhysical{reg.K2, reg.K3, reg.K4, reg.K5}
-	g.each(func(v int) { g.byType(g.VREDUCEPS, g.VREDUCEPD)(imm(floor), g.x[v], g.f[v]) })
+	g.each(func(v int) { g.fraction(g.x[v], g.f[v]) })
 	g.polynomial()
+	g.scale512()
+}
+
+// fraction sets f to x minus its floor.
+func (g *exper) fraction(x, f reg.VecPhysical) {
+	const floor = 1
+	g.byType(g.VREDUCEPS, g.VREDUCEPD)(imm(floor), x, f)
+}
+
+// scale512 multiplies p by 2^floor(x).
+func (g *exper) scale512() {
+	const notLess = 0x15
+	masks := []reg.OpmaskPhysical{reg.K2, reg.K3, reg.K4, reg.K5}
 	g.each(func(v int) { g.compare(imm(notLess), g.low, g.x[v], masks[v]) })
 	g.each(func(v int) {
 		if g.size == 4 {
@@ -131,13 +142,19 @@ func (g *exper) exp512() {
 // high, where that gives infinity. Min and max return their second source
 // if one is NaN, so NaN stays in x, and 0 is added to its bits.
 func (g *exper) exp256() {
-	const floor, notLess = 1, 0x15
-	high, keep := g.n, g.f
+	high := g.n
 	g.each(func(v int) { g.byType(g.VMOVUPS, g.VMOVUPD)(g.high, high[v]) })
 	g.each(func(v int) { g.min(g.x[v], high[v], g.x[v]) })
 	g.each(func(v int) { g.floor(g.x[v], g.n[v]) })
 	g.each(func(v int) { g.sub(g.n[v], g.x[v], g.f[v]) })
 	g.polynomial()
+	g.scale256()
+}
+
+// scale256 multiplies p by 2^n, and makes it 0 where x is low.
+func (g *exper) scale256() {
+	const notLess = 0x15
+	keep := g.f
 	g.each(func(v int) { g.addExponent(g.n[v], g.p[v]) })
 	g.each(func(v int) { g.compare(imm(notLess), g.low, g.x[v], keep[v]) })
 	g.each(func(v int) { g.byType(g.VANDPS, g.VANDPD)(keep[v], g.p[v], g.p[v]) })

@@ -1,4 +1,4 @@
-package ops
+package cpu
 
 import "math"
 
@@ -35,42 +35,4 @@ func exp32(x float32) float32 {
 	n := math.Float64bits(k)
 	power := math.Float64frombits(exp2Table[n%expSteps] + n/expSteps<<52)
 	return float32(power * (1 + r*(c1+r*(c2+r*c3))))
-}
-
-// sigmoids writes 1/(1+e^-x) of every x. dst may be x.
-func sigmoids[T Float](dst, x []T) {
-	switch x := any(x).(type) {
-	case []float32:
-		dst := any(dst).([]float32)[:len(x)]
-		for i, v := range x {
-			dst[i] = 1 / (1 + exp32(-v))
-		}
-	case []float64:
-		dst := any(dst).([]float64)[:len(x)]
-		for i, v := range x {
-			dst[i] = 1 / (1 + math.Exp(-v))
-		}
-	}
-}
-
-// expSum replaces every x by e^(x-shift) and returns their sum, in float64 and in order.
-func expSum[T Float](x []T, shift T) float64 {
-	sum := 0.0
-	switch x := any(x).(type) {
-	case []float32:
-		s := float32(shift)
-		for i, v := range x {
-			e := exp32(v - s)
-			x[i] = e
-			sum += float64(e)
-		}
-	case []float64:
-		s := float64(shift)
-		for i, v := range x {
-			e := math.Exp(v - s)
-			x[i] = e
-			sum += e
-		}
-	}
-	return sum
 }

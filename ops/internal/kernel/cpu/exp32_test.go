@@ -1,4 +1,4 @@
-package ops
+package cpu
 
 import (
 	"math"
@@ -30,16 +30,5 @@ func TestExp32AtTheEdges(t *testing.T) {
 	}
 	if got := exp32(float32(math.NaN())); got == got {
 		t.Errorf("exp32(NaN) = %v, want NaN", got)
-	}
-}
-
-func BenchmarkExpSum(b *testing.B) {
-	x := make([]float32, 4096)
-	b.SetBytes(int64(len(x)))
-	for b.Loop() {
-		for i := range x {
-			x[i] = -float32(i) / 256
-		}
-		expSum(x, 0)
 	}
 }
