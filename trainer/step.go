@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -69,8 +70,10 @@ func (w *worker) collect(ctx context.Context) model.Sink[float32] {
 		}
 		switch sum := w.run.grads; {
 		case !w.leader():
-		case sum[name] == nil:
+		case sum[name] == nil && w.run.cfg.GradientAccumulationSteps == 1:
 			sum[name] = grad
+		case sum[name] == nil:
+			sum[name] = slices.Clone(grad)
 		default:
 			ops.Accumulate(sum[name], grad)
 		}

@@ -12,7 +12,7 @@ import (
 
 // Sink takes the finished gradient of one parameter, this rank's part of the sum over ranks. Every rank's sink is called once for
 // each parameter and in the same order (head, norm, layers from the last to the first, embedding), so that it may add up over the
-// ranks. grad is shaped as the parameter and the sink's from then on.
+// ranks. grad is shaped as the parameter and the sink's until the next LossAndGrad.
 type Sink[T ops.Float] func(name string, grad []T) error
 
 // LossAndGrad returns the sum of the negative log-likelihoods of the local rows and the number of their labels, and gives the sink
@@ -27,7 +27,11 @@ func (m *Model[T]) LossAndGrad(ctx context.Context, b Batch, scale float64, sink
 		return 0, 0, err
 	}
 	// 1. The losses, and the gradient of the last layer's output.
-	grads := headGrads[T]{dx: make([]T, s.rows*m.cfg.HiddenSize), dNorm: make([]T, m.cfg.HiddenSize), dW: make([]T, len(m.embedding))}
+	if m.dHead == nil {
+		m.dHead = make([]T, len(m.embedding))
+	}
+	clear(m.dHead)
+	grads := headGrads[T]{dx: make([]T, s.rows*m.cfg.HiddenSize), dNorm: make([]T, m.cfg.HiddenSize), dW: m.dHead}
 	if sum, tokens, err = s.head.runFull(m.headInputs(s, b), scale, grads); err != nil {
 		return 0, 0, fmt.Errorf("model: head: %w", err)
 	}

@@ -28,7 +28,7 @@
 //
 // # Weights and gradients
 //
-// Ranks of a process read one set of weights through tensor headers of their own, because gorgonia writes into headers. Gradients
-// are computed into fresh memory, which LossAndGrad hands to a Sink parameter by parameter; while a step goes back, its gradients
-// take the room that the layers' inputs leave.
+// Ranks of a process read one set of weights through tensor headers of their own, because gorgonia writes into headers. LossAndGrad
+// hands gradients to a Sink parameter by parameter, in memory that the sink may keep until the next step; while a step goes back,
+// the layers' gradients take the room that their inputs leave.
 package model

@@ -35,6 +35,7 @@ type Model[T ops.Float] struct {
 	chunkRows int // most rows of a chunk
 
 	embedding []T           // [vocabulary, hidden], shared
+	dHead     []T           // gradient of the head's matrix, kept between steps: a heap seldom has so much room in one piece
 	layers    []weightsOf   // this rank's headers over the weights of each layer
 	norm, w   *tensor.Dense // of the head
 
