@@ -88,9 +88,9 @@ func (e *rings[T]) forward(ctx context.Context, in []gorgonia.Value) (gorgonia.V
 // output lays the saved outputs out as a node of the graph, in memory that the graph may overwrite.
 func (e *rings[T]) output() gorgonia.Value {
 	c := e.geo.call
-	out := make([]T, e.geo.out.TotalSize())
+	out := e.room(e.geo.out.TotalSize())
 	for i, s := range e.last {
-		e.put(i, out, s.Out(), c.Heads*c.ValueDim)
+		e.put(i, &out, s.Out(), c.Heads*c.ValueDim)
 	}
 	return newTensor(e.geo.out, out)
 }
@@ -105,16 +105,16 @@ func (e *rings[T]) backward(ctx context.Context, in []gorgonia.Value, dOut gorgo
 		return grads, err
 	}
 	c := e.geo.call
-	dq, dk, dv := make([]T, len(data.Q)), make([]T, len(data.K)), make([]T, len(data.V))
+	dq, dk, dv := e.room(len(data.Q)), e.room(len(data.K)), e.room(len(data.V))
 	kinds := []dist.Kind{dist.BackwardKV, dist.BackwardDKV}
 	err = e.each(ctx, kinds, func(ctx context.Context, i int, r *ring.Rank[T]) error {
 		g, err := r.Backward(ctx, e.local(i, data), e.last[i], e.rows(i, d, c.Heads*c.ValueDim))
 		if err != nil {
 			return err
 		}
-		e.put(i, dq, g.DQ, c.Heads*c.Dim)
-		e.put(i, dk, g.DK, c.KVHeads*c.Dim)
-		e.put(i, dv, g.DV, c.KVHeads*c.ValueDim)
+		e.put(i, &dq, g.DQ, c.Heads*c.Dim)
+		e.put(i, &dk, g.DK, c.KVHeads*c.Dim)
+		e.put(i, &dv, g.DV, c.KVHeads*c.ValueDim)
 		return nil
 	})
 	if err != nil {
@@ -161,15 +161,29 @@ func (e *rings[T]) rows(i int, x []T, width int) []T {
 	return out
 }
 
-// put writes rank i's rows into an array of the graph. Different ranks write different rows.
-func (e *rings[T]) put(i int, x, rows []T, width int) {
-	if e.size == 1 {
-		copy(x, rows)
+// room is an array of the graph for put to write to; none is needed where one rank has all rows.
+func (e *rings[T]) room(n int) []T {
+	if e.takesOver() {
+		return nil
+	}
+	return make([]T, n)
+}
+
+// takesOver reports whether the rows of the one rank are the array of the graph.
+func (e *rings[T]) takesOver() bool { return e.size == 1 && !e.geo.pad }
+
+// put writes rank i's rows, which nobody else holds, into an array of the graph. Different ranks write different rows.
+func (e *rings[T]) put(i int, x *[]T, rows []T, width int) {
+	switch {
+	case e.takesOver():
+		*x = rows
 		return
+	case e.size == 1:
+		return // a rank without rows
 	}
 	s := e.geo.call.Sharding
 	n, m := e.geo.rows*width, s.Len(i)*width
 	for b := range e.geo.call.Batch {
-		shard.Gather(s, i, rows[b*m:][:m], x[b*n:][:n], width)
+		shard.Gather(s, i, rows[b*m:][:m], (*x)[b*n:][:n], width)
 	}
 }

@@ -65,7 +65,7 @@ func TestMemoryByHand(t *testing.T) {
 		SavedAttention:  4 * 9 * 1 * (8 + 2*4), // O and two numbers a head
 		Activations:     4 * 9 * ((8 + 3*8 + 3*4) + (5*8 + 36) + 8),
 		ActivationGrads: 4 * 9 * ((5*8 + 2*8 + 3*4) + (9*8 + 8 + 36) + 2*8),
-		Attention:       4*9*(3*8+4) + 8*9*8 + 4*9*8,
+		Attention:       4*9*(4*8+2*4+4) + 8*9*8 + 4*9*8,
 		RingBuffers:     3 * 4 * 9 * 8,
 		WeightGrads:     4 * (496 + 80),
 		CrossEntropy:    4 * 9 * (10 + 16),

@@ -212,10 +212,10 @@ func (m Model) feedGradients() int64 {
 	return 9*int64(m.Hidden) + m.queries() + 3*int64(m.Intermediate)
 }
 
-// attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, delta, and the
-// kernel's copies of dQ. The forward's Q and carry are less.
+// attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, delta, the
+// kernel's copies of dQ, and the gradients of the layer before, which the graph still holds. The forward's Q and carry are less.
 func attentionMemory(m Model, r Run, rows int64) int64 {
-	bytes := rows * (3*m.queries() + int64(m.Heads)) * floatSize
+	bytes := rows * (4*m.queries() + 2*m.keys() + int64(m.Heads)) * floatSize
 	if r.Ring > 1 {
 		bytes += rows * m.queries() * doubleSize
 	}
