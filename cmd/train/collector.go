@@ -11,6 +11,6 @@ import (
 // without pointers, which cost nothing to collect often. GOGC and GOMEMLIMIT, where they are set, stand.
 func limitGarbage(m estimate.Memory) {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(m.GCPercent())
+		debug.SetGCPercent(m.GCPercent)
 	}
 }

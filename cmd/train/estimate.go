@@ -136,7 +136,7 @@ func memoryRows(m estimate.Memory) [][]string {
 		ranked("gradients, incomplete", p.WeightGrads),
 		ranked("chunk of logits", p.CrossEntropy),
 		ranked("tables and batches", p.Tables),
-		[]string{"garbage", bytesText(m.Garbage), ""},
+		[]string{"garbage and gaps", bytesText(m.Garbage), ""},
 		[]string{"all", bytesText(m.Process), bytesText(m.Rank)})
 }
 

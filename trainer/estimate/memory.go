@@ -1,6 +1,7 @@
 package estimate
 
 import (
+	"math"
 	"math/bits"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
@@ -19,7 +20,11 @@ type Memory struct {
 	Rank    int64      `json:"rank"`    // the part of the rank with most rows: the sum of Parts
 	Shared  Shared     `json:"shared"`
 	Parts   RankMemory `json:"parts"`
-	Garbage int64      `json:"garbage"` // what may pile up before Go's collector runs, when GCPercent is set
+	Garbage int64      `json:"garbage"` // what piles up between two runs of Go's collector, and the gaps that it leaves
+
+	// GCPercent is the setting of the collector (GOGC) with which Garbage comes true. The default, 100, lets a process grow to twice
+	// of what is in use.
+	GCPercent int `json:"gc_percent"`
 }
 
 // Shared is what a process holds once, however many ranks it runs.
@@ -36,18 +41,21 @@ func (s Shared) total() int64 { return s.Program + s.Weights + s.Gradients + s.O
 // programSize is what the command takes before it has read anything.
 const programSize = 24 << 20
 
-// garbageShare is the least share of the memory in use that may pile up as garbage, garbageSize the least amount: with little of
-// either, the collector would run all the time.
+// Garbage that may pile up before it is collected: a share of the memory in use, within bounds. With little the collector would run
+// all the time; beyond the upper bound it runs seldom enough.
 const (
 	garbageShare = 0.03
-	garbageSize  = 32 << 20
+	leastGarbage = 24 << 20
+	mostGarbage  = 128 << 20
 )
 
-// GCPercent is the setting of Go's collector (GOGC) with which Garbage comes true. The default, 100, lets a process grow to twice
-// of what is in use.
-func (m Memory) GCPercent() int {
-	inUse := m.Process - m.Garbage
-	return int(min(100, 100*m.Garbage/max(inUse, 1)+1))
+// collect sets GCPercent for the memory in use, and adds the garbage to what there is of it.
+func (m *Memory) collect() {
+	inUse := float64(m.Process)
+	wanted := min(max(garbageShare*inUse, leastGarbage), mostGarbage)
+	m.GCPercent = int(min(max(math.Round(100*wanted/inUse), 1), 100))
+	m.Garbage += int64(inUse * float64(m.GCPercent) / 100)
+	m.Process += m.Garbage
 }
 
 // RankMemory is what one rank holds besides.
@@ -98,8 +106,7 @@ func memoryOf(m Model, r Run) Memory {
 			fullest = memory
 		}
 	}
-	fullest.Garbage = max(garbageSize, int64(garbageShare*float64(fullest.Process)))
-	fullest.Process += fullest.Garbage
+	fullest.collect()
 	return fullest
 }
 
@@ -118,6 +125,7 @@ func memoryAt(m Model, r Run, at moment) Memory {
 	for positions, ranks := range r.shards() {
 		part := rankMemory(m, r, at, int64(positions))
 		memory.Process += int64(ranks) * part.total()
+		memory.Garbage += int64(ranks) * m.gaps(r, int64(positions))
 		if total := part.total(); total > memory.Rank {
 			memory.Rank, memory.Parts = total, part
 		}
@@ -169,6 +177,12 @@ func rankMemory(m Model, r Run, at moment, positions int64) RankMemory {
 		memory.WeightGrads += vocab * hidden * floatSize
 	}
 	return memory
+}
+
+// gaps is the room between a rank's arrays that stays free because nothing fits: measured, about one input of a layer, and half of a
+// layer's gradients, which come where inputs were.
+func (m Model) gaps(r Run, positions int64) int64 {
+	return max(positions, 1)*int64(r.MicroBatch)*int64(m.Hidden)*floatSize + m.LayerParameters*floatSize/2
 }
 
 // chunkRows is that of package model.
