@@ -33,12 +33,13 @@ func newBench(out *output) *cobra.Command {
 			"  train bench matmul --m 2048 --n 2048 --k 2048 --trans nn,nt,tn\n" +
 			"  train bench matmul --config configs/long.yaml\n" +
 			"  train bench step --config configs/long.yaml\n" +
+			"  train bench memory --seq 16384 --head-dim 64 --heads 4 --ring 8\n" +
 			"  RINGGRAD_ISA=avx2 train bench attention --seq 2048 --head-dim 64 --heads 8",
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("bench needs what to measure; train bench --help lists it")
 		},
 	}
-	cmd.AddCommand(newBenchAttention(out), newBenchMatmul(out), newBenchStep(out))
+	cmd.AddCommand(newBenchAttention(out), newBenchMatmul(out), newBenchStep(out), newBenchMemory(out))
 	for _, sub := range cmd.Commands() {
 		sub.Args = noArguments
 	}

@@ -25,7 +25,7 @@ from performance_rows import GROUPS, MAIN_FIGURES, default_groups
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = pathlib.Path(__file__).resolve().with_name("peers.py")
-PACKAGES = ["torch==2.15.0", "transformers==5.24.0", "numpy==2.4.6", "safetensors==0.8.0", "einops==0.8.2", "ring-attention-pytorch==0.5.20"]
+PACKAGES = ["torch==2.15.0", "transformers==5.24.0", "numpy==2.4.6", "safetensors==0.8.0", "einops==0.8.2", "ring-attention-pytorch==0.5.20", "matplotlib==3.11.2"]
 
 
 def note(text):
