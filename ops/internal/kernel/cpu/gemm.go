@@ -27,13 +27,17 @@ type Matmul[T kernel.Float] struct {
 
 // Block sizes of Gemm, as in Goto and van de Geijn, "Anatomy of high-performance
 // matrix multiplication" (2008): a packed panel of B (blockK x panelN) streams
-// from the second-level cache past a few rows of A that stay in the first.
+// from the second-level cache past a few rows of A that stay in the first. Depth
+// and width of a panel are those of float32; float64 has half of each.
 const (
 	panelN = 64   // columns of a packed panel: the widest register tile
 	blockN = 1024 // columns packed at a time
 	blockM = 48   // rows of one task, unless that makes too few tasks
 	blockK = 1024 // depth of a panel; with less of it C comes and goes too often
 )
+
+// sized is a block size of float32, in elements of T.
+func sized[T kernel.Float](n int) int { return n * 4 / sizeOf[T]() }
 
 // Gemm computes g on up to GOMAXPROCS goroutines. The sum over K of one element
 // of C is always taken in the same order, so the result has the same bits for
@@ -85,6 +89,7 @@ type run[T kernel.Float] struct {
 	Matmul[T]
 	alone         bool // on one goroutine, because others have their share elsewhere
 	packedB       *scratch[T]
+	panelN        int // columns of a panel
 	j, n          int
 	k, depth      int
 	height, width int // rows and columns of a task
@@ -92,14 +97,16 @@ type run[T kernel.Float] struct {
 
 // blocks goes over the blocks of op(B).
 func (r *run[T]) blocks() {
+	deepest := sized[T](blockK)
+	r.panelN = sized[T](panelN)
 	if r.mustPack() {
-		r.packedB = borrow[T](min(blockN, roundUp(r.N, panelN)) * min(blockK, r.K))
+		r.packedB = borrow[T](min(blockN, roundUp(r.N, r.panelN)) * min(deepest, r.K))
 		defer r.packedB.giveBack()
 	}
 	for j := 0; j < r.N; j += blockN {
 		r.j, r.n = j, min(blockN, r.N-j)
-		for k := 0; k < r.K; k += blockK {
-			r.k, r.depth = k, min(blockK, r.K-k)
+		for k := 0; k < r.K; k += deepest {
+			r.k, r.depth = k, min(deepest, r.K-k)
 			r.shape()
 			r.block()
 		}
@@ -119,13 +126,13 @@ func (r *run[T]) mustPack() bool {
 // leaves too few tasks to keep the processors evenly busy and a task is still
 // worth its start.
 func (r *run[T]) shape() {
-	const narrow, flat = 4 * panelN, 6
-	enough := 4 * runtime.GOMAXPROCS(0)
-	r.height, r.width = blockM, roundUp(r.n, panelN)
+	const flat = 6
+	enough, narrow := 4*runtime.GOMAXPROCS(0), 4*r.panelN
+	r.height, r.width = blockM, roundUp(r.n, r.panelN)
 	for !r.alone && ceilDiv(r.M, r.height)*ceilDiv(r.n, r.width) < enough && r.height*r.width*r.depth > 2*minParallel {
 		switch {
 		case r.width > narrow:
-			r.width = roundUp(r.width/2, panelN)
+			r.width = roundUp(r.width/2, r.panelN)
 		case r.height > flat:
 			r.height /= 2
 		default:
@@ -140,7 +147,7 @@ func (r *run[T]) block() {
 	var packed sync.WaitGroup
 	panels, rowBlocks := 0, ceilDiv(r.M, r.height)
 	if r.packedB != nil {
-		panels = ceilDiv(r.n, panelN)
+		panels = ceilDiv(r.n, r.panelN)
 		packed.Add(panels)
 	}
 	work := r.M * r.n * r.depth
@@ -162,15 +169,15 @@ func (r *run[T]) block() {
 // pack copies panel p of Alpha·op(B), columns p*panelN and on, as [depth, panelN],
 // so that the inner loop reads it front to back.
 func (r *run[T]) pack(p int) {
-	j := r.j + p*panelN
-	n := min(panelN, r.j+r.n-j)
-	dst := r.packedB.data[p*panelN*r.depth:][:panelN*r.depth]
+	j := r.j + p*r.panelN
+	n := min(r.panelN, r.j+r.n-j)
+	dst := r.packedB.data[p*r.panelN*r.depth:][:r.panelN*r.depth]
 	if r.TransB {
-		transpose(dst, panelN, r.B[j*r.LDB+r.k:], r.LDB, n, r.depth, r.Alpha)
+		transpose(dst, r.panelN, r.B[j*r.LDB+r.k:], r.LDB, n, r.depth, r.Alpha)
 		return
 	}
 	for k := range r.depth {
-		row, out := r.B[(r.k+k)*r.LDB+j:][:n], dst[k*panelN:][:n]
+		row, out := r.B[(r.k+k)*r.LDB+j:][:n], dst[k*r.panelN:][:n]
 		if r.Alpha == 1 {
 			copy(out, row)
 			continue
@@ -184,9 +191,9 @@ func (r *run[T]) pack(p int) {
 // panel is the B operand of panel p, packed or in place, and its row stride.
 func (r *run[T]) panel(p int) ([]T, int) {
 	if r.packedB != nil {
-		return r.packedB.data[p*panelN*r.depth:], panelN
+		return r.packedB.data[p*r.panelN*r.depth:], r.panelN
 	}
-	return r.B[r.k*r.LDB+r.j+p*panelN:], r.LDB
+	return r.B[r.k*r.LDB+r.j+p*r.panelN:], r.LDB
 }
 
 // multiply computes a task's rows of C from i on, in its columns from j on.
@@ -201,9 +208,9 @@ func (r *run[T]) multiply(i, j int) {
 		a = a[i*lda+r.k:]
 	}
 	acc := r.k > 0 || r.Beta == 1
-	for ; j < end; j += panelN {
-		b, ldb := r.panel(j / panelN)
-		tileNN(r.C[i*r.LDC+r.j+j:], r.LDC, a, lda, b, ldb, m, min(panelN, end-j), r.depth, acc)
+	for ; j < end; j += r.panelN {
+		b, ldb := r.panel(j / r.panelN)
+		tileNN(r.C[i*r.LDC+r.j+j:], r.LDC, a, lda, b, ldb, m, min(r.panelN, end-j), r.depth, acc)
 	}
 }
 
