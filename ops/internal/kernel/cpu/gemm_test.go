@@ -239,6 +239,21 @@ func TestGemmRowsDoNotDependOnTheOtherRows(t *testing.T) {
 	})
 }
 
+func FuzzGemmEqualsFloat64(f *testing.F) {
+	f.Add(uint8(0), uint16(13), uint16(67), uint16(9), int8(1), int8(0))
+	f.Add(uint8(1), uint16(5), uint16(3), uint16(tallK), int8(2), int8(1))
+	f.Add(uint8(2), uint16(17), uint16(96), uint16(33), int8(-1), int8(3))
+	f.Fuzz(func(t *testing.T, trans uint8, m, n, k uint16, alpha, beta int8) {
+		m, n, k = m%200, n%300, k%3000
+		if int(m)*int(n)*int(k) > 1<<20 {
+			t.Skip("too slow to check")
+		}
+		p := randomProduct[float32](rand.New(rand.NewPCG(uint64(m), uint64(n))), trans&1 != 0, trans&2 != 0, int(m), int(n), int(k))
+		p.alpha, p.beta = float64(alpha)/4, float64(beta)/4
+		p.check(t, p.gemm())
+	})
+}
+
 func BenchmarkGemm(b *testing.B) {
 	kinds := []struct {
 		name           string
