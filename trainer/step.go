@@ -110,10 +110,7 @@ func (r *run) gradNorm(loss float64) (float64, error) {
 	}
 	total := 0.0
 	for _, p := range r.params.All() {
-		sum := 0.0
-		for _, g := range r.grads[p.Name] {
-			sum += float64(g) * float64(g)
-		}
+		sum := adamw.SumOfSquares(r.grads[p.Name])
 		if math.IsNaN(sum) || math.IsInf(sum, 0) {
 			v, _ := notFinite(r.grads[p.Name])
 			return 0, fmt.Errorf("the gradient of %s holds %v: %w", p.Name, v, ErrNotFinite)

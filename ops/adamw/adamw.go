@@ -75,13 +75,32 @@ func Update(c Config, s Step) error {
 		return err
 	}
 	f := factorsOf(c, s)
-	const block = 1 << 14
-	n := len(s.Param)
-	cpu.Parallel((n+block-1)/block, func(b int) {
-		from, to := b*block, min(n, (b+1)*block)
+	eachBlock(len(s.Param), func(_, from, to int) {
 		cpu.AdamW(s.Param[from:to], s.Grad[from:to], s.M[from:to], s.V[from:to], f)
 	})
 	return nil
+}
+
+// SumOfSquares is the square of grad's 2-norm, in float64: what clipping by the norm of all gradients adds up. It runs in parallel,
+// and the bits do not depend on the number of threads.
+func SumOfSquares(grad []float32) float64 {
+	sums := make([]float64, blocks(len(grad)))
+	eachBlock(len(grad), func(b, from, to int) { sums[b] = cpu.Dot(grad[from:to], grad[from:to]) })
+	total := 0.0
+	for _, s := range sums {
+		total += s
+	}
+	return total
+}
+
+// block is the number of elements of a parallel call.
+const block = 1 << 14
+
+func blocks(n int) int { return (n + block - 1) / block }
+
+// eachBlock calls f in parallel for blocks [from, to) that cover n elements.
+func eachBlock(n int, f func(b, from, to int)) {
+	cpu.Parallel(blocks(n), func(b int) { f(b, b*block, min(n, (b+1)*block)) })
 }
 
 func (s Step) validate() error {

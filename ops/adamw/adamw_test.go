@@ -102,6 +102,26 @@ func TestBitsDoNotDependOnThreads(t *testing.T) {
 	}
 }
 
+func TestSumOfSquaresIsFloat64AndTheSameOnAnyNumberOfThreads(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	grad, want := make([]float32, 100_003), 0.0
+	for i := range grad {
+		grad[i] = float32(math.Sin(float64(i))) * 1e-3
+		want += float64(grad[i]) * float64(grad[i])
+	}
+	one := adamw.SumOfSquares(grad)
+	for _, threads := range []int{1, 2, 5} {
+		runtime.GOMAXPROCS(threads)
+		if got := adamw.SumOfSquares(grad); got != one || math.Abs(got-want) > 1e-12*want {
+			t.Errorf("the sum on %d threads is %v, want %v and near %v", threads, got, one, want)
+		}
+	}
+	grad[70_000] = float32(math.NaN())
+	if got := adamw.SumOfSquares(grad); got == got {
+		t.Errorf("the sum with a NaN is %v", got)
+	}
+}
+
 func TestWrongSettingsAreErrorsAndWriteNothing(t *testing.T) {
 	good := func() adamw.Step {
 		return adamw.Step{LR: 1, Step: 1, Param: []float32{1}, Grad: []float32{1}, M: []float32{0}, V: []float32{0}}
