@@ -138,10 +138,12 @@ func (w *pairBackward) add(t *trimmed, key int) {
 	x, dp := w.x[:t.even*t.width], w.dp[:t.even*t.width]
 	row := w.kv*len(w.cols) + t.col
 	// 1. Scores, -Inf where there is no pair, and dP = dO·Vᵀ.
-	w.product(x, t.width, w.k.row(row), w.k.stride, w.q.turned[t.skip:], panelRows, t.keys, t.width, words(w.Dim), false)
-	w.hideScores(x, t)
-	w.product(dp, t.width, w.v.row(row), w.v.stride, w.dOut.turned[t.skip:], panelRows, t.keys, t.width, words(w.ValueDim), false)
-	clear(dp[t.keys*t.width:])
+	for _, s := range t.steps() {
+		n, at := t.columns(s), t.offset(s)
+		w.product(x[at:], t.width, w.k.row(row+s.key), w.k.stride, w.q.turned[s.blind:], panelRows, s.keys, n, words(w.Dim), false)
+		w.product(dp[at:], t.width, w.v.row(row+s.key), w.v.stride, w.dOut.turned[s.blind:], panelRows, s.keys, n, words(w.ValueDim), false)
+	}
+	w.hideScores(x, t) // of dP what is hidden may be anything
 	// 2. P = 2^(exponent·S + ref), dS = P∘(dP - delta).
 	w.gradients(w.p, w.ds, w.pairs, x, dp, w.ref[t.skip:], w.delta[t.skip:], t.width, float32(w.exponent))
 	// 3. The sums.
@@ -150,8 +152,11 @@ func (w *pairBackward) add(t *trimmed, key int) {
 		w.addVisible(t, key)
 		return
 	}
-	w.product(w.dv[key*dv:], dv, w.p, t.width/2, w.dOut.zipped[t.skip/2*dv:], dv, t.keys, dv, t.width/2, true)
-	w.product(w.dk[key*d:], d, w.ds, t.width/2, w.q.zipped[t.skip/2*d:], d, t.keys, d, t.width/2, true)
+	for _, s := range t.steps() {
+		n, at, to := t.columns(s)/2, t.offset(s)/2, key+s.key
+		w.product(w.dv[to*dv:], dv, w.p[at:], t.width/2, w.dOut.zipped[s.blind/2*dv:], dv, s.keys, dv, n, true)
+		w.product(w.dk[to*d:], d, w.ds[at:], t.width/2, w.q.zipped[s.blind/2*d:], d, s.keys, d, n, true)
+	}
 	w.product(w.sums[t.skip:], panelRows, w.columns.of(w.kv, t.col), tilePairs, w.pairs, t.width, w.Dim, t.width, t.even/2, true)
 }
 

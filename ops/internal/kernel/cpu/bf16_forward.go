@@ -45,6 +45,7 @@ type pairForward struct {
 	packedV            []uint16 // [K,N,Dv]
 	q32                []float32
 	o, m, l            []float32 // the carry's rows
+	known              bool      // all rows have a reference, or are NaN already and need none
 }
 
 func (f *pairForward) run() {
@@ -65,11 +66,23 @@ func (f *pairForward) run() {
 	}
 }
 
-// begin arranges the queries and transposes O.
+// begin arranges the queries, takes over the references, and transposes O.
 func (f *pairForward) begin() {
 	f.q.load(f.pairPrimitives, f.q32, f.queries)
 	if f.Scale < 0 {
 		f.q.negate()
+	}
+	clear(f.ref)
+	f.known = true
+	fresh := true
+	for j := range f.m {
+		f.refer(j)
+		f.known = f.known && (f.l[j] != 0 || !math.IsInf(float64(f.m[j]), -1))
+		fresh = fresh && f.l[j] == 0
+	}
+	if fresh {
+		clear(f.sums)
+		return
 	}
 	w := roundUp(f.ValueDim, lanes)
 	clear(f.staged)
@@ -79,9 +92,21 @@ func (f *pairForward) begin() {
 	f.turn(wordsOf(f.sums), panelRows, wordsOf(f.staged), w, panelRows, w)
 }
 
+// refer takes row j's reference as the exponentials take it: 0 in rows that have seen nothing, or nothing but NaN.
+func (f *pairForward) refer(j int) {
+	f.ref[j] = 0
+	if m := f.m[j]; !math.IsInf(float64(m), -1) {
+		f.ref[j] = -m * float32(f.exponent)
+	}
+}
+
 // end transposes O back.
 func (f *pairForward) end() {
 	w := roundUp(f.ValueDim, lanes)
+	if w == f.ValueDim && f.queries == panelRows {
+		f.turn(wordsOf(f.o), w, wordsOf(f.sums), panelRows, w, panelRows)
+		return
+	}
 	f.turn(wordsOf(f.staged), w, wordsOf(f.sums), panelRows, w, panelRows)
 	for i := range f.queries {
 		copy(f.o[i*f.ValueDim:][:f.ValueDim], f.staged[i*w:])
@@ -90,21 +115,17 @@ func (f *pairForward) end() {
 
 // fold takes one tile into the carry.
 func (f *pairForward) fold(t *trimmed) {
-	// 1. Scores, -Inf where there is no pair.
-	x := f.x[:t.even*t.width]
-	row := f.kv*len(f.cols) + t.col
-	f.product(x, t.width, f.keys.row(row), f.keys.stride, f.q.turned[t.skip:], panelRows, t.keys, t.width, words(f.Dim), false)
-	f.hideScores(x, t)
-	// 2. P = 2^(exponent·(S - M)), with M raised first where a row has none or too low a one; L += P's sum over keys.
-	if !f.known(t) || !f.exponentials(t, x) {
-		f.raise(t, x)
-		f.exponentials(t, x)
+	// 1. P = 2^(exponent·(S - M)), with M raised first where a row has none or too low a one; L += P's sum over keys.
+	f.score(t)
+	if !f.known || !f.exponentials(t) {
+		f.raise(t)
+		f.exponentials(t)
 	}
 	l := f.l[t.skip:][:t.queries]
 	for j, sum := range f.sum[:t.queries] {
 		l[j] += sum
 	}
-	// 3. Oᵀ += Vᵀ·P.
+	// 2. Oᵀ += Vᵀ·P.
 	oT := f.sums[t.skip:]
 	if t.ragged(f.geometry) && !f.values.isFinite(f.kv, t.col) {
 		f.addVisible(t, oT)
@@ -113,29 +134,21 @@ func (f *pairForward) fold(t *trimmed) {
 	f.product(oT, panelRows, f.values.of(f.kv, t.col), tilePairs, f.p, t.width, f.ValueDim, t.width, t.even/2, true)
 }
 
-// known reports whether every row of the tile has a reference, or is NaN already and needs none.
-func (f *pairForward) known(t *trimmed) bool {
-	l := f.l[t.skip:]
-	for j, m := range f.m[t.skip:][:t.queries] {
-		if math.IsInf(float64(m), -1) && l[j] == 0 {
-			return false
-		}
+// score computes the tile's scores, -Inf where there is no pair.
+func (f *pairForward) score(t *trimmed) {
+	row := f.kv*len(f.cols) + t.col
+	for _, s := range t.steps() {
+		x := f.x[t.offset(s):]
+		f.product(x, t.width, f.keys.row(row+s.key), f.keys.stride, f.q.turned[s.blind:], panelRows, s.keys, t.columns(s), words(f.Dim), false)
 	}
-	return true
+	f.hideScores(f.x, t)
 }
 
-// exponentials makes the tile's probabilities, relative to M, and sums them by row; false if a reference is too low.
-func (f *pairForward) exponentials(t *trimmed, x []float32) bool {
-	ref, sum := f.ref[:t.width], f.sum[:t.width]
-	clear(ref)
+// exponentials turns scores into probabilities, relative to M, and sums them by row; false if a reference is too low.
+func (f *pairForward) exponentials(t *trimmed) bool {
+	sum := f.sum[:t.width]
 	clear(sum)
-	exponent := float32(f.exponent)
-	for j, m := range f.m[t.skip:][:t.queries] {
-		if !math.IsInf(float64(m), -1) {
-			ref[j] = -m * exponent
-		}
-	}
-	f.weights(f.p, x, ref, sum, t.width, exponent)
+	f.weights(f.p, f.x[:t.even*t.width], f.ref[t.skip:], sum, t.width, float32(f.exponent))
 	for _, s := range sum[:t.queries] {
 		if s >= largeSum {
 			return false
@@ -145,10 +158,10 @@ func (f *pairForward) exponentials(t *trimmed, x []float32) bool {
 }
 
 // raise sets every row's reference to the larger of itself and the tile's maximum and rescales what the row has summed.
-func (f *pairForward) raise(t *trimmed, x []float32) {
+func (f *pairForward) raise(t *trimmed) {
 	high, m, l := f.high[:t.width], f.m[t.skip:], f.l[t.skip:]
 	copy(high, m[:t.queries])
-	columnMax(x, tilePart{t.width, t.even, t.width}, high)
+	columnMax(f.x, tilePart{t.width, t.even, t.width}, high)
 	for j, top := range high[:t.queries] {
 		if !(top > m[j]) {
 			continue
@@ -161,6 +174,11 @@ func (f *pairForward) raise(t *trimmed, x []float32) {
 			}
 		}
 		m[j] = top
+		f.refer(t.skip + j)
+	}
+	f.known = true
+	for j, m := range f.m {
+		f.known = f.known && (f.l[j] != 0 || !math.IsInf(float64(m), -1))
 	}
 }
 

@@ -203,6 +203,10 @@ func (g *geometry) trimmed(panel, run int) (trimmed, bool) {
 	return r, true
 }
 
+// offset is where the step's scores begin in a matrix [keys, width], columns how wide they are.
+func (t *trimmed) offset(s step) int  { return s.key*t.width + s.blind - t.skip }
+func (t *trimmed) columns(s step) int { return t.width + t.skip - s.blind }
+
 // ragged reports whether zeros stand for pairs that exist but are hidden.
 func (t *trimmed) ragged(g *geometry) bool { return t.partial || g.Causal && t.even > t.keys }
 
