@@ -107,7 +107,7 @@ class Step:
         start = time.perf_counter()
         self.step()
         taken = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10  # KiB on Linux
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)  # bytes, or KiB
         return {"seconds": taken, "tokens": self.ids.numel(), "peak_memory_bytes": peak}
 
 

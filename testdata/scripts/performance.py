@@ -193,11 +193,15 @@ def write(path, key, text):
     path.write_text(head + begin + text + end + rest.split(end, 1)[1])
 
 
+def cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], epilog="groups: " + "; ".join(f"{g.key}: {g.title}" for g in GROUPS))
     parser.add_argument("--only", default=",".join(default_groups()), help="groups, separated by commas")
     parser.add_argument("--rounds", type=int, default=7, help="rounds; long rows take fewer")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each side")
+    parser.add_argument("--threads", type=int, default=cores(), help="threads of each side")
     parser.add_argument("--train", help="a built train command (default: the one of this tree)")
     parser.add_argument("--before", type=pathlib.Path, help="what --json wrote for an earlier state, as a column")
     parser.add_argument("--write", type=pathlib.Path, help="renew the groups' tables in this file, as in docs/performance.md")
