@@ -59,11 +59,7 @@ func (linear[T]) backward(p *pass[T]) error {
 	cpu.Gemm(matmul(p.grad(0), dy, w, cpu.Matmul[T]{}))
 	cpu.Gemm(matmul(p.grad(1), dy, x, cpu.Matmul[T]{TransA: true, Beta: p.beta(1)}))
 	if len(p.in) == 3 {
-		sumRows(p.grad(2).data, p.beta(2), dy.rows(), func(row int, acc []float64) {
-			for j, v := range dy.row(row) {
-				acc[j] += float64(v)
-			}
-		})
+		sumRows(p.grad(2).data, p.beta(2), dy.rows(), func(row int, acc []float64) { cpu.Accumulate(acc, dy.row(row)) })
 	}
 	return nil
 }

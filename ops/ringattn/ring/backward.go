@@ -143,22 +143,26 @@ func (b *backward[T]) share(kv []T, source int) []T {
 		dk, dv := b.split(share, source)
 		clear(b.dq)
 		b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv}, in, b.call.block(b.rank, source))
-		add(b.sum, b.dq)
+		accumulate(b.sum, b.dq)
 	}
 	return share
 }
 
 // add adds src to dst. Every element of a block's gradient is a sum in ring order, from the rank before its home
 // backwards, and every element of dQ one over the blocks as they come, whatever the timing: the bits repeat.
-func add[D, S kernel.Float](dst []D, src []S) {
+func add[T kernel.Float](dst, src []T) {
+	eachChunk(len(src), func(from, to int) { cpu.Add(dst[from:to], dst[from:to], src[from:to]) })
+}
+
+// accumulate adds src to dst, which is wider.
+func accumulate[T kernel.Float](dst []float64, src []T) {
+	eachChunk(len(src), func(from, to int) { cpu.Accumulate(dst[from:to], src[from:to]) })
+}
+
+// eachChunk calls f in parallel for chunks [from, to) of n elements.
+func eachChunk(n int, f func(from, to int)) {
 	const chunk = 1 << 14
-	cpu.Parallel((len(src)+chunk-1)/chunk, func(i int) {
-		from := src[i*chunk : min((i+1)*chunk, len(src))]
-		to := dst[i*chunk:][:len(from)]
-		for j, x := range from {
-			to[j] += D(x)
-		}
-	})
+	cpu.Parallel((n+chunk-1)/chunk, func(i int) { f(i*chunk, min((i+1)*chunk, n)) })
 }
 
 // tokens lays the gradients out as the caller's inputs are.
@@ -166,9 +170,11 @@ func (b *backward[T]) tokens() Gradients[T] {
 	c := b.call
 	g := Gradients[T]{DQ: make([]T, len(b.dq)), DK: make([]T, c.kLen(b.rows)), DV: make([]T, c.vLen(b.rows))}
 	dk, dv := b.split(b.dkv, b.rank)
-	for i, x := range b.sum {
-		b.dq[i] = T(x)
-	}
+	eachChunk(len(b.sum), func(from, to int) {
+		for i, x := range b.sum[from:to] {
+			b.dq[from+i] = T(x)
+		}
+	})
 	toTokens(g.DQ, b.dq, dims{c.Batch, b.rows, c.Heads, c.Dim})
 	toTokens(g.DK, dk, dims{c.Batch, b.rows, c.KVHeads, c.Dim})
 	toTokens(g.DV, dv, dims{c.Batch, b.rows, c.KVHeads, c.ValueDim})

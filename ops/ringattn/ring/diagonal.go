@@ -76,7 +76,7 @@ func (b *backward[T]) diagonal(p part) {
 			DOut: q(b.in.DOut, c.ValueDim), LSE: q(b.in.LSE, 1), LSELow: q(b.in.LSELow, 1), Delta: q(b.in.Delta, 1),
 		}, block)
 	if b.sum != nil {
-		add(b.sum[(p.head*s+p.row)*c.Dim:][:len(dq)], dq)
+		accumulate(b.sum[(p.head*s+p.row)*c.Dim:][:len(dq)], dq)
 	}
 }
 

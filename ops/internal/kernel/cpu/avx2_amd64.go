@@ -74,6 +74,11 @@ func adamwAVX2F32(param []float32, grad []float32, m []float32, v []float32, fac
 //go:noescape
 func dotAVX2F32(a []float32, b []float32) (sum float64)
 
+// accumulateAVX2F32 is Accumulate in AVX2.
+//
+//go:noescape
+func accumulateAVX2F32(sum []float64, x []float32)
+
 // normScaleAVX2F32 is NormScale in AVX2.
 //
 //go:noescape
@@ -163,6 +168,11 @@ func adamwAVX2F64(param []float64, grad []float64, m []float64, v []float64, fac
 //
 //go:noescape
 func dotAVX2F64(a []float64, b []float64) (sum float64)
+
+// accumulateAVX2F64 is Accumulate in AVX2.
+//
+//go:noescape
+func accumulateAVX2F64(sum []float64, x []float64)
 
 // normScaleAVX2F64 is NormScale in AVX2.
 //

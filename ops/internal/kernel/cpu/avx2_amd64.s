@@ -2630,6 +2630,59 @@ restend:
 	VZEROUPPER
 	RET
 
+// func accumulateAVX2F32(sum []float64, x []float32)
+// Requires: AVX
+TEXT ·accumulateAVX2F32(SB), NOSPLIT, $0-48
+	MOVQ x_len+32(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x10
+	JLT  wholeend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+whole:
+	VMOVUPD   (DX)(CX*8), Y0
+	VMOVUPD   32(DX)(CX*8), Y1
+	VMOVUPD   64(DX)(CX*8), Y2
+	VMOVUPD   96(DX)(CX*8), Y3
+	VCVTPS2PD (BX)(CX*4), Y4
+	VCVTPS2PD 16(BX)(CX*4), Y5
+	VCVTPS2PD 32(BX)(CX*4), Y6
+	VCVTPS2PD 48(BX)(CX*4), Y7
+	VADDPD    Y4, Y0, Y0
+	VADDPD    Y5, Y1, Y1
+	VADDPD    Y6, Y2, Y2
+	VADDPD    Y7, Y3, Y3
+	VMOVUPD   Y0, (DX)(CX*8)
+	VMOVUPD   Y1, 32(DX)(CX*8)
+	VMOVUPD   Y2, 64(DX)(CX*8)
+	VMOVUPD   Y3, 96(DX)(CX*8)
+	ADDQ      $0x10, CX
+	SUBQ      $0x10, AX
+	CMPQ      AX, $0x10
+	JGE       whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+rest:
+	VMOVSD    (DX)(CX*8), X0
+	VMOVSS    (BX)(CX*4), X1
+	VCVTPS2PD X1, Y1
+	VADDPD    Y1, Y0, Y0
+	VMOVSD    X0, (DX)(CX*8)
+	ADDQ      $0x01, CX
+	SUBQ      $0x01, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
+	VZEROUPPER
+	RET
+
 // func normScaleAVX2F32(y []float32, x []float32, weight []float32, inv float32)
 // Requires: AVX, CMOV
 TEXT ·normScaleAVX2F32(SB), NOSPLIT, $0-76
@@ -5542,6 +5595,65 @@ restend:
 	VUNPCKHPD    X0, X0, X1
 	VADDSD       X1, X0, X0
 	VMOVSD       X0, sum+48(FP)
+	VZEROUPPER
+	RET
+
+// func accumulateAVX2F64(sum []float64, x []float64)
+// Requires: AVX, CMOV
+TEXT ·accumulateAVX2F64(SB), NOSPLIT, $0-48
+	MOVQ x_len+32(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x10
+	JLT  wholeend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+whole:
+	VMOVUPD (DX)(CX*8), Y0
+	VMOVUPD 32(DX)(CX*8), Y1
+	VMOVUPD 64(DX)(CX*8), Y2
+	VMOVUPD 96(DX)(CX*8), Y3
+	VMOVUPD (BX)(CX*8), Y4
+	VMOVUPD 32(BX)(CX*8), Y5
+	VMOVUPD 64(BX)(CX*8), Y6
+	VMOVUPD 96(BX)(CX*8), Y7
+	VADDPD  Y4, Y0, Y0
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	VADDPD  Y7, Y3, Y3
+	VMOVUPD Y0, (DX)(CX*8)
+	VMOVUPD Y1, 32(DX)(CX*8)
+	VMOVUPD Y2, 64(DX)(CX*8)
+	VMOVUPD Y3, 96(DX)(CX*8)
+	ADDQ    $0x10, CX
+	SUBQ    $0x10, AX
+	CMPQ    AX, $0x10
+	JGE     whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+rest:
+	MOVQ       $0x00000004, SI
+	CMPQ       AX, SI
+	CMOVQLT    AX, SI
+	LEAQ       lanes<>+32(SB), DI
+	SHLQ       $0x03, SI
+	SUBQ       SI, DI
+	VMOVUPS    (DI), Y15
+	VMASKMOVPD (DX)(CX*8), Y15, Y0
+	VMASKMOVPD (BX)(CX*8), Y15, Y1
+	VADDPD     Y1, Y0, Y0
+	VMASKMOVPD Y0, Y15, (DX)(CX*8)
+	ADDQ       $0x04, CX
+	SUBQ       $0x04, AX
+	CMPQ       AX, $0x01
+	JGE        rest
+
+restend:
 	VZEROUPPER
 	RET
 

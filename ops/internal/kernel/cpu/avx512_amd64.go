@@ -74,6 +74,11 @@ func adamwAVX512F32(param []float32, grad []float32, m []float32, v []float32, f
 //go:noescape
 func dotAVX512F32(a []float32, b []float32) (sum float64)
 
+// accumulateAVX512F32 is Accumulate in AVX512.
+//
+//go:noescape
+func accumulateAVX512F32(sum []float64, x []float32)
+
 // normScaleAVX512F32 is NormScale in AVX512.
 //
 //go:noescape
@@ -163,6 +168,11 @@ func adamwAVX512F64(param []float64, grad []float64, m []float64, v []float64, f
 //
 //go:noescape
 func dotAVX512F64(a []float64, b []float64) (sum float64)
+
+// accumulateAVX512F64 is Accumulate in AVX512.
+//
+//go:noescape
+func accumulateAVX512F64(sum []float64, x []float64)
 
 // normScaleAVX512F64 is NormScale in AVX512.
 //

@@ -3960,6 +3960,64 @@ restend:
 	VZEROUPPER
 	RET
 
+// func accumulateAVX512F32(sum []float64, x []float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·accumulateAVX512F32(SB), NOSPLIT, $0-48
+	MOVQ x_len+32(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x20
+	JLT  wholeend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+whole:
+	VMOVUPD   (DX)(CX*8), Z0
+	VMOVUPD   64(DX)(CX*8), Z1
+	VMOVUPD   128(DX)(CX*8), Z2
+	VMOVUPD   192(DX)(CX*8), Z3
+	VCVTPS2PD (BX)(CX*4), Z4
+	VCVTPS2PD 32(BX)(CX*4), Z5
+	VCVTPS2PD 64(BX)(CX*4), Z6
+	VCVTPS2PD 96(BX)(CX*4), Z7
+	VADDPD    Z4, Z0, Z0
+	VADDPD    Z5, Z1, Z1
+	VADDPD    Z6, Z2, Z2
+	VADDPD    Z7, Z3, Z3
+	VMOVUPD   Z0, (DX)(CX*8)
+	VMOVUPD   Z1, 64(DX)(CX*8)
+	VMOVUPD   Z2, 128(DX)(CX*8)
+	VMOVUPD   Z3, 192(DX)(CX*8)
+	ADDQ      $0x20, CX
+	SUBQ      $0x20, AX
+	CMPQ      AX, $0x20
+	JGE       whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+rest:
+	MOVQ        $0x00000008, SI
+	CMPQ        AX, SI
+	CMOVQLT     AX, SI
+	MOVQ        $-1, DI
+	BZHIQ       SI, DI, DI
+	KMOVW       DI, K1
+	VMOVUPD.Z   (DX)(CX*8), K1, Z0
+	VCVTPS2PD.Z (BX)(CX*4), K1, Z1
+	VADDPD      Z1, Z0, Z0
+	VMOVUPD     Z0, K1, (DX)(CX*8)
+	ADDQ        $0x08, CX
+	SUBQ        $0x08, AX
+	CMPQ        AX, $0x01
+	JGE         rest
+
+restend:
+	VZEROUPPER
+	RET
+
 // func normScaleAVX512F32(y []float32, x []float32, weight []float32, inv float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·normScaleAVX512F32(SB), NOSPLIT, $0-76
@@ -8150,6 +8208,64 @@ restend:
 	VUNPCKHPD     X0, X0, X1
 	VADDSD        X1, X0, X0
 	VMOVSD        X0, sum+48(FP)
+	VZEROUPPER
+	RET
+
+// func accumulateAVX512F64(sum []float64, x []float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·accumulateAVX512F64(SB), NOSPLIT, $0-48
+	MOVQ x_len+32(FP), AX
+	XORQ CX, CX
+	CMPQ AX, $0x20
+	JLT  wholeend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+whole:
+	VMOVUPD (DX)(CX*8), Z0
+	VMOVUPD 64(DX)(CX*8), Z1
+	VMOVUPD 128(DX)(CX*8), Z2
+	VMOVUPD 192(DX)(CX*8), Z3
+	VMOVUPD (BX)(CX*8), Z4
+	VMOVUPD 64(BX)(CX*8), Z5
+	VMOVUPD 128(BX)(CX*8), Z6
+	VMOVUPD 192(BX)(CX*8), Z7
+	VADDPD  Z4, Z0, Z0
+	VADDPD  Z5, Z1, Z1
+	VADDPD  Z6, Z2, Z2
+	VADDPD  Z7, Z3, Z3
+	VMOVUPD Z0, (DX)(CX*8)
+	VMOVUPD Z1, 64(DX)(CX*8)
+	VMOVUPD Z2, 128(DX)(CX*8)
+	VMOVUPD Z3, 192(DX)(CX*8)
+	ADDQ    $0x20, CX
+	SUBQ    $0x20, AX
+	CMPQ    AX, $0x20
+	JGE     whole
+
+wholeend:
+	CMPQ AX, $0x01
+	JLT  restend
+	MOVQ sum_base+0(FP), DX
+	MOVQ x_base+24(FP), BX
+
+rest:
+	MOVQ      $0x00000008, SI
+	CMPQ      AX, SI
+	CMOVQLT   AX, SI
+	MOVQ      $-1, DI
+	BZHIQ     SI, DI, DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (DX)(CX*8), K1, Z0
+	VMOVUPD.Z (BX)(CX*8), K1, Z1
+	VADDPD    Z1, Z0, Z0
+	VMOVUPD   Z0, K1, (DX)(CX*8)
+	ADDQ      $0x08, CX
+	SUBQ      $0x08, AX
+	CMPQ      AX, $0x01
+	JGE       rest
+
+restend:
 	VZEROUPPER
 	RET
 

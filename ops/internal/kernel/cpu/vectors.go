@@ -15,11 +15,12 @@ type vectors[T kernel.Float] struct {
 	swigluGrad func(dGate, dUp, gate, up, dy []T)
 	adamw      func(param, grad, m, v, factors []T)
 
-	dot       func(a, b []T) float64
-	normScale func(y, x, weight []T, inv T)
-	normGrad  func(dWeight []float64, dy, x, weight []T, inv float64) float64
-	normInput func(dx, dy, x, weight []T, inv, mean float64)
-	rotate    func(y, x []T, cos, sin []float64, sign float64)
+	dot        func(a, b []T) float64
+	accumulate func(sum []float64, x []T)
+	normScale  func(y, x, weight []T, inv T)
+	normGrad   func(dWeight []float64, dy, x, weight []T, inv float64) float64
+	normInput  func(dx, dy, x, weight []T, inv, mean float64)
+	rotate     func(y, x []T, cos, sin []float64, sign float64)
 }
 
 // vectorsOf returns the active loops for element type T.
@@ -84,6 +85,12 @@ func AdamW[T kernel.Float](param, grad, m, v []T, f *AdamWFactors[T]) {
 func Dot[T kernel.Float](a, b []T) float64 {
 	sameLength(len(a), len(b))
 	return vectorsOf[T]().dot(a, b)
+}
+
+// Accumulate adds x to sum, in float64.
+func Accumulate[T kernel.Float](sum []float64, x []T) {
+	sameLength(len(x), len(sum))
+	vectorsOf[T]().accumulate(sum, x)
 }
 
 // NormScale sets y to weight·(x·inv).

@@ -31,12 +31,13 @@ func portableVectors[T kernel.Float](exp func(T) T) vectors[T] {
 				dGate[i] = d * u * (s + silu*(1-s))
 			}
 		},
-		adamw:     adamwGeneric[T],
-		dot:       dotGeneric[T],
-		normScale: normScaleGeneric[T],
-		normGrad:  normGradGeneric[T],
-		normInput: normInputGeneric[T],
-		rotate:    rotateGeneric[T],
+		adamw:      adamwGeneric[T],
+		dot:        dotGeneric[T],
+		accumulate: accumulateGeneric[T],
+		normScale:  normScaleGeneric[T],
+		normGrad:   normGradGeneric[T],
+		normInput:  normInputGeneric[T],
+		rotate:     rotateGeneric[T],
 	}
 }
 
@@ -77,6 +78,12 @@ func dotGeneric[T kernel.Float](a, b []T) float64 {
 		s0 += float64(a[i]) * float64(b[i])
 	}
 	return (s0 + s1) + (s2 + s3)
+}
+
+func accumulateGeneric[T kernel.Float](sum []float64, x []T) {
+	for i, v := range x {
+		sum[i] += float64(v)
+	}
 }
 
 func normScaleGeneric[T kernel.Float](y, x, weight []T, inv T) {

@@ -118,11 +118,16 @@ func testNormSums[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(33, 34))
 	for n := range 150 {
 		dy, x, w, total := newMatrix[T](r, 1, n), newMatrix[T](r, 1, n), newMatrix[T](r, 1, n), newMatrix[float64](r, 1, n)
-		before := total.clone()
+		before, plain := total.clone(), total.clone()
+		Accumulate(plain.data()[:n], dy.data()[:n])
+		plain.checkCanaries(t)
 		dot := Dot(x.data()[:n], w.data()[:n])
 		sum := NormGrad(total.data()[:n], dy.data()[:n], x.data()[:n], w.data()[:n], testInv)
 		wantDot, wantSum, size := 0.0, 0.0, 0.0
 		for i := range n {
+			if got, want := plain.at(0, i), before.at(0, i)+dy.at(0, i); got != want {
+				t.Fatalf("sum %d of %d is %v, want %v", i, n, got, want)
+			}
 			wantDot += x.at(0, i) * w.at(0, i)
 			d := dy.at(0, i) * x.at(0, i) * testInv
 			wantSum += d * w.at(0, i)
@@ -263,7 +268,7 @@ func TestVectorsRefuseSlicesOfDifferentLengths(t *testing.T) {
 	x, short := make([]float32, 8), make([]float32, 7)
 	for i, f := range []func(){
 		func() { Add(x, x, short) }, func() { SwiGLU(x, short, x) }, func() { SwiGLUGrad(short, x, x, x, x) },
-		func() { AdamW(x, x, x, short, &AdamWFactors[float32]{}) }, func() { Dot(x, short) }, func() { NormScale(x, x, short, 1) },
+		func() { AdamW(x, x, x, short, &AdamWFactors[float32]{}) }, func() { Dot(x, short) }, func() { Accumulate(make([]float64, 7), x) }, func() { NormScale(x, x, short, 1) },
 		func() { NormGrad(make([]float64, 7), x, x, x, 1) }, func() { NormInput(x, short, x, x, 1, 1) },
 		func() { Rotate(x, x, make([]float64, 4), make([]float64, 3), 1) },
 	} {

@@ -26,6 +26,21 @@ func (t *target) dot() {
 	t.returnSum(sums)
 }
 
+// accumulate writes Accumulate of package cpu.
+func (t *target) accumulate() {
+	t.function("accumulate", "is Accumulate in "+t.isa+".", "sum []float64, x []"+t.element())
+	t.eachVector("x", 4, true, func(g *elements) func() {
+		sum, x, ps, px := g.take(), g.take(), g.base("sum"), g.base("x")
+		return func() {
+			g.widened(ps, sum, 8)
+			g.widened(px, x, g.size)
+			g.each(func(v int) { g.add(x[v], sum[v], sum[v]) })
+			g.narrowed(sum, ps, 8)
+		}
+	})
+	t.finish()
+}
+
 // normScale writes NormScale of package cpu.
 func (t *target) normScale() {
 	e := t.element()

@@ -15,6 +15,7 @@ func (t *target) vectorPrimitives() {
 	t.swigluGrad()
 	t.adamw()
 	t.dot()
+	t.accumulate()
 	t.normScale()
 	t.normGrad()
 	t.normInput()
