@@ -190,12 +190,15 @@ func (r *run) readCheckpoint(path string) error {
 	if err := sameModel(found, r.model); err != nil {
 		return fmt.Errorf("trainer: cannot resume from %s: %w; give the config that it was trained with, or start anew in another output_dir", path, err)
 	}
-	weights, err := hf.LoadWeights(path, r.model)
+	weights, err := hf.LoadWeightsInto(path, r.model, func(p hf.Parameter) []float32 {
+		t, _ := r.params.Get(p.Name)
+		return t.Data
+	})
 	if err != nil {
 		return err
 	}
-	for _, p := range r.params.All() {
-		copy(p.Data, weights[p.Name].Data)
+	if embedding, ok := r.params.Get(hf.EmbeddingName); ok { // a head that stands for it lies elsewhere
+		copy(embedding.Data, weights[hf.EmbeddingName].Data)
 	}
 	return checkpoint.ReadOptimizer(path, r.model.Parameters(), r.moments)
 }

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/edsrzf/mmap-go"
 	"github.com/nlpodyssey/safetensors"
 
 	"github.com/ringgrad/ringgrad/trainer/hf"
+	"github.com/ringgrad/ringgrad/trainer/internal/mapped"
 )
 
 const optimizerFile = "optimizer.safetensors"
@@ -50,17 +49,12 @@ func ReadOptimizer(dir string, parameters []hf.Parameter, moments map[string]Mom
 			err = fmt.Errorf("checkpoint: %s: %w; resume from another checkpoint, or start anew in another output_dir", path, err)
 		}
 	}()
-	f, err := os.Open(path)
+	file, err := mapped.Open(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	mapped, err := mmap.Map(f, mmap.RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, mapped.Unmap()) }()
-	tensors, err := safetensors.Deserialize(mapped)
+	defer func() { err = errors.Join(err, file.Close()) }()
+	tensors, err := safetensors.Deserialize(file.Bytes())
 	if err != nil {
 		return err
 	}
@@ -92,6 +86,7 @@ func readTensor(tensors safetensors.SafeTensors, name string, shape []int, into 
 	if t.DType() != safetensors.F32 {
 		return fmt.Errorf("%s is %s, not F32", name, t.DType())
 	}
+	defer mapped.Forget(t.Data())
 	for i := range into {
 		into[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data()[4*i:]))
 		if x := float64(into[i]); math.IsNaN(x) || math.IsInf(x, 0) {

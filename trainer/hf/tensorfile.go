@@ -9,8 +9,9 @@ import (
 	"math"
 	"os"
 
-	"github.com/edsrzf/mmap-go"
 	"github.com/nlpodyssey/safetensors"
+
+	"github.com/ringgrad/ringgrad/trainer/internal/mapped"
 )
 
 // tensorFile is an open safetensors file, mapped into memory.
@@ -18,31 +19,26 @@ type tensorFile struct {
 	path    string
 	tensors safetensors.SafeTensors
 	meta    map[string]string
-	mapped  mmap.MMap
+	mapped  *mapped.File
 }
 
 // openTensors maps and checks a safetensors file; every error names the file and what is wrong with it.
 func openTensors(path string) (*tensorFile, error) {
-	file, err := os.Open(path)
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("hf: %s does not exist: %w", path, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("hf: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // read only; the mapping outlives it
-	info, err := file.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("hf: %w", err)
-	}
 	if !info.Mode().IsRegular() || info.Size() < 8 {
 		return nil, fmt.Errorf("hf: %s: %d bytes are no safetensors file; download it again", path, info.Size())
 	}
-	mapped, err := mmap.Map(file, mmap.RDONLY, 0)
+	file, err := mapped.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("hf: %s: %w", path, err)
 	}
-	f := &tensorFile{path: path, mapped: mapped}
+	f := &tensorFile{path: path, mapped: file}
 	if err := f.parse(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -51,22 +47,22 @@ func openTensors(path string) (*tensorFile, error) {
 
 // Close unmaps the file; nothing taken from it may be used afterwards.
 func (f *tensorFile) Close() error {
-	if err := f.mapped.Unmap(); err != nil {
+	if err := f.mapped.Close(); err != nil {
 		return fmt.Errorf("hf: %s: %w", f.path, err)
 	}
 	return nil
 }
 
 func (f *tensorFile) parse() error {
-	if err := diagnose(f.mapped); err != nil {
+	if err := diagnose(f.mapped.Bytes()); err != nil {
 		return fmt.Errorf("hf: %s: %w", f.path, err)
 	}
-	_, metadata, err := safetensors.ReadMetadata(f.mapped)
+	_, metadata, err := safetensors.ReadMetadata(f.mapped.Bytes())
 	if err != nil {
 		return fmt.Errorf("hf: %s: bad safetensors header: %w; download or write the file again", f.path, err)
 	}
 	f.meta = metadata.Metadata()
-	if f.tensors, err = safetensors.Deserialize(f.mapped); err != nil {
+	if f.tensors, err = safetensors.Deserialize(f.mapped.Bytes()); err != nil {
 		return fmt.Errorf("hf: %s: %w", f.path, err)
 	}
 	return nil

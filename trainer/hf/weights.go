@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ringgrad/ringgrad/trainer/internal/mapped"
 )
 
 const (
@@ -29,11 +31,17 @@ type Tensor struct {
 // and non-finite tensors are errors. As in transformers, rotary_emb.inv_freq of old folders is passed over, and a tied model may
 // have lm_head beside or instead of the embedding where the two are equal.
 func LoadWeights(dir string, c Config) (map[string]Tensor, error) {
+	return LoadWeightsInto(dir, c, func(Parameter) []float32 { return nil })
+}
+
+// LoadWeightsInto is LoadWeights into the memory that room gives for a parameter, which must have its length; for nil it makes some.
+// After an error that memory may hold a part of the weights. The files themselves take no memory for longer than a tensor is read.
+func LoadWeightsInto(dir string, c Config, room func(Parameter) []float32) (map[string]Tensor, error) {
 	files, index, err := weightFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	l := loader{dir: dir, tensors: map[string]Tensor{}, expected: map[string]Parameter{}}
+	l := loader{dir: dir, room: room, tensors: map[string]Tensor{}, expected: map[string]Parameter{}}
 	for _, p := range c.Parameters() {
 		l.expected[p.Name] = p
 	}
@@ -109,6 +117,7 @@ func parseIndex(data []byte) (map[string]string, error) {
 // loader gathers the tensors of one folder.
 type loader struct {
 	dir      string
+	room     func(Parameter) []float32
 	expected map[string]Parameter
 	tensors  map[string]Tensor
 }
@@ -156,7 +165,11 @@ func (l *loader) take(f *tensorFile, name string) error {
 	if !slices.Equal(shape, want.Shape) {
 		return fmt.Errorf("hf: %s: tensor %s has shape %v, but config.json asks for %v; one of the two files is of another model", f.path, name, shape, want.Shape)
 	}
-	data := make([]float32, n)
+	data := l.room(want)
+	if data == nil {
+		data = make([]float32, n)
+	}
+	defer mapped.Forget(view.Data())
 	if !decodeFloats(data, view.Data(), view.DType()) {
 		return fmt.Errorf("hf: %s: tensor %s is stored as %s; store weights as F32, BF16, F16 or F64", f.path, name, view.DType())
 	}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package mapped
+
+// Forget does nothing: this system takes memory back by itself.
+func Forget([]byte) {}
