@@ -17,6 +17,10 @@ func checkConfig(ctx context.Context, out *output, f gradcheckFlags) error {
 	if err != nil {
 		return err
 	}
+	if cfg.AttentionDtype != config.Default().AttentionDtype {
+		return fmt.Errorf("gradcheck: attention_dtype is %s, and exact gradients are what is checked; add --set attention_dtype=%s",
+			cfg.AttentionDtype, config.Default().AttentionDtype)
+	}
 	m, err := modelOf(cfg)
 	if err != nil {
 		return err

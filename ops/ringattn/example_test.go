@@ -2,6 +2,7 @@ package ringattn_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -94,6 +95,31 @@ func ExampleConfig_comm() {
 	})
 	fmt.Println("error:", err)
 	// Output: error: <nil>
+}
+
+// Products in bfloat16, where the processor has them; float32 elsewhere.
+func ExampleConfig_bfloat16() {
+	attend := func(dtype ringattn.DType) error {
+		g := gorgonia.NewGraph()
+		x := gorgonia.NewTensor(g, tensor.Float32, 3, gorgonia.WithShape(8, 2, 16), gorgonia.WithName("x"), gorgonia.WithInit(gorgonia.GlorotN(1)))
+		out, err := ringattn.Attention(x, x, x, ringattn.Config{Causal: true, Devices: 2, DType: dtype})
+		if err != nil {
+			return err
+		}
+		if err := gorgonia.NewTapeMachine(g).RunAll(); err != nil {
+			return err
+		}
+		fmt.Println(out.Shape(), out.Dtype())
+		return nil
+	}
+	err := attend(ringattn.BFloat16)
+	if errors.Is(err, ringattn.ErrNoBFloat16) {
+		err = attend("")
+	}
+	fmt.Println("error:", err)
+	// Output:
+	// (8, 2, 16) float32
+	// error: <nil>
 }
 
 // The dense reference, on plain slices.

@@ -74,6 +74,11 @@ func TestMemoryByHand(t *testing.T) {
 	if m.Parts != parts {
 		t.Errorf("parts %+v\nwant  %+v", m.Parts, parts)
 	}
+	// In bfloat16 K and V take half, and a copy of K a quarter of what K and V took.
+	narrow := Compute(small, Run{SequenceLen: 5, Ring: 2, MicroBatch: 3, Accumulation: 1, Attention: "bfloat16"}).Memory
+	if got, want := narrow.Parts.RingBuffers, parts.RingBuffers-4*9*8/4; got != want {
+		t.Errorf("ring buffers in bfloat16 take %d, want %d", got, want)
+	}
 	if m.Rank != parts.total() {
 		t.Errorf("rank %d, want the sum of its parts %d", m.Rank, parts.total())
 	}

@@ -112,15 +112,18 @@ func (a pairAttention) Pack(dst, src []float32) {
 	})
 }
 
-// Delta is that of the rounded dO, which is what P and dS meet.
-func (pairAttention) Delta(out, dOut, delta []float32, b kernel.Block) {
+// Delta is that of the rounded dO, which is what P and dS meet. A bfloat16 behind 16 zeros is a float32.
+func (a pairAttention) Delta(out, dOut, delta []float32, b kernel.Block) {
 	dv := b.ValueDim
-	eachRow(len(delta), dv, func(i int) {
-		sum, o := 0.0, out[i*dv:][:dv]
-		for d, x := range dOut[i*dv:][:dv] {
-			sum += float64(o[d]) * float64(fromBFloat16(toBFloat16(x)))
+	eachChunk(len(delta), dv, func(row, rows int) {
+		memory := borrow[float32](words(rows*dv) + roundUp(dv, lanes))
+		defer memory.giveBack()
+		rounded, wide := halves(wordsOf(memory.data)), memory.data[words(rows*dv):]
+		a.narrow(rounded[:rows*dv], dOut[row*dv:][:rows*dv])
+		for i := range rows {
+			a.zip(wordsOf(wide), zeroRow[:dv], rounded[i*dv:][:dv])
+			delta[row+i] = float32(dot64(out[(row+i)*dv:][:dv], wide[:dv]))
 		}
-		delta[i] = float32(sum)
 	})
 }
 

@@ -198,10 +198,20 @@ func TestSoftmaxOfPairsEqualsThePortableOne(t *testing.T) {
 	})
 }
 
+// TestBFloat16AttentionConforms takes the portable primitives, which are slow, where there are no others.
 func TestBFloat16AttentionConforms(t *testing.T) {
-	eachPairSet(t, func(t *testing.T, s pairPrimitives) {
-		kerneltest.Run(t, "bfloat16", func() kernel.Attention[float32] { return pairAttention{pairPrimitives: &s} })
-	})
+	sets := assemblyPairSets()
+	if len(sets) == 0 {
+		sets = append(sets, portablePairs())
+	}
+	for i := range sets {
+		kerneltest.Run(t, sets[i].name, func() kernel.Attention[float32] { return pairAttention{pairPrimitives: &sets[i]} })
+	}
+}
+
+func FuzzBFloat16Shapes(f *testing.F) {
+	s := append(assemblyPairSets(), portablePairs())[0]
+	kerneltest.Fuzz(f, func() kernel.Attention[float32] { return pairAttention{pairPrimitives: &s} })
 }
 
 func BenchmarkPairProduct(b *testing.B) {

@@ -10,6 +10,9 @@
 //	backward.go   gradients of one block    keyruns.go      how Backward's work is cut
 //	gemm.go       alpha·op(A)·op(B)+beta·C  ceiling.go      the loops no kernel can outrun
 //
+// Attention in bfloat16 (bf16.go, bf16_forward.go, bf16_backward.go) stands on primitives of its own, whose elements are pairs of
+// bfloat16, on the same tiles and tasks; bf16_pack.go lays operands out in pairs.
+//
 // The loops between (vectors.go: norms, rotations, gates, sums, AdamW) go over whole rows and need no floor above; ExpSum
 // (softmax.go) makes a tile of a row.
 //
