@@ -119,7 +119,9 @@ class Ring:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         arguments = (r, port, torch.get_num_threads())
-        self.others = [mp.get_context("spawn").Process(target=ring_rank, args=(rank, *arguments), daemon=True) for rank in range(1, r["ranks"])]
+        self.others = [
+            mp.get_context("spawn").Process(target=ring_rank, args=(rank, *arguments), daemon=True) for rank in range(1, r["ranks"])
+        ]
         for process in self.others:
             process.start()
         self.rank = RingRank(0, *arguments)

@@ -25,7 +25,15 @@ from performance_rows import GROUPS, MAIN_FIGURES, default_groups
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = pathlib.Path(__file__).resolve().with_name("peers.py")
-PACKAGES = ["torch==2.15.0", "transformers==5.24.0", "numpy==2.4.6", "safetensors==0.8.0", "einops==0.8.2", "ring-attention-pytorch==0.5.20", "matplotlib==3.11.2"]
+PACKAGES = [
+    "torch==2.15.0",
+    "transformers==5.24.0",
+    "numpy==2.4.6",
+    "safetensors==0.8.0",
+    "einops==0.8.2",
+    "ring-attention-pytorch==0.5.20",
+    "matplotlib==3.11.2",
+]
 
 
 def note(text):
@@ -68,7 +76,8 @@ class Peers:
         if self.process is None:
             self.python = self.python or peers_python()
             self.process = subprocess.Popen(
-                [self.python, PEERS, str(self.threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+                [self.python, PEERS, str(self.threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            )
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
@@ -198,15 +207,21 @@ def cores():
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], epilog="groups: " + "; ".join(f"{g.key}: {g.title}" for g in GROUPS))
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0], epilog="groups: " + "; ".join(f"{g.key}: {g.title}" for g in GROUPS)
+    )
     parser.add_argument("--only", default=",".join(default_groups()), help="groups, separated by commas")
     parser.add_argument("--rounds", type=int, default=7, help="rounds; long rows take fewer")
     parser.add_argument("--threads", type=int, default=cores(), help="threads of each side")
     parser.add_argument("--train", help="a built train command (default: the one of this tree)")
     parser.add_argument("--before", type=pathlib.Path, help="what --json wrote for an earlier state, as a column")
     parser.add_argument("--write", type=pathlib.Path, help="renew the groups' tables in this file, as in docs/performance.md")
-    parser.add_argument("--json", type=pathlib.Path, help="write all figures to this file too; groups that it has and that were not measured stay")
-    parser.add_argument("--main-figures", type=pathlib.Path, help="renew the table of main figures in this file, as in README.md, of all that --json has")
+    parser.add_argument(
+        "--json", type=pathlib.Path, help="write all figures to this file too; groups that it has and that were not measured stay"
+    )
+    parser.add_argument(
+        "--main-figures", type=pathlib.Path, help="renew the table of main figures in this file, as in README.md, of all that --json has"
+    )
     flags = parser.parse_args()
     if flags.main_figures and not flags.json:
         parser.error("--main-figures needs --json: the file with the figures of all groups")
