@@ -26,18 +26,17 @@ type Matmul[T kernel.Float] struct {
 }
 
 // Block sizes of Gemm, as in Goto and van de Geijn, "Anatomy of high-performance
-// matrix multiplication" (2008): a packed panel of B (blockK x panelN) streams
-// from the second-level cache past a few rows of A that stay in the first. Depth
-// and width of a panel are those of float32; float64 has half of each.
+// matrix multiplication" (2008): a packed panel of B (blockK x panelN, see panelSize) streams
+// from the second-level cache past a few rows of A that stay in the first.
 const (
-	panelN = 64   // columns of a packed panel: the widest register tile
 	blockN = 1024 // columns packed at a time
 	blockM = 48   // rows of one task, unless that makes too few tasks
-	blockK = 1024 // depth of a panel; with less of it C comes and goes too often
 )
 
-// sized is a block size of float32, in elements of T.
-func sized[T kernel.Float](n int) int { return n * 4 / sizeOf[T]() }
+// panelSize is the size of a packed panel of B in bytes: of one of its rows, as
+// wide as the widest register tile, and of one of the columns. With little depth
+// C comes and goes too often; with much, A's rows leave the first-level cache.
+type panelSize struct{ width, depth int }
 
 // Gemm computes g on up to GOMAXPROCS goroutines. The sum over K of one element
 // of C is always taken in the same order, so the result has the same bits for
@@ -97,16 +96,16 @@ type run[T kernel.Float] struct {
 
 // blocks goes over the blocks of op(B).
 func (r *run[T]) blocks() {
-	deepest := sized[T](blockK)
-	r.panelN = sized[T](panelN)
+	blockK := active.panel.depth / sizeOf[T]()
+	r.panelN = active.panel.width / sizeOf[T]()
 	if r.mustPack() {
-		r.packedB = borrow[T](min(blockN, roundUp(r.N, r.panelN)) * min(deepest, r.K))
+		r.packedB = borrow[T](min(blockN, roundUp(r.N, r.panelN)) * min(blockK, r.K))
 		defer r.packedB.giveBack()
 	}
 	for j := 0; j < r.N; j += blockN {
 		r.j, r.n = j, min(blockN, r.N-j)
-		for k := 0; k < r.K; k += deepest {
-			r.k, r.depth = k, min(deepest, r.K-k)
+		for k := 0; k < r.K; k += blockK {
+			r.k, r.depth = k, min(blockK, r.K-k)
 			r.shape()
 			r.block()
 		}
@@ -126,8 +125,8 @@ func (r *run[T]) mustPack() bool {
 // leaves too few tasks to keep the processors evenly busy and a task is still
 // worth its start.
 func (r *run[T]) shape() {
-	const flat = 6
-	enough, narrow := 4*runtime.GOMAXPROCS(0), 4*r.panelN
+	const narrow, flat = blockN / 4, 6
+	enough := 4 * runtime.GOMAXPROCS(0)
 	r.height, r.width = blockM, roundUp(r.n, r.panelN)
 	for !r.alone && ceilDiv(r.M, r.height)*ceilDiv(r.n, r.width) < enough && r.height*r.width*r.depth > 2*minParallel {
 		switch {

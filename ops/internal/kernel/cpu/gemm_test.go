@@ -159,6 +159,7 @@ func testGemmSizes[T kernel.Float](t *testing.T) {
 
 func testGemmBlocks[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
+	blockK := active.panel.depth / sizeOf[T]()
 	for i, s := range [][3]int{{13, 3, 2*blockK + 5}, {3, blockN + 70, 4}, {2*blockM + 1, blockN + 17, 3}, {7, 66, blockK + 1}, {5, 66, tallK + 3}} {
 		for trans := range 4 {
 			p := randomProduct[T](r, trans&1 != 0, trans&2 != 0, s[0], s[1], s[2])

@@ -14,11 +14,12 @@ const isaOverride = "RINGGRAD_ISA"
 // the same sums in the same order, but for Dot's and NormGrad's in float64; what
 // differs is rounding (the assembly fuses multiply and add) and speed.
 type instructionSet struct {
-	name string
-	f32  primitives[float32]
-	f64  primitives[float64]
-	v32  vectors[float32]
-	v64  vectors[float64]
+	name  string
+	panel panelSize
+	f32   primitives[float32]
+	f64   primitives[float64]
+	v32   vectors[float32]
+	v64   vectors[float64]
 }
 
 // primitives are the inner loops that attention and Gemm are built from. All

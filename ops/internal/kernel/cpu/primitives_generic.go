@@ -10,11 +10,12 @@ import (
 // assembly, and what the assembly is tested beside.
 func portableSet() instructionSet {
 	return instructionSet{
-		name: "generic",
-		f32:  portable(exp2Float32),
-		f64:  portable(exp2Float64),
-		v32:  portableVectors(exp32),
-		v64:  portableVectors(math.Exp),
+		name:  "generic",
+		panel: panelSize{width: 256, depth: 2048},
+		f32:   portable(exp2Float32),
+		f64:   portable(exp2Float64),
+		v32:   portableVectors(exp32),
+		v64:   portableVectors(math.Exp),
 	}
 }
 
