@@ -81,22 +81,6 @@ func split[T kernel.Float](x float64) (value, low T) {
 func (attention[T]) Delta(out, dOut, delta []T, b kernel.Block) {
 	dv := b.ValueDim
 	eachRow(len(delta), dv, func(i int) {
-		delta[i] = T(dot64(out[i*dv:][:dv], dOut[i*dv:][:dv]))
+		delta[i] = T(Dot(out[i*dv:][:dv], dOut[i*dv:][:dv]))
 	})
-}
-
-// dot64 sums in four chains, since one would wait for each addition.
-func dot64[T kernel.Float](x, y []T) float64 {
-	var s0, s1, s2, s3 float64
-	for len(x) >= 4 && len(y) >= 4 {
-		s0 += float64(x[0]) * float64(y[0])
-		s1 += float64(x[1]) * float64(y[1])
-		s2 += float64(x[2]) * float64(y[2])
-		s3 += float64(x[3]) * float64(y[3])
-		x, y = x[4:], y[4:]
-	}
-	for i, a := range x {
-		s0 += float64(a) * float64(y[i])
-	}
-	return (s0 + s1) + (s2 + s3)
 }

@@ -27,6 +27,33 @@ func testTiles[T kernel.Float](t *testing.T) {
 	}
 }
 
+// testEveryHeight goes over the heights of up to two register tiles and their neighbours in width, with odd depths.
+func testEveryHeight[T kernel.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	for m := 1; m <= 12; m++ {
+		for _, n := range []int{1, 7, 9, 31, 33, 63, 65} {
+			for _, k := range []int{1, 3, 17} {
+				p := randomProduct[T](r, (m+k/2)%2 != 0, false, m, n, k)
+				p.beta = 1
+				tile := tileNN[T]
+				if p.transA {
+					tile = tileTN[T]
+				}
+				c := p.c.clone()
+				tile(c.data(), c.ld, p.a.data(), p.a.ld, p.b.data(), p.b.ld, m, n, k, true)
+				p.check(t, c)
+			}
+		}
+	}
+}
+
+func TestTilesEqualFloat64ForEveryHeight(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testEveryHeight[float32])
+		t.Run("float64", testEveryHeight[float64])
+	})
+}
+
 func TestTilesEqualFloat64ForEverySizeAndStride(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		t.Run("float32", testTiles[float32])

@@ -26,6 +26,7 @@ func claims[T kernel.Float]() []claim[T] {
 		{"EqualsDenseForSampledShapes", true, equalsDenseForSampledShapes[T]},
 		{"StaysRightForHotLogits", true, staysRightForHotLogits[T]},
 		{"StaysRightForEveryCourseOfLogits", true, staysRightForEveryCourseOfLogits[T]},
+		{"StaysRightForDenormals", true, staysRightForDenormals[T]},
 		{"ErrorDoesNotGrowWithBlocks", true, errorDoesNotGrowWithBlocks[T]},
 		{"RowsThatSeeNothingAreZero", false, rowsThatSeeNothingAreZero[T]},
 		{"KeysOfTheFutureAreNotTouched", false, keysOfTheFutureAreNotTouched[T]},

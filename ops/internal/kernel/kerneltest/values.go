@@ -104,3 +104,26 @@ func errorDoesNotGrowWithBlocks[T kernel.Float](t testing.TB, k kernel.Attention
 		}
 	}
 }
+
+// staysRightForDenormals makes all values so small that their shares are denormal, and dOut so large that gradients are not.
+func staysRightForDenormals[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
+	if _, ok := k.(kernel.Packer[T]); ok {
+		t.Skip("products in bfloat16 take denormals for 0")
+	}
+	small := math.Ldexp(1, -1022)
+	if isFloat32[T]() {
+		small = math.Ldexp(1, -126)
+	}
+	for _, causal := range []bool{false, true} {
+		p := newProblem[T](shape{tokens: 130, heads: 2, kvHeads: 1, dim: 16, valueDim: 20, causal: causal}, 1)
+		for i := range p.v {
+			p.v[i] *= T(small)
+		}
+		for i := range p.dOut {
+			p.dOut[i] /= T(small)
+		}
+		j := newJudge(k, p, 1)
+		j.expect(t, k, cut{whole, 1, 1}, ", denormal values")
+		j.expect(t, k, cut{layouts[1], 2, 1}, ", denormal values")
+	}
+}
