@@ -122,7 +122,7 @@ func (a pairAttention) Delta(out, dOut, delta []float32, b kernel.Block) {
 		a.narrow(rounded[:rows*dv], dOut[row*dv:][:rows*dv])
 		for i := range rows {
 			a.zip(wordsOf(wide), zeroRow[:dv], rounded[i*dv:][:dv])
-			delta[row+i] = float32(dot64(out[(row+i)*dv:][:dv], wide[:dv]))
+			delta[row+i] = float32(Dot(out[(row+i)*dv:][:dv], wide[:dv]))
 		}
 	})
 }
