@@ -1392,25 +1392,34 @@ TEXT ·zipAVX512BF16(SB), NOSPLIT, $0-72
 	MOVQ odd_base+48(FP), DX
 	MOVQ even_len+32(FP), BX
 
-next:
+full:
+	CMPQ      BX, $0x10
+	JLT       tail
+	VPMOVZXWD (CX), Z0
+	VPMOVZXWD (DX), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPORD     Z1, Z0, Z0
+	VMOVDQU32 Z0, (AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, AX
+	SUBQ      $0x10, BX
+	JMP       full
+
+tail:
 	CMPQ        BX, $0x00
 	JLE         end
 	MOVQ        $0x00000010, SI
 	CMPQ        BX, SI
 	CMOVQLT     BX, SI
-	MOVQ        $-1, DI
-	BZHIQ       SI, DI, DI
-	KMOVW       DI, K1
+	MOVQ        $-1, BX
+	BZHIQ       SI, BX, BX
+	KMOVW       BX, K1
 	VPMOVZXWD.Z (CX), K1, Z0
 	VPMOVZXWD.Z (DX), K1, Z1
 	VPSLLD      $0x10, Z1, Z1
 	VPORD       Z1, Z0, Z0
 	VMOVDQU32   Z0, (AX)
-	ADDQ        $0x20, CX
-	ADDQ        $0x20, DX
-	ADDQ        $0x40, AX
-	SUBQ        $0x10, BX
-	JMP         next
 
 end:
 	VZEROUPPER
