@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/ops/bench"
 	"github.com/ringgrad/ringgrad/trainer/metrics"
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
@@ -77,6 +78,7 @@ func (w *worker) record(step int, s stepStats) error {
 	r.state.cursor = w.batches.State()
 	r.state.tokens += int64(s.tokens)
 	r.state.lastLoss, r.state.lastRingWait = s.loss, s.ringWait
+	r.state.flops, r.state.computing = r.state.flops+s.flops, r.state.computing+s.seconds
 	if r.observer.Advanced != nil {
 		r.observer.Advanced(step + 1)
 	}
@@ -93,7 +95,8 @@ func (w *worker) record(step int, s stepStats) error {
 	}
 	return r.recorder.Step(metrics.Step{
 		Step: step + 1, Loss: s.loss, GradNorm: s.gradNorm, LearningRate: r.schedule.LR(step),
-		Tokens: s.tokens, TokensPerSecond: rate, RingWait: s.ringWait, Epoch: r.epoch(), Seconds: s.seconds, MemoryBytes: memory(),
+		Tokens: s.tokens, TokensPerSecond: rate, RingWait: s.ringWait, Epoch: r.epoch(), Seconds: s.seconds,
+		GFlops: s.flops / s.seconds / 1e9, MemoryBytes: memory(), PeakMemoryBytes: bench.PeakMemory(),
 	})
 }
 

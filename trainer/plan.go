@@ -3,6 +3,7 @@ package trainer
 import (
 	"fmt"
 
+	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
 )
 
@@ -29,9 +30,7 @@ type Plan struct {
 
 func (r *run) plan() Plan {
 	c := r.cfg
-	sized := estimate.RunOf(c)
-	sized.DataTokens = int64(r.data.Train.Tokens()) + int64(r.data.Val.Tokens())
-	e := estimate.Compute(estimate.ModelOf(r.model), sized)
+	e := r.estimate()
 	name := r.source
 	if name == "" {
 		name = "from scratch"
@@ -56,4 +55,20 @@ func (r *run) plan() Plan {
 		Estimate:      e,
 		OutputDir:     c.OutputDir,
 	}
+}
+
+// estimate is what a step takes, with the data that were read.
+func (r *run) estimate() estimate.Estimate {
+	sized := estimate.RunOf(r.cfg)
+	sized.DataTokens = int64(r.data.Train.Tokens()) + int64(r.data.Val.Tokens())
+	return estimate.Compute(estimate.ModelOf(r.model), sized)
+}
+
+// checkMemory refuses a run that takes more than memory_limit.
+func (r *run) checkMemory() error {
+	limit, needed := r.cfg.MemoryLimit, config.Bytes(r.estimate().Memory.Process)
+	if limit == 0 || needed <= limit {
+		return nil
+	}
+	return fmt.Errorf("trainer: a step takes %s (estimated), which is over memory_limit %s; raise it, or lower sequence_len or micro_batch_size", needed.Rounded(), limit)
 }

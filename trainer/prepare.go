@@ -51,6 +51,7 @@ type run struct {
 	longDocuments [][]int32
 
 	recorder     *metrics.Recorder
+	tracker      tracker // of the step in flight
 	state        state
 	resumedFrom  string // checkpoint folder, "" for a new run
 	mayStartAnew bool   // over a run that never reached a checkpoint
@@ -74,6 +75,8 @@ type state struct {
 	onDisk       bool          // as a checkpoint in output_dir
 	before       time.Duration // training before this process
 	began        time.Time     // when this process began
+	flops        float64       // done in this process's steps
+	computing    float64       // seconds that these took
 }
 
 // prepare reads everything a run needs, cheapest and likeliest to be wrong first.
@@ -85,9 +88,9 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 		return nil, inputError{fmt.Errorf("trainer: attention_dtype is %s: %w", cfg.AttentionDtype, err)}
 	}
 	r := &run{cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration()}
-	stages := []func() error{r.readModel, r.readTokenizer, r.readData, r.readParameters, r.planSteps}
+	stages := []func() error{r.readModel, r.readTokenizer, r.readData, r.checkMemory, r.readParameters, r.planSteps}
 	if o.Random {
-		stages = []func() error{r.readModel, r.drawData, r.drawParameters, r.planSteps}
+		stages = []func() error{r.readModel, r.drawData, r.checkMemory, r.drawParameters, r.planSteps}
 	}
 	for _, stage := range stages {
 		if err := stage(); err != nil {

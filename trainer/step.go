@@ -12,6 +12,7 @@ import (
 	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/ops/adamw"
 	"github.com/ringgrad/ringgrad/ops/meter"
+	"github.com/ringgrad/ringgrad/trainer/estimate"
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
 
@@ -26,6 +27,7 @@ type stepStats struct {
 	targets  int
 	seconds  float64
 	ringWait float64 // share of the step that a rank waited on the ring, mean over ranks
+	flops    float64 // that were done, by all ranks of the process; the leader's alone
 }
 
 // step trains on the next micro-batches: forward and backward of each, sum of gradients, clip, update.
@@ -39,6 +41,10 @@ func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
 	stats := stepStats{targets: countTargets(batches), tokens: countTokens(batches)}
 	if stats.targets == 0 {
 		return stats, fmt.Errorf("trainer: step %d has no target token; check the datasets' documents and sequence_len", step+1)
+	}
+	if w.leader() {
+		w.run.tracker.begin(step, w.run.flopsOf(batches), w.comm)
+		defer w.run.tracker.end()
 	}
 	sum := 0.0
 	for _, b := range batches {
@@ -54,10 +60,16 @@ func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
 		return stats, fmt.Errorf("trainer: step %d: loss: %w", step+1, err)
 	}
 	stats.loss = totals[0] / float64(stats.targets)
+	if w.leader() {
+		w.run.tracker.enter("update")
+	}
 	if err := w.update(ctx, step, &stats); err != nil {
 		return stats, err
 	}
 	stats.seconds = time.Since(start).Seconds()
+	if w.leader() {
+		stats.flops = w.run.tracker.end()
+	}
 	stats.ringWait = totals[1] / float64(w.comm.Size()) / stats.seconds
 	return stats, nil
 }
@@ -166,6 +178,15 @@ func (r *run) decay(p model.Tensor[float32]) float64 {
 		return 0
 	}
 	return r.cfg.WeightDecay
+}
+
+// flopsOf is the arithmetic of a step on the batches, over all ranks.
+func (r *run) flopsOf(batches []model.Batch) float64 {
+	m, total := estimate.ModelOf(r.model), 0.0
+	for _, b := range batches {
+		total += estimate.Compute(m, estimate.Run{SequenceLen: b.T, MicroBatch: b.B}).Flops.Total
+	}
+	return total
 }
 
 func countTargets(batches []model.Batch) int {

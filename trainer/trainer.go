@@ -11,6 +11,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/local"
+	"github.com/ringgrad/ringgrad/ops/bench"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/eval"
 )
@@ -57,6 +58,10 @@ type Result struct {
 	OutputDir    string    `json:"output_dir"`
 	LossBy       *Position `json:"loss_by_position,omitempty"`
 	LastRingWait float64   `json:"ring_wait"`
+
+	GFlops          float64 `json:"gflops"`                 // 10^9 operations a second of matrix products and attention, in the steps of this process
+	PeakMemory      int64   `json:"peak_memory_bytes"`      // of the process
+	EstimatedMemory int64   `json:"estimated_memory_bytes"` // as train estimate says
 }
 
 // Trainer is one prepared run.
@@ -197,6 +202,8 @@ func (w *worker) finish(ctx context.Context, result *Result) error {
 		result.LastRingWait = w.run.state.lastRingWait
 		result.Tokens = w.run.state.tokens
 		result.EvalLoss = w.run.state.evalLoss
+		result.GFlops = w.run.state.flops / max(w.run.state.computing, 1e-9) / 1e9
+		result.PeakMemory, result.EstimatedMemory = bench.PeakMemory(), w.run.estimate().Memory.Process
 	}
 	position, err := w.measureAfter(ctx)
 	if err != nil {

@@ -57,7 +57,11 @@ func (r *run) loader() *data.Loader {
 }
 
 func (w *worker) modelOptions() model.Options {
-	return model.Options{Layout: w.run.layout, AttentionDType: attentionDType(w.run.cfg), Checkpoint: w.run.cfg.GradientCheckpointing}
+	o := model.Options{Layout: w.run.layout, AttentionDType: attentionDType(w.run.cfg), Checkpoint: w.run.cfg.GradientCheckpointing}
+	if w.leader() {
+		o.Entered = w.run.tracker.enter
+	}
+	return o
 }
 
 // leader is the rank that owns the process's shared state and its files.

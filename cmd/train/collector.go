@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
 )
 
@@ -12,5 +13,12 @@ import (
 func limitGarbage(m estimate.Memory) {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(m.GCPercent)
+	}
+}
+
+// limitMemory makes the collector work harder as the process comes near memory_limit. GOMEMLIMIT, where it is set, stands.
+func limitMemory(limit config.Bytes) {
+	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(limit))
 	}
 }

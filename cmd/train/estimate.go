@@ -18,6 +18,7 @@ type prediction struct {
 	Speed           estimate.Speed `json:"speed"` // of this machine, or as given
 	SecondsPerStep  float64        `json:"seconds_per_step"`
 	TokensPerSecond float64        `json:"tokens_per_second"`
+	MemoryLimit     config.Bytes   `json:"memory_limit_bytes,omitempty"`
 }
 
 func newEstimate(out *output) *cobra.Command {
@@ -48,7 +49,9 @@ func newEstimate(out *output) *cobra.Command {
 					return failed{err}
 				}
 			}
-			return printPrediction(out, predict(estimate.For(m, cfg), speed))
+			p := predict(estimate.For(m, cfg), speed)
+			p.MemoryLimit = cfg.MemoryLimit
+			return printPrediction(out, p)
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the run's YAML file")
@@ -86,6 +89,15 @@ func printPrediction(out *output, p prediction) error {
 	}
 	if err := printEstimate(out, p.Estimate); err != nil {
 		return err
+	}
+	if limit := p.MemoryLimit; limit > 0 {
+		verdict := "it holds"
+		if config.Bytes(p.Memory.Process) > limit {
+			verdict = "a run is refused"
+		}
+		if err := out.printf("memory_limit %s: %s\n", limit, verdict); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintf(out.stdout, "about %.2f s a step, %s tokens a second, at %.0f Gflop/s in matrix products and %.0f in attention\n",
 		p.SecondsPerStep, thousands(int64(p.TokensPerSecond)), p.Speed.Products, p.Speed.Attention)

@@ -25,9 +25,26 @@ func (p *progress) show(what string, done, total int) {
 	defer p.mu.Unlock()
 	if p.bar == nil || p.what != what {
 		p.clear()
-		p.bar, p.what = newBar(p.out, what, total), what
+		p.bar, p.what = newBar(p.out, what, total, progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true)), what
 	}
 	_ = p.bar.Set(done)
+}
+
+// finely is what the bar of a step counts to.
+const finely = 1000
+
+// within draws how much of one long step is done, with a text that may change, in place of other bars.
+func (p *progress) within(text string, done float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	const what = "step"
+	if p.bar == nil || p.what != what {
+		p.clear()
+		p.bar, p.what = newBar(p.out, text, finely, progressbar.OptionSetPredictTime(false)), what
+	} else {
+		p.bar.Describe(text)
+	}
+	_ = p.bar.Set(int(finely * done))
 }
 
 // line prints one line of text without breaking the bar.
@@ -57,19 +74,17 @@ func (p *progress) clear() {
 	p.bar = nil
 }
 
-func newBar(out *output, what string, total int) *progressbar.ProgressBar {
+func newBar(out *output, what string, total int, more ...progressbar.Option) *progressbar.ProgressBar {
 	theme := progressbar.ThemeDefault
 	if out.colour() {
 		theme.Saucer = "[green]█[reset]"
 	}
-	return progressbar.NewOptions(total,
+	return progressbar.NewOptions(total, append(more,
 		progressbar.OptionSetWriter(out.stderr),
 		progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionEnableColorCodes(out.colour()),
 		progressbar.OptionSetTheme(theme),
 		progressbar.OptionSetWidth(30),
-		progressbar.OptionClearOnFinish())
+		progressbar.OptionClearOnFinish())...)
 }

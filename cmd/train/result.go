@@ -9,8 +9,14 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/eval"
 )
 
+// runResult is `train --json`: the speed of the run beside what the machine can do.
+type runResult struct {
+	trainer.Result
+	FMAPeak float64 `json:"fma_peak_gflops"` // of the processors in use, together, after the run
+}
+
 // printResult ends a run: one JSON document, or a closing table.
-func printResult(out *output, r trainer.Result) error {
+func printResult(out *output, r runResult) error {
 	if out.json {
 		return out.document(r)
 	}
@@ -18,6 +24,8 @@ func printResult(out *output, r trainer.Result) error {
 		{"steps", fmt.Sprint(r.Steps)},
 		{"tokens", thousands(r.Tokens)},
 		{"time", roundTime(r.Seconds)},
+		{"speed", fmt.Sprintf("%.1f Gflop/s in the steps, %.3f of the FMA peak", r.GFlops, r.GFlops/r.FMAPeak)},
+		{"peak memory", fmt.Sprintf("%s, %.3f of the estimate", bytesText(r.PeakMemory), float64(r.PeakMemory)/float64(r.EstimatedMemory))},
 		{"last loss", fmt.Sprintf("%.4f", r.Loss)},
 	}
 	if r.EvalLoss != nil {

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringgrad/ringgrad/ops/bench"
 	"github.com/ringgrad/ringgrad/trainer"
 	"github.com/ringgrad/ringgrad/trainer/config"
 )
@@ -59,14 +61,17 @@ func runTraining(ctx context.Context, out *output, signals *signals, f trainingF
 		return printDryRun(out, cfg, t.Plan())
 	}
 	limitGarbage(t.Plan().Memory)
+	limitMemory(cfg.MemoryLimit)
 	signals.handle(func() {
 		t.Stop()
 		view.line("interrupted: finishing the step and saving; a second signal ends at once")
 	})
+	unfollow := view.follow(t.Progress)
 	result, err := t.Run(ctx)
+	unfollow()
 	view.close()
 	if err != nil {
 		return computed(err)
 	}
-	return printResult(out, result)
+	return printResult(out, runResult{result, bench.FMAPeak(runtime.GOMAXPROCS(0))})
 }

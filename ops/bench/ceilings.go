@@ -57,3 +57,13 @@ func (c *ceilings) medians() Ceilings {
 		FMAPeakOneCore: median(c.one), FMAPeak: median(c.peak), GemmLoop: median(c.tiles), MemoryGBs: memoryRate(len(c.peakLoops)),
 	}
 }
+
+// FMAPeak measures, in a moment, what so many threads together can do: 10^9 operations a second of multiply-adds on float32.
+func FMAPeak(threads int) float64 {
+	loops := newCeilings[float32](threads, "float32").peakLoops
+	rates := make([]float64, 3)
+	for i := range rates {
+		rates[i] = float64(threads) * rate(loops, ceilingTime)
+	}
+	return median(rates)
+}

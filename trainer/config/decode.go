@@ -82,7 +82,10 @@ func (d *decoder) entries(n *yaml.Node, prefix string, visit func(name, value *y
 	}
 }
 
-var durationType = reflect.TypeFor[Duration]()
+var (
+	durationType = reflect.TypeFor[Duration]()
+	bytesType    = reflect.TypeFor[Bytes]()
+)
 
 func (d *decoder) value(n *yaml.Node, into reflect.Value, key string) {
 	if n.Kind == yaml.AliasNode {
@@ -92,6 +95,8 @@ func (d *decoder) value(n *yaml.Node, into reflect.Value, key string) {
 	switch {
 	case into.Type() == durationType:
 		d.duration(n, into, key)
+	case into.Type() == bytesType:
+		d.bytes(n, into, key)
 	case into.Kind() == reflect.String:
 		if d.scalar(n, key, "text", "!!str") {
 			into.SetString(n.Value)
@@ -176,6 +181,16 @@ func (d *decoder) duration(n *yaml.Node, into reflect.Value, key string) {
 		}
 	}
 	d.wrong(n, key, "a time span with its unit, such as 90s or 10m")
+}
+
+func (d *decoder) bytes(n *yaml.Node, into reflect.Value, key string) {
+	if n.Kind == yaml.ScalarNode {
+		if amount, err := ParseBytes(n.Value); err == nil {
+			into.SetInt(int64(amount))
+			return
+		}
+	}
+	d.wrong(n, key, "an amount of memory with its unit, such as 900MB or 1.5GiB")
 }
 
 var octal = regexp.MustCompile(`^[-+]?0[0-9_]+$`)

@@ -39,6 +39,8 @@ type Config struct {
 	RingAttnFunc string `yaml:"ring_attn_func" jsonschema:"enum=contiguous,enum=zigzag,enum=striped"`
 	// How long a rank waits for another before the run ends with an error that names it; 0s waits for ever.
 	RingTimeout Duration `yaml:"ring_timeout"`
+	// Most memory that the process may take, such as 6GiB or 900MB: a run that is estimated to take more is refused before it starts, and Go's collector works harder as it comes near. No limit when left out.
+	MemoryLimit Bytes `yaml:"memory_limit,omitempty"`
 	// Keep only the layers' inputs and attention's results, and compute the rest of a layer again in its backward pass. Always done at present: false changes nothing.
 	GradientCheckpointing bool `yaml:"gradient_checkpointing"`
 	// What attention multiplies in. bfloat16 is faster, halves what keys and values send and rounds to 8 bits of precision; sums, gradients and everything else stay in float32. For processors with AVX-512-BF16 or AMX-BF16.

@@ -48,7 +48,7 @@ func Schema() ([]byte, error) {
 		ExpandedStruct:             true,
 		RequiredFromJSONSchemaTags: true,
 		LookupComment:              func(t reflect.Type, field string) string { return descriptions()[t.Name()+"."+field] },
-		Mapper:                     mapDuration,
+		Mapper:                     mapUnits,
 	}
 	schema := r.Reflect(Config{})
 	schema.Title = "ringgrad training run"
@@ -66,11 +66,15 @@ func Schema() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-func mapDuration(t reflect.Type) *jsonschema.Schema {
-	if t != durationType {
-		return nil
+// mapUnits describes the types that are written with a unit.
+func mapUnits(t reflect.Type) *jsonschema.Schema {
+	switch t {
+	case durationType:
+		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$`}
+	case bytesType:
+		return &jsonschema.Schema{Type: "string", Pattern: bytesPattern}
 	}
-	return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$`}
+	return nil
 }
 
 // setDefaults puts the values of v into a schema's properties; zero values are left out, as they mean "not given" or say nothing.

@@ -35,6 +35,9 @@ func tree(v reflect.Value) *yaml.Node {
 	if v.Type() == durationType {
 		return scalar("!!str", v.Interface().(Duration).String())
 	}
+	if v.Type() == bytesType {
+		return scalar("!!str", v.Interface().(Bytes).String())
+	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {

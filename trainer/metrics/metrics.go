@@ -14,16 +14,18 @@ import (
 
 // Step is one logged update.
 type Step struct {
-	Step            int     `json:"step"`                   // updates done, this one included
-	Loss            float64 `json:"loss"`                   // nats, mean over real targets, before the update
-	GradNorm        float64 `json:"grad_norm"`              // 2-norm over all parameters, before clipping
-	LearningRate    float64 `json:"learning_rate"`          // of this update
-	Tokens          int     `json:"tokens"`                 // put through the model in this step
-	TokensPerSecond float64 `json:"tokens_per_second"`      // in this step
-	RingWait        float64 `json:"ring_wait"`              // share of the step spent waiting on communication, 0 to 1
-	Epoch           float64 `json:"epoch"`                  // passes over the training data so far
-	Seconds         float64 `json:"seconds"`                // the step took
-	MemoryBytes     uint64  `json:"memory_bytes,omitempty"` // of the process; 0 where it was not measured
+	Step            int     `json:"step"`                        // updates done, this one included
+	Loss            float64 `json:"loss"`                        // nats, mean over real targets, before the update
+	GradNorm        float64 `json:"grad_norm"`                   // 2-norm over all parameters, before clipping
+	LearningRate    float64 `json:"learning_rate"`               // of this update
+	Tokens          int     `json:"tokens"`                      // put through the model in this step
+	TokensPerSecond float64 `json:"tokens_per_second"`           // in this step
+	RingWait        float64 `json:"ring_wait"`                   // share of the step spent waiting on communication, 0 to 1
+	Epoch           float64 `json:"epoch"`                       // passes over the training data so far
+	Seconds         float64 `json:"seconds"`                     // the step took
+	GFlops          float64 `json:"gflops"`                      // 10^9 operations of matrix products and attention a second, all ranks of the process
+	MemoryBytes     uint64  `json:"memory_bytes,omitempty"`      // of the process; 0 where it was not measured
+	PeakMemoryBytes int64   `json:"peak_memory_bytes,omitempty"` // the most of the machine's memory that it has held so far
 }
 
 // Eval is one evaluation on held-back data.

@@ -49,13 +49,14 @@ func TestLinesHaveTheKeysOfTheContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step := Step{Step: 1, Loss: 2.31, GradNorm: 0.81, LearningRate: 2e-5, Tokens: 16384, TokensPerSecond: 1024, RingWait: 0.02, Epoch: 0.5, Seconds: 16, MemoryBytes: 1 << 20}
+	step := Step{Step: 1, Loss: 2.31, GradNorm: 0.81, LearningRate: 2e-5, Tokens: 16384, TokensPerSecond: 1024, RingWait: 0.02, Epoch: 0.5, Seconds: 16, GFlops: 190.5, MemoryBytes: 1 << 20,
+		PeakMemoryBytes: 1 << 21}
 	if err := r.Step(step); err != nil {
 		t.Fatal(err)
 	}
 	// The line is in the file before Close: readers follow a run.
 	want := `{"step":1,"loss":2.31,"grad_norm":0.81,"learning_rate":0.00002,"tokens":16384,"tokens_per_second":1024,"ring_wait":0.02,` +
-		`"epoch":0.5,"seconds":16,"memory_bytes":1048576}` + "\n"
+		`"epoch":0.5,"seconds":16,"gflops":190.5,"memory_bytes":1048576,"peak_memory_bytes":2097152}` + "\n"
 	if got := read(t, path); got != want {
 		t.Errorf("step line\n%s want\n%s", got, want)
 	}

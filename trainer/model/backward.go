@@ -26,6 +26,7 @@ func (m *Model[T]) LossAndGrad(ctx context.Context, b Batch, scale float64, sink
 	if err != nil {
 		return 0, 0, err
 	}
+	m.entered("loss")
 	// 1. The losses, and the gradient of the last layer's output.
 	if m.dHead == nil {
 		m.dHead = make([]T, len(m.embedding))
@@ -48,12 +49,14 @@ func (m *Model[T]) LossAndGrad(ctx context.Context, b Batch, scale float64, sink
 	}
 	// 2. The layers, from the last to the first: dx becomes the gradient of their inputs.
 	for i := m.cfg.NumLayers - 1; i >= 0; i-- {
+		m.entered(fmt.Sprintf("backward, layer %d of %d", i+1, m.cfg.NumLayers))
 		if err := m.layerBackward(ctx, s, i, grads.dx, sink); err != nil {
 			return 0, 0, fmt.Errorf("model: layer %d backward: %w", i, err)
 		}
 		s.forget(i)
 	}
 	// 3. The embedding.
+	m.entered("embedding")
 	return sum, tokens, m.embeddingBackward(s, b, grads.dx, dEmbedding, sink)
 }
 

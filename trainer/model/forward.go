@@ -100,6 +100,7 @@ func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], e
 		copy(s.x[0][i*width:(i+1)*width], m.embedding[int(id)*width:])
 	}
 	for i, weights := range m.layers {
+		m.entered(fmt.Sprintf("forward, layer %d of %d", i+1, m.cfg.NumLayers))
 		s.x[i+1] = make([]T, s.rows*width)
 		if s.saved[i], err = s.layer.runForward(ctx, weights, s.x[i], s.x[i+1]); err != nil {
 			return nil, fmt.Errorf("model: layer %d: %w", i, err)

@@ -20,6 +20,8 @@ type Options struct {
 	// Checkpoint asks for activation checkpointing. A Model always keeps only each layer's input and what attention saved (see
 	// the package comment), so both values give the same.
 	Checkpoint bool
+	// Entered, where it is set, is told what the rank is about to compute: "forward, layer 1 of 24".
+	Entered func(part string)
 }
 
 // Model is one rank's part of a model. Its methods are collective: all ranks of the communicator call them together with the same
@@ -32,7 +34,8 @@ type Model[T ops.Float] struct {
 	rank   int
 	size   int
 
-	chunkRows int // most rows of a chunk
+	chunkRows int               // most rows of a chunk
+	entered   func(part string) // never nil
 
 	embedding []T           // [vocabulary, hidden], shared
 	dHead     []T           // gradient of the head's matrix, kept between steps: a heap seldom has so much room in one piece
@@ -55,6 +58,9 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	m := &Model[T]{cfg: cfg, comm: comm, layout: o.Layout, dtype: o.AttentionDType, size: 1, chunkRows: chunkRows}
+	if m.entered = o.Entered; m.entered == nil {
+		m.entered = func(string) {}
+	}
 	if comm != nil {
 		m.rank, m.size = comm.Rank(), comm.Size()
 	}

@@ -62,7 +62,7 @@ func (w *backward[T]) keys(r keyRun, kv int, g kernel.Gradients[T]) {
 func (w *backward[T]) panel(head, panel int, r keyRun) {
 	row := panel * panelRows
 	at, n := head*len(w.rows)+row, min(panelRows, len(w.rows)-row)
-	dq := w.dq.start(w.run, at*w.Dim, w.dqSums[:n*w.Dim])
+	dq, pairs := w.dq.start(w.run, at*w.Dim, w.dqSums[:n*w.Dim]), 0
 	var p queryPanel[T]
 	for col := r.from; col < r.from+r.n; col += tileKeys {
 		t, some := w.tile(panel, col/tileKeys)
@@ -74,7 +74,9 @@ func (w *backward[T]) panel(head, panel int, r keyRun) {
 			p.dq = dq
 		}
 		w.add(&t, t.col-r.from, p)
+		pairs += t.queries * t.keys
 	}
+	w.worked(5 * pairs)
 	if p.q != nil {
 		w.dq.finish(at*w.Dim, dq)
 	}

@@ -80,7 +80,7 @@ func addRows(dst, factor, src []float32, rows, width, stride int) {
 func (w *pairBackward) panel(head, panel int, r keyRun) {
 	row := panel * panelRows
 	at, n := head*len(w.rows)+row, min(panelRows, len(w.rows)-row)
-	begun := false
+	begun, pairs := false, 0
 	for col := r.from; col < r.from+r.n; col += tileKeys {
 		t, some := w.trimmed(panel, col/tileKeys)
 		if !some {
@@ -91,7 +91,9 @@ func (w *pairBackward) panel(head, panel int, r keyRun) {
 			begun = true
 		}
 		w.add(&t, t.col-r.from)
+		pairs += t.queries * t.keys
 	}
+	w.worked(5 * pairs)
 	dq := w.shared.start(w.run, at*w.Dim, w.dq[:n*w.Dim])
 	if !begun {
 		return

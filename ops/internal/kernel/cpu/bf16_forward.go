@@ -49,7 +49,7 @@ type pairForward struct {
 }
 
 func (f *pairForward) run() {
-	begun := false
+	begun, pairs := false, 0
 	for run := range f.colSpans {
 		t, some := f.trimmed(f.panel, run)
 		if !some {
@@ -60,7 +60,9 @@ func (f *pairForward) run() {
 			begun = true
 		}
 		f.fold(&t)
+		pairs += t.queries * t.keys
 	}
+	f.worked(2 * pairs)
 	if begun {
 		f.end()
 	}

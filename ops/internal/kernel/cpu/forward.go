@@ -50,7 +50,7 @@ type forward[T kernel.Float] struct {
 }
 
 func (f *forward[T]) run() {
-	prepared := false
+	prepared, pairs := false, 0
 	for run := range f.colSpans {
 		t, some := f.tile(f.panel, run)
 		if !some {
@@ -62,7 +62,9 @@ func (f *forward[T]) run() {
 			prepared = true
 		}
 		f.fold(&t)
+		pairs += t.queries * t.keys
 	}
+	f.worked(2 * pairs)
 }
 
 // fold takes one tile into the carry.

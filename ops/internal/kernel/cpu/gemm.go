@@ -54,6 +54,7 @@ func Gemm[T kernel.Float](g Matmul[T]) {
 		g.scaleC()
 		g.Beta = 1
 	}
+	defer meter.Worked(2 * g.M * g.N * g.K)
 	switch {
 	case g.thin():
 		g.runThin()

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/meter"
 )
 
 // span sums up the positions of some rows.
@@ -51,6 +52,9 @@ func (g *geometry) empty() bool { return len(g.rows) == 0 || len(g.cols) == 0 ||
 
 // work is the multiply-adds of one product of all queries by all keys.
 func (g *geometry) work() int { return g.Heads * len(g.rows) * len(g.cols) * (g.Dim + g.ValueDim) }
+
+// worked tells the meter of a panel that is done: the products of so many vectors by so many, of D and of Dv elements.
+func (g *geometry) worked(vectors int) { meter.Worked(vectors * (g.Dim + g.ValueDim)) }
 
 func appendPositions(p []int, segments []kernel.Segment) []int {
 	for _, s := range segments {
