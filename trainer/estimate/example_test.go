@@ -24,6 +24,6 @@ func ExampleCompute() {
 			ring, float64(e.Memory.Rank)/1e6, float64(e.WireBytes())/1e6, e.Flops.Total/1e9)
 	}
 	// Output:
-	// ring 1: 135.6 MB a rank, 0.0 MB on the wire, 130 Gflop
-	// ring 4: 47.7 MB a rank, 142.4 MB on the wire, 130 Gflop
+	// ring 1: 127.3 MB a rank, 0.0 MB on the wire, 130 Gflop
+	// ring 4: 45.6 MB a rank, 142.4 MB on the wire, 130 Gflop
 }

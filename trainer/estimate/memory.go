@@ -245,7 +245,7 @@ func queryCopies(m Model, r Run, rows int64) int64 {
 	if runs == 1 {
 		return 0
 	}
-	return floatSize << bits.Len64(uint64(runs*rows*m.queries()))
+	return floatSize << bits.Len64(uint64(max(runs*rows*m.queries(), 1)-1))
 }
 
 // logitRows is the number of rows whose logits exist at once: about 4 million logits, 64 to 1,024 rows (ops.CrossEntropy).

@@ -21,19 +21,18 @@ func keyRuns(kvHeads, keys int) []keyRun {
 // sharedQueries is the dQ that several runs add to. Each has a copy of its own; a single run adds panel by panel instead.
 type sharedQueries[T kernel.Float] struct {
 	dq      []T
-	memory  *scratch[T]
-	factors []T // [runs], all the softmax scale, which the sums dS·K and dSᵀ·Q take at the end
-	one     []T // 1
-	copies  []T // [runs, len(dq)]; none for one run
+	numbers *scratch[T] // factors and one
+	factors []T         // [runs], all the softmax scale, which the sums dS·K and dSᵀ·Q take at the end
+	one     []T         // 1
+	copies  *scratch[T] // [runs, len(dq)]; nil for one run
 }
 
 func shareQueries[T kernel.Float](dq []T, runs int, scale T) sharedQueries[T] {
-	n := 0
+	s := sharedQueries[T]{dq: dq, numbers: borrow[T](runs + 1)}
+	s.factors, s.one = s.numbers.data[:runs], s.numbers.data[runs:]
 	if runs > 1 {
-		n = runs * len(dq)
+		s.copies = borrow[T](runs * len(dq))
 	}
-	s := sharedQueries[T]{dq: dq, memory: borrow[T](runs + 1 + n)}
-	s.factors, s.one, s.copies = s.memory.data[:runs], s.memory.data[runs:runs+1], s.memory.data[runs+1:]
 	for i := range s.factors {
 		s.factors[i] = scale
 	}
@@ -41,12 +40,17 @@ func shareQueries[T kernel.Float](dq []T, runs int, scale T) sharedQueries[T] {
 	return s
 }
 
-func (s sharedQueries[T]) giveBack() { s.memory.giveBack() }
+func (s sharedQueries[T]) giveBack() {
+	s.numbers.giveBack()
+	if s.copies != nil {
+		s.copies.giveBack()
+	}
+}
 
 // start returns zeros where the sums of a run for the panel at element at belong: in its copy, or in panel if there are none.
 func (s sharedQueries[T]) start(run, at int, panel []T) []T {
-	if len(s.copies) > 0 {
-		panel = s.copies[run*len(s.dq)+at:][:len(panel)]
+	if s.copies != nil {
+		panel = s.copies.data[run*len(s.dq)+at:][:len(panel)]
 	}
 	clear(panel)
 	return panel
@@ -54,21 +58,21 @@ func (s sharedQueries[T]) start(run, at int, panel []T) []T {
 
 // finish takes over a panel that was summed outside of the copies.
 func (s sharedQueries[T]) finish(at int, panel []T) {
-	if len(s.copies) == 0 {
+	if s.copies == nil {
 		addTo(s.dq[at:][:len(panel)], s.factors, panel)
 	}
 }
 
 // addCopies adds the copies to dQ, in the order of their runs.
 func (s sharedQueries[T]) addCopies() {
-	if len(s.copies) == 0 {
+	if s.copies == nil {
 		return
 	}
 	const chunk = 1 << 13
-	spread(len(s.copies)*copyWork, ceilDiv(len(s.dq), chunk), func(i int) {
+	spread(len(s.copies.data)*copyWork, ceilDiv(len(s.dq), chunk), func(i int) {
 		from := i * chunk
 		n := min(chunk, len(s.dq)-from)
-		tileNN(s.dq[from:], n, s.factors, len(s.factors), s.copies[from:], len(s.dq), 1, n, len(s.factors), true)
+		tileNN(s.dq[from:], n, s.factors, len(s.factors), s.copies.data[from:], len(s.dq), 1, n, len(s.factors), true)
 	})
 }
 
