@@ -58,6 +58,7 @@ type Run struct {
 	Ring         int          `json:"context_parallel_size"`       // W ranks, all in one process
 	MicroBatch   int          `json:"micro_batch_size"`            // B
 	Accumulation int          `json:"gradient_accumulation_steps"` // micro-batches of a step
+	Steps        int          `json:"max_steps,omitempty"`         // 0: not known
 	Layout       shard.Layout `json:"ring_attn_func"`
 	Attention    string       `json:"attention_dtype"`       // float32, or bfloat16 for what attention multiplies and sends
 	DataTokens   int64        `json:"data_tokens,omitempty"` // held in memory
@@ -84,7 +85,7 @@ func (r Run) tokens() int64 { return int64(r.SequenceLen) * int64(r.MicroBatch) 
 func RunOf(c config.Config) Run {
 	return Run{
 		SequenceLen: c.SequenceLen, Ring: c.ContextParallelSize, MicroBatch: c.MicroBatchSize, Accumulation: c.GradientAccumulationSteps,
-		Layout: shard.Layout(c.RingAttnFunc), Attention: c.AttentionDtype,
+		Steps: c.MaxSteps, Layout: shard.Layout(c.RingAttnFunc), Attention: c.AttentionDtype,
 	}
 }
 

@@ -86,7 +86,7 @@ func TestMemoryByHand(t *testing.T) {
 		t.Errorf("shared %+v, want %+v", m.Shared, want)
 	}
 	run := Run{SequenceLen: 5, Ring: 2, MicroBatch: 3, Accumulation: 1}
-	other := rankMemory(small, run, small.moments()[2], 2).total()
+	other := rankMemory(small, run, small.moments(run)[2], 2).total()
 	if want := m.Shared.total() + m.Rank + other + m.Garbage; m.Process != want {
 		t.Errorf("process %d, want %d: all shared, both ranks and garbage", m.Process, want)
 	}
@@ -104,6 +104,24 @@ func TestGradientsTakeTheRoomThatLayersLeave(t *testing.T) {
 		if m.Shared.Gradients != c.gradients || m.Parts.WeightGrads != matrix+4*15e6 {
 			t.Errorf("%d tokens: gradients of %d bytes and %d in the rank, want %d and %d", tokens, m.Shared.Gradients, m.Parts.WeightGrads, c.gradients, matrix+4*15e6)
 		}
+	}
+}
+
+// TestTheOnlyStepOfALayerHasNoGradientsYet: its attention runs back before there are gradients of what comes before it.
+func TestTheOnlyStepOfALayerHasNoGradientsYet(t *testing.T) {
+	one := small
+	one.Layers = 1
+	run := Run{SequenceLen: 1 << 12, Ring: 2}
+	more := Compute(one, run).Memory
+	run.Steps = 1
+	once := Compute(one, run).Memory
+	const rows = 1 << 11
+	less := rows * 4 * (one.attendGradients() + one.queries() + 2*one.keys())
+	if got := more.Rank - once.Rank; got != less {
+		t.Errorf("the only step takes %d bytes less in a rank, want %d", got, less)
+	}
+	if run.Steps, run.Accumulation = 1, 2; Compute(one, run).Memory.Rank < more.Rank {
+		t.Error("with a second micro-batch a rank takes less than with a second step")
 	}
 }
 

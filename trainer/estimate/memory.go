@@ -82,14 +82,21 @@ type moment struct {
 	atWork  bool  // attention is, and one layer's gradients are not summed yet
 	matrix  bool  // nor is that of the head, or of the embedding
 	settled int64 // entries of the gradients that are
+	first   bool  // attention's section has not run back before, and its graph has no memory for gradients yet
 }
 
 // moments are those one of which is the fullest: the head, the last layer, the first layer, the embedding.
-func (m Model) moments() []moment {
+func (m Model) moments(r Run) []moment {
 	layers, matrix := int64(m.Layers), int64(m.Vocab)*int64(m.Hidden)
 	head := matrix // an untied head's gradient is summed before the layers'
 	if m.Tied {
 		head = 0
+	}
+	if r.Steps == 1 && r.Accumulation == 1 && m.Layers == 1 { // it runs back once
+		return []moment{
+			{layers: 1, atWork: true, matrix: m.Tied, settled: head, first: true},
+			{layers: 1, matrix: m.Tied, settled: head}, // attention's own memory is free by then
+		}
 	}
 	return []moment{
 		{layers: layers, matrix: true},
@@ -101,7 +108,7 @@ func (m Model) moments() []moment {
 
 func memoryOf(m Model, r Run) Memory {
 	var fullest Memory
-	for _, at := range m.moments() {
+	for _, at := range m.moments(r) {
 		if memory := memoryAt(m, r, at); memory.Process > fullest.Process {
 			fullest = memory
 		}
@@ -158,13 +165,19 @@ func rankMemory(m Model, r Run, at moment, positions int64) RankMemory {
 		LayerInputs:     (max(at.layers, 1) + 2) * rows * hidden * floatSize,
 		SavedAttention:  at.layers * held * (m.queries() + 2*int64(m.Heads)) * floatSize, // O, LSE and its low part
 		Activations:     (rows*m.attendOutputs() + chunked*(m.feedOutputs()+hidden)) * floatSize,
-		ActivationGrads: (rows*m.attendGradients() + chunked*(m.feedGradients()+2*hidden)) * floatSize,
+		ActivationGrads: chunked * (m.feedGradients() + 2*hidden) * floatSize,
 		CrossEntropy:    logitRows(chunked, vocab) * (vocab + 2*hidden) * floatSize,
 		// Cosines and sines; labels with their losses; ids and labels of the whole batches of a step.
 		Tables: rows*(int64(m.HeadDim)*doubleSize+tokenSize+doubleSize) + 2*tokenSize*r.tokens()*int64(r.Accumulation),
 	}
+	if !at.first {
+		memory.ActivationGrads += rows * m.attendGradients() * floatSize
+	}
 	if at.atWork {
 		memory.Attention = attentionMemory(m, r, held) + rows*m.queries()*floatSize // and the gradient of its output
+		if !at.first {                                                              // and those of its inputs, of the layer before
+			memory.Attention += rows * (m.queries() + 2*m.keys()) * floatSize
+		}
 		// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
 		kv := held * 2 * m.keys() * floatSize
 		memory.RingBuffers = kv * int64(1+min(r.Ring, 3))
@@ -227,9 +240,9 @@ func (m Model) feedGradients() int64 {
 }
 
 // attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, delta, the
-// kernel's copies of dQ, and the gradients of the layer before, which the graph still holds. The forward's Q and carry are less.
+// kernel's copies of dQ. The forward's Q and carry are less.
 func attentionMemory(m Model, r Run, rows int64) int64 {
-	bytes := rows * (4*m.queries() + 2*m.keys() + int64(m.Heads)) * floatSize
+	bytes := rows * (3*m.queries() + int64(m.Heads)) * floatSize
 	if r.Ring > 1 {
 		bytes += rows * m.queries() * doubleSize
 	}
