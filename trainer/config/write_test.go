@@ -139,7 +139,7 @@ func ExampleLoad() {
 		return
 	}
 	fmt.Println(cfg.SequenceLen, cfg.ContextParallelSize, cfg.RingAttnFunc, cfg.RopeScaling.Factor)
-	// Output: 4096 2 zigzag 16
+	// Output: 16384 2 zigzag 16
 }
 
 func ExampleParse_errors() {
