@@ -47,7 +47,7 @@ func checkResults(t *testing.T, report any, results int, keys ...string) {
 		if have := slices.Sorted(maps.Keys(r)); !slices.Equal(have, want) {
 			t.Errorf("keys %v, want %v", have, want)
 		}
-		for _, key := range []string{"of_fma_peak", "of_gemm_loop", "of_ceiling"} {
+		for _, key := range []string{"of_fma_peak", "of_gemm_loop"} { // not of_ceiling: what is so small never leaves the cache
 			if x := r[key].(float64); x < 0.01 || x > 1.5 {
 				t.Errorf("%s is %v: no kernel is so slow, or faster than its ceiling", key, x)
 			}
