@@ -24,9 +24,7 @@ func newBenchAttention(out *output) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.KVHeads == 0 {
-				a.KVHeads = a.Heads
-			}
+			defaultKVHeads(&a)
 			a.DType, a.Layout = f.dtype, shard.Layout(layout)
 			if err := a.Validate(); err != nil {
 				return err
@@ -41,17 +39,32 @@ func newBenchAttention(out *output) *cobra.Command {
 			return printAttention(out, report, o)
 		},
 	}
+	addAttentionShape(cmd, &a)
+	cmd.Flags().BoolVar(&a.Causal, "causal", false, "a position sees itself and those before it")
+	cmd.Flags().IntSliceVar(&a.Rings, "ring", []int{1}, "ring sizes, as in `1,8`")
+	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "contiguous, `zigzag` or striped: who holds which positions")
+	f.addDType(cmd, attentionTypes)
+	f.add(cmd)
+	return cmd
+}
+
+// attentionTypes describes the flag of attention's dtype.
+const attentionTypes = "`float32`, float64, or bfloat16 for products and for keys and values"
+
+// addAttentionShape adds the flags of one sequence's attention.
+func addAttentionShape(cmd *cobra.Command, a *bench.Attention) {
 	cmd.Flags().IntVar(&a.Seq, "seq", 0, "positions of the sequence")
 	cmd.Flags().IntVar(&a.HeadDim, "head-dim", 0, "width of a head")
 	cmd.Flags().IntVar(&a.Heads, "heads", 0, "query heads")
 	cmd.Flags().IntVar(&a.KVHeads, "kv-heads", 0, "KV heads (default: as many as query heads)")
-	cmd.Flags().BoolVar(&a.Causal, "causal", false, "a position sees itself and those before it")
-	cmd.Flags().IntSliceVar(&a.Rings, "ring", []int{1}, "ring sizes, as in `1,8`")
-	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "contiguous, `zigzag` or striped: who holds which positions")
-	f.addDType(cmd, "`float32`, float64, or bfloat16 for products and for keys and values")
-	f.add(cmd)
 	required(cmd, "seq", "head-dim", "heads")
-	return cmd
+}
+
+// defaultKVHeads gives each query head a KV head of its own where nothing is said.
+func defaultKVHeads(a *bench.Attention) {
+	if a.KVHeads == 0 {
+		a.KVHeads = a.Heads
+	}
 }
 
 func printAttention(out *output, report bench.AttentionReport, o bench.Options) error {

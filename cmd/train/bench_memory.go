@@ -17,9 +17,7 @@ func newBenchMemory(out *output) *cobra.Command {
 			"much the peak memory of the process grew, over the number of ranks: inputs, results and gradients, messages and the\n" +
 			"kernel's scratch. A process has one peak, so that each ring size takes a run of its own.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.KVHeads == 0 {
-				a.KVHeads = a.Heads
-			}
+			defaultKVHeads(&a)
 			a.Causal, a.Layout, a.Rings = true, shard.Zigzag, []int{ranks}
 			if err := a.Validate(); err != nil {
 				return err
@@ -35,12 +33,8 @@ func newBenchMemory(out *output) *cobra.Command {
 				a.DType, bytesText(report.RankBytes), count(ranks, "rank"))
 		},
 	}
-	cmd.Flags().IntVar(&a.Seq, "seq", 0, "positions of the sequence")
-	cmd.Flags().IntVar(&a.HeadDim, "head-dim", 0, "width of a head")
-	cmd.Flags().IntVar(&a.Heads, "heads", 0, "query heads")
-	cmd.Flags().IntVar(&a.KVHeads, "kv-heads", 0, "KV heads (default: as many as query heads)")
+	addAttentionShape(cmd, &a)
 	cmd.Flags().IntVar(&ranks, "ring", 1, "ranks of the ring")
-	cmd.Flags().StringVar(&a.DType, "dtype", "float32", "`float32`, float64, or bfloat16 for products and for keys and values")
-	required(cmd, "seq", "head-dim", "heads")
+	cmd.Flags().StringVar(&a.DType, "dtype", "float32", attentionTypes)
 	return cmd
 }

@@ -57,8 +57,8 @@ func newBenchStep(out *output) *cobra.Command {
 		Use:   "step --config FILE",
 		Short: "Measure training steps, and what their time goes into",
 		Long: "step trains the run of a config for some steps, each on full sequences, and writes nothing to its\n" +
-			"output_dir. With --random it needs neither weights, nor tokenizer, nor data. The parts are the wall time of a rank, mean over the ranks, so that ranks that share\n" +
-			"cores wait for each other within them:\n" +
+			"output_dir. With --random it needs neither weights, nor tokenizer, nor data. The parts are the wall time\n" +
+			"of a rank, mean over the ranks, so that ranks that share cores wait for each other within them:\n" +
 			"\n" +
 			"  attention, matmul   their kernels\n" +
 			"  other ops           norms, rotations, activations, the softmax of the loss\n" +

@@ -8,6 +8,9 @@ package kernel
 
 import "math"
 
+// MaxDim is the largest head dim, of keys and of values, that an Attention need take.
+const MaxDim = 256
+
 // Float is an element type of queries, keys and values; sums are kept in the same type.
 type Float interface{ float32 | float64 }
 

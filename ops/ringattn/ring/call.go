@@ -10,7 +10,7 @@ import (
 )
 
 // MaxDim is the largest head dim, of keys and of values, that the kernels take.
-const MaxDim = 256
+const MaxDim = kernel.MaxDim
 
 // Call is what all ranks of one attention agree on. Heads is a multiple of KVHeads: query head h reads KV head
 // h/(Heads/KVHeads), so grouped-query attention never repeats K or V.

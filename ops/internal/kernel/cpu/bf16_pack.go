@@ -99,10 +99,7 @@ func (p *pairPrimitives) zipRows(dst []uint32, ldd int, src []uint16, lds, rows,
 	}
 }
 
-// maxWidth is the widest head dim.
-const maxWidth = 256
-
-var zeroRow [maxWidth]uint16
+var zeroRow [kernel.MaxDim]uint16
 
 // pairPanel is one panel of queries, or of output gradients, as products read it. Rows and columns are padded with zeros.
 type pairPanel struct {
@@ -215,43 +212,15 @@ func (t *trimmed) ragged(g *geometry) bool { return t.partial || g.Causal && t.e
 func (g *geometry) hideScores(x []float32, t *trimmed) {
 	width := t.width
 	none := float32(math.Inf(-1))
-	fill := func(x []float32) {
-		for i := range x {
-			x[i] = none
-		}
-	}
 	if t.keys%2 != 0 {
-		fill(x[t.keys*width:][:width])
+		setAll(x[t.keys*width:][:width], none)
 	}
-	if t.partial {
-		g.hideFuture(x, t, none)
-	}
-	if t.queries < width {
-		for i := range t.keys {
-			fill(x[i*width:][t.queries:width])
-		}
-	}
-}
-
-// hideFuture writes value over the pairs that the mask hides.
-func (g *geometry) hideFuture(x []float32, t *trimmed, value float32) {
 	rows := g.rows[t.row:][:t.queries]
-	blind := 0
 	for i, col := range g.cols[t.col:][:t.keys] {
-		lane := x[i*t.width:][:t.queries]
-		if !t.rising {
-			for j, row := range rows {
-				if col > row {
-					lane[j] = value
-				}
-			}
-			continue
+		lanes := x[i*width:][:width]
+		if t.partial {
+			hideFrom(lanes, rows, col, t.rising, none)
 		}
-		for blind < len(rows) && rows[blind] < col {
-			blind++
-		}
-		for j := range lane[:blind] {
-			lane[j] = value
-		}
+		setAll(lanes[t.queries:], none)
 	}
 }

@@ -30,9 +30,7 @@ func (g *Matmul[T]) runTall() {
 	// 2. A row of ones times the slices' sums adds them in order.
 	ones := borrow[T](slices)
 	defer ones.giveBack()
-	for i := range ones.data {
-		ones.data[i] = 1
-	}
+	setAll(ones.data, 1)
 	spread(slices*size, ceilDiv(g.M, blockM), func(t int) {
 		for i := t * blockM; i < min(g.M, (t+1)*blockM); i++ {
 			tileNN(g.C[i*g.LDC:], g.LDC, ones.data, slices, sums.data[i*g.N:], size, 1, g.N, slices, g.Beta == 1)

@@ -33,9 +33,7 @@ func shareQueries[T kernel.Float](dq []T, runs int, scale T) sharedQueries[T] {
 	if runs > 1 {
 		s.copies = borrow[T](runs * len(dq))
 	}
-	for i := range s.factors {
-		s.factors[i] = scale
-	}
+	setAll(s.factors, scale)
 	s.one[0] = 1
 	return s
 }

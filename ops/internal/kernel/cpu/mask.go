@@ -158,14 +158,18 @@ func hide[T kernel.Float](g *geometry, x []T, t *tile, value T) {
 	rows, cols := g.rows[t.row:][:t.queries], g.cols[t.col:][:t.keys]
 	for _, s := range t.steps() {
 		for i, col := range cols[s.key:][:s.keys] {
-			lane := x[(s.key+i)*t.queries:][:t.queries]
-			for j := s.blind; j < t.queries; j++ {
-				if rows[j] < col {
-					lane[j] = value
-				} else if t.rising {
-					break // it sees the key, as do all that follow
-				}
-			}
+			hideFrom(x[(s.key+i)*t.queries:][s.blind:t.queries], rows[s.blind:], col, t.rising, value)
+		}
+	}
+}
+
+// hideFrom writes value over the lanes of queries, at the positions rows, that lie before the key at position col.
+func hideFrom[T kernel.Float](lanes []T, rows []int, col int, rising bool, value T) {
+	for j, row := range rows {
+		if row < col {
+			lanes[j] = value
+		} else if rising {
+			return // it sees the key, as do all that follow
 		}
 	}
 }
