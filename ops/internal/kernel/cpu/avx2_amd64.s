@@ -27,43 +27,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Y0
-	VMOVUPS    32(R11), Y1
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y2
-	VMOVUPS    32(R11), Y3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y4
-	VMOVUPS    32(R11), Y5
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y6
-	VMOVUPS    32(R11), Y7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y8
-	VMOVUPS    32(R11), Y9
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y10
-	VMOVUPS    32(R11), Y11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -78,17 +55,15 @@ strip2rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -120,6 +95,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPS (R11), Y2, Y2
+	VADDPS 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPS (R11), Y4, Y4
+	VADDPS 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPS (R11), Y6, Y6
+	VADDPS 32(R11), Y7, Y7
+	ADDQ   DX, R11
+	VADDPS (R11), Y8, Y8
+	VADDPS 32(R11), Y9, Y9
+	ADDQ   DX, R11
+	VADDPS (R11), Y10, Y10
+	VADDPS 32(R11), Y11, Y11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -151,8 +148,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -161,30 +156,13 @@ strip2rows4:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y4
-	VMOVUPS 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y6
-	VMOVUPS 32(R11), Y7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip2rows4k:
 	VMOVUPS      (R12), Y8
@@ -208,6 +186,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPS (R11), Y2, Y2
+	VADDPS 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPS (R11), Y4, Y4
+	VADDPS 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPS (R11), Y6, Y6
+	VADDPS 32(R11), Y7, Y7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -233,28 +227,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS 32(R11), Y3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPS      (R12), Y4
@@ -271,6 +252,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPS (R11), Y2, Y2
+	VADDPS 32(R11), Y3, Y3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -290,23 +281,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPS      (R12), Y2
@@ -320,6 +301,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -356,31 +344,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y3
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y4
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -395,17 +366,15 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -430,6 +399,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows6added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y3, Y3
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y4, Y4
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y5, Y5
+
+strip1rows6added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -455,32 +446,17 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip1rows4k:
 	VMASKMOVPS   (R12), Y15, Y4
@@ -499,6 +475,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows4added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y3, Y3
+
+strip1rows4added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -520,24 +512,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMASKMOVPS   (R12), Y15, Y2
@@ -551,6 +532,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows2added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y2
+	VADDPS     Y2, Y1, Y1
+
+strip1rows2added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -568,21 +559,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VXORPS Y0, Y0, Y0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMASKMOVPS   (R12), Y15, Y1
@@ -594,6 +576,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows1added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+
+strip1rows1added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	MOVQ       DX, R11
@@ -647,43 +636,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Y0
-	VMOVUPS    32(R11), Y1
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y2
-	VMOVUPS    32(R11), Y3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y4
-	VMOVUPS    32(R11), Y5
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y6
-	VMOVUPS    32(R11), Y7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y8
-	VMOVUPS    32(R11), Y9
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Y10
-	VMOVUPS    32(R11), Y11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -698,13 +664,11 @@ strip2rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip2rows6k:
 	VMOVUPS      (R12), Y12
@@ -733,6 +697,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPS (R11), Y2, Y2
+	VADDPS 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPS (R11), Y4, Y4
+	VADDPS 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPS (R11), Y6, Y6
+	VADDPS 32(R11), Y7, Y7
+	ADDQ   DX, R11
+	VADDPS (R11), Y8, Y8
+	VADDPS 32(R11), Y9, Y9
+	ADDQ   DX, R11
+	VADDPS (R11), Y10, Y10
+	VADDPS 32(R11), Y11, Y11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -762,8 +748,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -772,28 +756,11 @@ strip2rows4:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y4
-	VMOVUPS 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y6
-	VMOVUPS 32(R11), Y7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows4k:
 	VMOVUPS      (R12), Y8
@@ -816,6 +783,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPS (R11), Y2, Y2
+	VADDPS 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPS (R11), Y4, Y4
+	VADDPS 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPS (R11), Y6, Y6
+	VADDPS 32(R11), Y7, Y7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -839,28 +822,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS 32(R11), Y3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPS      (R12), Y4
@@ -877,6 +847,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPS (R11), Y2, Y2
+	VADDPS 32(R11), Y3, Y3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -894,23 +874,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPS      (R12), Y2
@@ -924,6 +894,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Y0, Y0
+	VADDPS 32(R11), Y1, Y1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Y0, (R11)
 	VMOVUPS Y1, 32(R11)
@@ -958,31 +935,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y3
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y4
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -997,13 +957,11 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip1rows6k:
 	VMASKMOVPS   (R12), Y15, Y6
@@ -1025,6 +983,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows6added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y3, Y3
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y4, Y4
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VADDPS     Y6, Y5, Y5
+
+strip1rows6added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -1048,30 +1028,15 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows4k:
 	VMASKMOVPS   (R12), Y15, Y4
@@ -1089,6 +1054,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows4added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VADDPS     Y4, Y3, Y3
+
+strip1rows4added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -1108,24 +1089,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPS (R11), Y15, Y1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMASKMOVPS   (R12), Y15, Y2
@@ -1139,6 +1109,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows2added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPS (R11), Y15, Y2
+	VADDPS     Y2, Y1, Y1
+
+strip1rows2added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -1154,21 +1134,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VXORPS Y0, Y0, Y0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ       R10, R11
-	VMASKMOVPS (R11), Y15, Y0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMASKMOVPS   (R12), Y15, Y1
@@ -1180,6 +1151,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows1added
+	MOVQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+
+strip1rows1added:
 	MOVQ       R10, R11
 	VMASKMOVPS Y0, Y15, (R11)
 	MOVQ       DX, R11
@@ -1198,7 +1176,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX2F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
+// func expSubAVX2F32(x []float32, ld int, rows int, width int, scale float32, ref []float32, low []float32, sum []float32)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·expSubAVX2F32(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -1209,33 +1187,84 @@ TEXT ·expSubAVX2F32(SB), NOSPLIT, $0-128
 strip2:
 	CMPQ         AX, $0x10
 	JLT          strip2end
-	VBROADCASTSS scale+72(FP), Y12
+	VBROADCASTSS scale+48(FP), Y12
 	VMOVUPS      exp2F32<>+448(SB), Y13
 	VMOVUPS      exp2F32<>+0(SB), Y14
 	VMOVUPS      exp2F32<>+64(SB), Y15
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	VMOVUPS      (R8), Y10
-	VMOVUPS      32(R8), Y11
-	MOVQ         rows+32(FP), SI
+	VMOVUPS      (DI), Y10
+	VMOVUPS      32(DI), Y11
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip2without
+	ADDQ         CX, SI
+	MOVQ         rows+32(FP), R8
 
 strip2row:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     32(BX), Y1
-	VMOVUPS     (DI), Y6
-	VMOVUPS     32(DI), Y7
-	VSUBPS      Y8, Y0, Y0
-	VSUBPS      Y9, Y1, Y1
-	VFMSUB213PS Y6, Y12, Y0
-	VFMSUB213PS Y7, Y12, Y1
+	VFMSUB213PS Y8, Y12, Y0
+	VFMSUB213PS Y9, Y12, Y1
+	VMOVUPS     (SI), Y6
+	VMOVUPS     32(SI), Y7
+	VSUBPS      Y6, Y0, Y0
+	VSUBPS      Y7, Y1, Y1
+	VMOVUPS     exp2F32<>+512(SB), Y6
+	VMOVUPS     exp2F32<>+512(SB), Y7
+	VMINPS      Y0, Y6, Y0
+	VMINPS      Y1, Y7, Y1
+	VROUNDPS    $0x01, Y0, Y6
+	VROUNDPS    $0x01, Y1, Y7
+	VSUBPS      Y6, Y0, Y2
+	VSUBPS      Y7, Y1, Y3
+	VMOVUPS     exp2F32<>+384(SB), Y4
+	VMOVUPS     exp2F32<>+384(SB), Y5
+	VFMADD213PS exp2F32<>+320(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+320(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+256(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+256(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+192(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+192(SB), Y3, Y5
+	VFMADD213PS exp2F32<>+128(SB), Y2, Y4
+	VFMADD213PS exp2F32<>+128(SB), Y3, Y5
+	VFMADD213PS Y15, Y2, Y4
+	VFMADD213PS Y15, Y3, Y5
+	VFMADD213PS Y14, Y2, Y4
+	VFMADD213PS Y14, Y3, Y5
+	VCVTPS2DQ   Y6, Y6
+	VPSLLD      $0x17, Y6, Y6
+	VPADDD      Y6, Y4, Y4
+	VCVTPS2DQ   Y7, Y7
+	VPSLLD      $0x17, Y7, Y7
+	VPADDD      Y7, Y5, Y5
+	VCMPPS      $0x15, Y13, Y0, Y2
+	VCMPPS      $0x15, Y13, Y1, Y3
+	VANDPS      Y2, Y4, Y4
+	VANDPS      Y3, Y5, Y5
+	VMOVUPS     Y4, (BX)
+	VMOVUPS     Y5, 32(BX)
+	VADDPS      Y4, Y10, Y10
+	VADDPS      Y5, Y11, Y11
+	ADDQ        DX, BX
+	DECQ        R8
+	JNE         strip2row
+	JMP         strip2summed
+
+strip2without:
+	MOVQ rows+32(FP), SI
+
+strip2withoutrow:
+	VMOVUPS     (BX), Y0
+	VMOVUPS     32(BX), Y1
+	VFMSUB213PS Y8, Y12, Y0
+	VFMSUB213PS Y9, Y12, Y1
 	VMOVUPS     exp2F32<>+512(SB), Y6
 	VMOVUPS     exp2F32<>+512(SB), Y7
 	VMINPS      Y0, Y6, Y0
@@ -1274,12 +1303,14 @@ strip2row:
 	VADDPS      Y5, Y11, Y11
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip2row
-	VMOVUPS     Y10, (R8)
-	VMOVUPS     Y11, 32(R8)
-	ADDQ        $0x40, CX
-	SUBQ        $0x10, AX
-	JMP         strip2
+	JNE         strip2withoutrow
+
+strip2summed:
+	VMOVUPS Y10, (DI)
+	VMOVUPS Y11, 32(DI)
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, AX
+	JMP     strip2
 
 strip2end:
 strip1:
@@ -1292,7 +1323,7 @@ strip1:
 	SHLQ         $0x02, BX
 	SUBQ         BX, SI
 	VMOVUPS      (SI), Y15
-	VBROADCASTSS scale+72(FP), Y6
+	VBROADCASTSS scale+48(FP), Y6
 	VMOVUPS      exp2F32<>+448(SB), Y7
 	VMOVUPS      exp2F32<>+0(SB), Y8
 	VMOVUPS      exp2F32<>+64(SB), Y9
@@ -1303,21 +1334,52 @@ strip1:
 	VMOVUPS      exp2F32<>+384(SB), Y14
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
 	VMASKMOVPS   (SI), Y15, Y4
-	VMASKMOVPS   (R8), Y15, Y5
-	MOVQ         rows+32(FP), SI
+	VMASKMOVPS   (DI), Y15, Y5
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip1without
+	ADDQ         CX, SI
+	MOVQ         rows+32(FP), R8
 
 strip1row:
 	VMASKMOVPS  (BX), Y15, Y0
-	VMASKMOVPS  (DI), Y15, Y3
-	VSUBPS      Y4, Y0, Y0
-	VFMSUB213PS Y3, Y6, Y0
+	VFMSUB213PS Y4, Y6, Y0
+	VMASKMOVPS  (SI), Y15, Y3
+	VSUBPS      Y3, Y0, Y0
+	VMOVUPS     exp2F32<>+512(SB), Y3
+	VMINPS      Y0, Y3, Y0
+	VROUNDPS    $0x01, Y0, Y3
+	VSUBPS      Y3, Y0, Y1
+	VMOVUPS     Y14, Y2
+	VFMADD213PS Y13, Y1, Y2
+	VFMADD213PS Y12, Y1, Y2
+	VFMADD213PS Y11, Y1, Y2
+	VFMADD213PS Y10, Y1, Y2
+	VFMADD213PS Y9, Y1, Y2
+	VFMADD213PS Y8, Y1, Y2
+	VCVTPS2DQ   Y3, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VPADDD      Y3, Y2, Y2
+	VCMPPS      $0x15, Y7, Y0, Y1
+	VANDPS      Y1, Y2, Y2
+	VMASKMOVPS  Y2, Y15, (BX)
+	VADDPS      Y2, Y5, Y5
+	ADDQ        DX, BX
+	DECQ        R8
+	JNE         strip1row
+	JMP         strip1summed
+
+strip1without:
+	MOVQ rows+32(FP), SI
+
+strip1withoutrow:
+	VMASKMOVPS  (BX), Y15, Y0
+	VFMSUB213PS Y4, Y6, Y0
 	VMOVUPS     exp2F32<>+512(SB), Y3
 	VMINPS      Y0, Y3, Y0
 	VROUNDPS    $0x01, Y0, Y3
@@ -1338,11 +1400,13 @@ strip1row:
 	VADDPS      Y2, Y5, Y5
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip1row
-	VMASKMOVPS  Y5, Y15, (R8)
-	ADDQ        $0x20, CX
-	SUBQ        $0x08, AX
-	JMP         strip1
+	JNE         strip1withoutrow
+
+strip1summed:
+	VMASKMOVPS Y5, Y15, (DI)
+	ADDQ       $0x20, CX
+	SUBQ       $0x08, AX
+	JMP        strip1
 
 strip1end:
 	VZEROUPPER
@@ -3002,43 +3066,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPD    (R11), Y0
-	VMOVUPD    32(R11), Y1
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y2
-	VMOVUPD    32(R11), Y3
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y4
-	VMOVUPD    32(R11), Y5
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y6
-	VMOVUPD    32(R11), Y7
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y8
-	VMOVUPD    32(R11), Y9
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y10
-	VMOVUPD    32(R11), Y11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3053,17 +3094,15 @@ strip2rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -3095,6 +3134,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPD (R11), Y2, Y2
+	VADDPD 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPD (R11), Y4, Y4
+	VADDPD 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPD (R11), Y6, Y6
+	VADDPD 32(R11), Y7, Y7
+	ADDQ   DX, R11
+	VADDPD (R11), Y8, Y8
+	VADDPD 32(R11), Y9, Y9
+	ADDQ   DX, R11
+	VADDPD (R11), Y10, Y10
+	VADDPD 32(R11), Y11, Y11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3126,8 +3187,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3136,30 +3195,13 @@ strip2rows4:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y2
-	VMOVUPD 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y4
-	VMOVUPD 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y6
-	VMOVUPD 32(R11), Y7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip2rows4k:
 	VMOVUPD      (R12), Y8
@@ -3183,6 +3225,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPD (R11), Y2, Y2
+	VADDPD 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPD (R11), Y4, Y4
+	VADDPD 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPD (R11), Y6, Y6
+	VADDPD 32(R11), Y7, Y7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3208,28 +3266,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y2
-	VMOVUPD 32(R11), Y3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPD      (R12), Y4
@@ -3246,6 +3291,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPD (R11), Y2, Y2
+	VADDPD 32(R11), Y3, Y3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3265,23 +3320,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPD      (R12), Y2
@@ -3295,6 +3340,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3331,31 +3383,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y3
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y4
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3370,17 +3405,15 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -3405,6 +3438,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows6added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y3, Y3
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y4, Y4
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y5, Y5
+
+strip1rows6added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -3430,32 +3485,17 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip1rows4k:
 	VMASKMOVPD   (R12), Y15, Y4
@@ -3474,6 +3514,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows4added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y3, Y3
+
+strip1rows4added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -3495,24 +3551,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMASKMOVPD   (R12), Y15, Y2
@@ -3526,6 +3571,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows2added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y2
+	VADDPD     Y2, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y2
+	VADDPD     Y2, Y1, Y1
+
+strip1rows2added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -3543,21 +3598,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VXORPS Y0, Y0, Y0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMASKMOVPD   (R12), Y15, Y1
@@ -3569,6 +3615,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows1added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y1
+	VADDPD     Y1, Y0, Y0
+
+strip1rows1added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	MOVQ       DX, R11
@@ -3612,43 +3665,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPD    (R11), Y0
-	VMOVUPD    32(R11), Y1
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y2
-	VMOVUPD    32(R11), Y3
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y4
-	VMOVUPD    32(R11), Y5
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y6
-	VMOVUPD    32(R11), Y7
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y8
-	VMOVUPD    32(R11), Y9
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Y10
-	VMOVUPD    32(R11), Y11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	VXORPS     Y8, Y8, Y8
+	VXORPS     Y9, Y9, Y9
+	VXORPS     Y10, Y10, Y10
+	VXORPS     Y11, Y11, Y11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3663,13 +3693,11 @@ strip2rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip2rows6k:
 	VMOVUPD      (R12), Y12
@@ -3698,6 +3726,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPD (R11), Y2, Y2
+	VADDPD 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPD (R11), Y4, Y4
+	VADDPD 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPD (R11), Y6, Y6
+	VADDPD 32(R11), Y7, Y7
+	ADDQ   DX, R11
+	VADDPD (R11), Y8, Y8
+	VADDPD 32(R11), Y9, Y9
+	ADDQ   DX, R11
+	VADDPD (R11), Y10, Y10
+	VADDPD 32(R11), Y11, Y11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3727,8 +3777,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3737,28 +3785,11 @@ strip2rows4:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y2
-	VMOVUPD 32(R11), Y3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y4
-	VMOVUPD 32(R11), Y5
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y6
-	VMOVUPD 32(R11), Y7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows4k:
 	VMOVUPD      (R12), Y8
@@ -3781,6 +3812,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPD (R11), Y2, Y2
+	VADDPD 32(R11), Y3, Y3
+	ADDQ   DX, R11
+	VADDPD (R11), Y4, Y4
+	VADDPD 32(R11), Y5, Y5
+	ADDQ   DX, R11
+	VADDPD (R11), Y6, Y6
+	VADDPD 32(R11), Y7, Y7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3804,28 +3851,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Y2
-	VMOVUPD 32(R11), Y3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPD      (R12), Y4
@@ -3842,6 +3876,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+	ADDQ   DX, R11
+	VADDPD (R11), Y2, Y2
+	VADDPD 32(R11), Y3, Y3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3859,23 +3903,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPD      (R12), Y2
@@ -3889,6 +3923,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPD (R11), Y0, Y0
+	VADDPD 32(R11), Y1, Y1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Y0, (R11)
 	VMOVUPD Y1, 32(R11)
@@ -3923,31 +3964,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y3
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y4
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3962,13 +3986,11 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip1rows6k:
 	VMASKMOVPD   (R12), Y15, Y6
@@ -3990,6 +4012,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows6added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y3, Y3
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y4, Y4
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y6
+	VADDPD     Y6, Y5, Y5
+
+strip1rows6added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -4013,30 +4057,15 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y1
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y2
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows4k:
 	VMASKMOVPD   (R12), Y15, Y4
@@ -4054,6 +4083,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows4added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y1, Y1
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y2, Y2
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y4
+	VADDPD     Y4, Y3, Y3
+
+strip1rows4added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -4073,24 +4118,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-	ADDQ       DX, R11
-	VMASKMOVPD (R11), Y15, Y1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMASKMOVPD   (R12), Y15, Y2
@@ -4104,6 +4138,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows2added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y2
+	VADDPD     Y2, Y0, Y0
+	ADDQ       DX, R11
+	VMASKMOVPD (R11), Y15, Y2
+	VADDPD     Y2, Y1, Y1
+
+strip1rows2added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	ADDQ       DX, R11
@@ -4119,21 +4163,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VXORPS Y0, Y0, Y0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ       R10, R11
-	VMASKMOVPD (R11), Y15, Y0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMASKMOVPD   (R12), Y15, Y1
@@ -4145,6 +4180,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB       acc+120(FP), $0x00
+	JEQ        strip1rows1added
+	MOVQ       R10, R11
+	VMASKMOVPD (R11), Y15, Y1
+	VADDPD     Y1, Y0, Y0
+
+strip1rows1added:
 	MOVQ       R10, R11
 	VMASKMOVPD Y0, Y15, (R11)
 	MOVQ       DX, R11
@@ -4163,7 +4205,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX2F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
+// func expSubAVX2F64(x []float64, ld int, rows int, width int, scale float64, ref []float64, low []float64, sum []float64)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·expSubAVX2F64(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -4174,33 +4216,96 @@ TEXT ·expSubAVX2F64(SB), NOSPLIT, $0-128
 strip2:
 	CMPQ         AX, $0x08
 	JLT          strip2end
-	VBROADCASTSD scale+72(FP), Y12
+	VBROADCASTSD scale+48(FP), Y12
 	VMOVUPD      exp2F64<>+768(SB), Y13
 	VMOVUPD      exp2F64<>+0(SB), Y14
 	VMOVUPD      exp2F64<>+64(SB), Y15
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
 	VMOVUPD      (SI), Y8
 	VMOVUPD      32(SI), Y9
-	VMOVUPD      (R8), Y10
-	VMOVUPD      32(R8), Y11
-	MOVQ         rows+32(FP), SI
+	VMOVUPD      (DI), Y10
+	VMOVUPD      32(DI), Y11
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip2without
+	ADDQ         CX, SI
+	MOVQ         rows+32(FP), R8
 
 strip2row:
 	VMOVUPD     (BX), Y0
 	VMOVUPD     32(BX), Y1
-	VMOVUPD     (DI), Y6
-	VMOVUPD     32(DI), Y7
-	VSUBPD      Y8, Y0, Y0
-	VSUBPD      Y9, Y1, Y1
-	VFMSUB213PD Y6, Y12, Y0
-	VFMSUB213PD Y7, Y12, Y1
+	VFMSUB213PD Y8, Y12, Y0
+	VFMSUB213PD Y9, Y12, Y1
+	VMOVUPD     (SI), Y6
+	VMOVUPD     32(SI), Y7
+	VSUBPD      Y6, Y0, Y0
+	VSUBPD      Y7, Y1, Y1
+	VMOVUPD     exp2F64<>+832(SB), Y6
+	VMOVUPD     exp2F64<>+832(SB), Y7
+	VMINPD      Y0, Y6, Y0
+	VMINPD      Y1, Y7, Y1
+	VROUNDPD    $0x01, Y0, Y6
+	VROUNDPD    $0x01, Y1, Y7
+	VSUBPD      Y6, Y0, Y2
+	VSUBPD      Y7, Y1, Y3
+	VMOVUPD     exp2F64<>+704(SB), Y4
+	VMOVUPD     exp2F64<>+704(SB), Y5
+	VFMADD213PD exp2F64<>+640(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+640(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+576(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+576(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+512(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+512(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+448(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+448(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+384(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+384(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+320(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+320(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+256(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+256(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+192(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+192(SB), Y3, Y5
+	VFMADD213PD exp2F64<>+128(SB), Y2, Y4
+	VFMADD213PD exp2F64<>+128(SB), Y3, Y5
+	VFMADD213PD Y15, Y2, Y4
+	VFMADD213PD Y15, Y3, Y5
+	VFMADD213PD Y14, Y2, Y4
+	VFMADD213PD Y14, Y3, Y5
+	VCVTPD2DQY  Y6, X6
+	VPMOVSXDQ   X6, Y6
+	VPSLLQ      $0x34, Y6, Y6
+	VPADDQ      Y6, Y4, Y4
+	VCVTPD2DQY  Y7, X7
+	VPMOVSXDQ   X7, Y7
+	VPSLLQ      $0x34, Y7, Y7
+	VPADDQ      Y7, Y5, Y5
+	VCMPPD      $0x15, Y13, Y0, Y2
+	VCMPPD      $0x15, Y13, Y1, Y3
+	VANDPD      Y2, Y4, Y4
+	VANDPD      Y3, Y5, Y5
+	VMOVUPD     Y4, (BX)
+	VMOVUPD     Y5, 32(BX)
+	VADDPD      Y4, Y10, Y10
+	VADDPD      Y5, Y11, Y11
+	ADDQ        DX, BX
+	DECQ        R8
+	JNE         strip2row
+	JMP         strip2summed
+
+strip2without:
+	MOVQ rows+32(FP), SI
+
+strip2withoutrow:
+	VMOVUPD     (BX), Y0
+	VMOVUPD     32(BX), Y1
+	VFMSUB213PD Y8, Y12, Y0
+	VFMSUB213PD Y9, Y12, Y1
 	VMOVUPD     exp2F64<>+832(SB), Y6
 	VMOVUPD     exp2F64<>+832(SB), Y7
 	VMINPD      Y0, Y6, Y0
@@ -4251,12 +4356,14 @@ strip2row:
 	VADDPD      Y5, Y11, Y11
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip2row
-	VMOVUPD     Y10, (R8)
-	VMOVUPD     Y11, 32(R8)
-	ADDQ        $0x40, CX
-	SUBQ        $0x08, AX
-	JMP         strip2
+	JNE         strip2withoutrow
+
+strip2summed:
+	VMOVUPD Y10, (DI)
+	VMOVUPD Y11, 32(DI)
+	ADDQ    $0x40, CX
+	SUBQ    $0x08, AX
+	JMP     strip2
 
 strip2end:
 strip1:
@@ -4269,7 +4376,7 @@ strip1:
 	SHLQ         $0x03, BX
 	SUBQ         BX, SI
 	VMOVUPS      (SI), Y15
-	VBROADCASTSD scale+72(FP), Y6
+	VBROADCASTSD scale+48(FP), Y6
 	VMOVUPD      exp2F64<>+768(SB), Y7
 	VMOVUPD      exp2F64<>+0(SB), Y8
 	VMOVUPD      exp2F64<>+64(SB), Y9
@@ -4280,21 +4387,58 @@ strip1:
 	VMOVUPD      exp2F64<>+384(SB), Y14
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
 	VMASKMOVPD   (SI), Y15, Y4
-	VMASKMOVPD   (R8), Y15, Y5
-	MOVQ         rows+32(FP), SI
+	VMASKMOVPD   (DI), Y15, Y5
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip1without
+	ADDQ         CX, SI
+	MOVQ         rows+32(FP), R8
 
 strip1row:
 	VMASKMOVPD  (BX), Y15, Y0
-	VMASKMOVPD  (DI), Y15, Y3
-	VSUBPD      Y4, Y0, Y0
-	VFMSUB213PD Y3, Y6, Y0
+	VFMSUB213PD Y4, Y6, Y0
+	VMASKMOVPD  (SI), Y15, Y3
+	VSUBPD      Y3, Y0, Y0
+	VMOVUPD     exp2F64<>+832(SB), Y3
+	VMINPD      Y0, Y3, Y0
+	VROUNDPD    $0x01, Y0, Y3
+	VSUBPD      Y3, Y0, Y1
+	VMOVUPD     exp2F64<>+704(SB), Y2
+	VFMADD213PD exp2F64<>+640(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+576(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+512(SB), Y1, Y2
+	VFMADD213PD exp2F64<>+448(SB), Y1, Y2
+	VFMADD213PD Y14, Y1, Y2
+	VFMADD213PD Y13, Y1, Y2
+	VFMADD213PD Y12, Y1, Y2
+	VFMADD213PD Y11, Y1, Y2
+	VFMADD213PD Y10, Y1, Y2
+	VFMADD213PD Y9, Y1, Y2
+	VFMADD213PD Y8, Y1, Y2
+	VCVTPD2DQY  Y3, X3
+	VPMOVSXDQ   X3, Y3
+	VPSLLQ      $0x34, Y3, Y3
+	VPADDQ      Y3, Y2, Y2
+	VCMPPD      $0x15, Y7, Y0, Y1
+	VANDPD      Y1, Y2, Y2
+	VMASKMOVPD  Y2, Y15, (BX)
+	VADDPD      Y2, Y5, Y5
+	ADDQ        DX, BX
+	DECQ        R8
+	JNE         strip1row
+	JMP         strip1summed
+
+strip1without:
+	MOVQ rows+32(FP), SI
+
+strip1withoutrow:
+	VMASKMOVPD  (BX), Y15, Y0
+	VFMSUB213PD Y4, Y6, Y0
 	VMOVUPD     exp2F64<>+832(SB), Y3
 	VMINPD      Y0, Y3, Y0
 	VROUNDPD    $0x01, Y0, Y3
@@ -4321,11 +4465,13 @@ strip1row:
 	VADDPD      Y2, Y5, Y5
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip1row
-	VMASKMOVPD  Y5, Y15, (R8)
-	ADDQ        $0x20, CX
-	SUBQ        $0x04, AX
-	JMP         strip1
+	JNE         strip1withoutrow
+
+strip1summed:
+	VMASKMOVPD Y5, Y15, (DI)
+	ADDQ       $0x20, CX
+	SUBQ       $0x04, AX
+	JMP        strip1
 
 strip1end:
 	VZEROUPPER

@@ -27,67 +27,32 @@ strip4:
 	ADDQ SI, R10
 
 strip4rows6:
-	CMPQ   DI, $0x06
-	JLT    strip4rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	JMP    strip4rows6loaded
-
-strip4rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Z0
-	VMOVUPS    64(R11), Z1
-	VMOVUPS    128(R11), Z2
-	VMOVUPS    192(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z4
-	VMOVUPS    64(R11), Z5
-	VMOVUPS    128(R11), Z6
-	VMOVUPS    192(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z8
-	VMOVUPS    64(R11), Z9
-	VMOVUPS    128(R11), Z10
-	VMOVUPS    192(R11), Z11
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z12
-	VMOVUPS    64(R11), Z13
-	VMOVUPS    128(R11), Z14
-	VMOVUPS    192(R11), Z15
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z16
-	VMOVUPS    64(R11), Z17
-	VMOVUPS    128(R11), Z18
-	VMOVUPS    192(R11), Z19
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z20
-	VMOVUPS    64(R11), Z21
-	VMOVUPS    128(R11), Z22
-	VMOVUPS    192(R11), Z23
+	CMPQ       DI, $0x06
+	JLT        strip4rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -120,17 +85,15 @@ strip4rows6load:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-
-strip4rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip4rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip4rows6k:
 	PREFETCHT0   (R15)
@@ -176,6 +139,40 @@ strip4rows6k:
 	JNE          strip4rows6k
 
 strip4rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	VADDPS 128(R11), Z10, Z10
+	VADDPS 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPS (R11), Z12, Z12
+	VADDPS 64(R11), Z13, Z13
+	VADDPS 128(R11), Z14, Z14
+	VADDPS 192(R11), Z15, Z15
+	ADDQ   DX, R11
+	VADDPS (R11), Z16, Z16
+	VADDPS 64(R11), Z17, Z17
+	VADDPS 128(R11), Z18, Z18
+	VADDPS 192(R11), Z19, Z19
+	ADDQ   DX, R11
+	VADDPS (R11), Z20, Z20
+	VADDPS 64(R11), Z21, Z21
+	VADDPS 128(R11), Z22, Z22
+	VADDPS 192(R11), Z23, Z23
+
+strip4rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -219,8 +216,6 @@ strip4rows6end:
 strip4rows4:
 	CMPQ   DI, $0x04
 	JLT    strip4rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -237,38 +232,13 @@ strip4rows4:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	JMP    strip4rows4loaded
-
-strip4rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	VMOVUPS 128(R11), Z6
-	VMOVUPS 192(R11), Z7
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z8
-	VMOVUPS 64(R11), Z9
-	VMOVUPS 128(R11), Z10
-	VMOVUPS 192(R11), Z11
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z12
-	VMOVUPS 64(R11), Z13
-	VMOVUPS 128(R11), Z14
-	VMOVUPS 192(R11), Z15
-
-strip4rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip4rows4k:
 	VMOVUPS      (R12), Z16
@@ -302,6 +272,30 @@ strip4rows4k:
 	JNE          strip4rows4k
 
 strip4rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	VADDPS 128(R11), Z10, Z10
+	VADDPS 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPS (R11), Z12, Z12
+	VADDPS 64(R11), Z13, Z13
+	VADDPS 128(R11), Z14, Z14
+	VADDPS 192(R11), Z15, Z15
+
+strip4rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -335,8 +329,6 @@ strip4rows4end:
 strip4rows2:
 	CMPQ   DI, $0x02
 	JLT    strip4rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -345,26 +337,11 @@ strip4rows2:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip4rows2loaded
-
-strip4rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	VMOVUPS 128(R11), Z6
-	VMOVUPS 192(R11), Z7
-
-strip4rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows2k:
 	VMOVUPS      (R12), Z8
@@ -387,6 +364,20 @@ strip4rows2k:
 	JNE          strip4rows2k
 
 strip4rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+
+strip4rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -410,27 +401,15 @@ strip4rows2end:
 strip4rows1:
 	CMPQ   DI, $0x01
 	JLT    strip4rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip4rows1loaded
-
-strip4rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-
-strip4rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows1k:
 	VMOVUPS      (R12), Z4
@@ -448,6 +427,15 @@ strip4rows1k:
 	JNE          strip4rows1k
 
 strip4rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+
+strip4rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -479,43 +467,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Z0
-	VMOVUPS    64(R11), Z1
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z2
-	VMOVUPS    64(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z4
-	VMOVUPS    64(R11), Z5
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z6
-	VMOVUPS    64(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z8
-	VMOVUPS    64(R11), Z9
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z10
-	VMOVUPS    64(R11), Z11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -536,17 +501,15 @@ strip2rows6load:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -578,6 +541,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPS (R11), Z6, Z6
+	VADDPS 64(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	ADDQ   DX, R11
+	VADDPS (R11), Z10, Z10
+	VADDPS 64(R11), Z11, Z11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -609,8 +594,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -619,30 +602,13 @@ strip2rows4:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS 64(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z6
-	VMOVUPS 64(R11), Z7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip2rows4k:
 	VMOVUPS      (R12), Z8
@@ -666,6 +632,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPS (R11), Z6, Z6
+	VADDPS 64(R11), Z7, Z7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -691,28 +673,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS 64(R11), Z3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPS      (R12), Z4
@@ -729,6 +698,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -748,23 +727,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPS      (R12), Z2
@@ -778,6 +747,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -813,31 +789,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMOVUPS.Z  (R11), K1, Z0
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z1
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z2
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z3
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z4
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -852,17 +811,15 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -887,6 +844,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows6added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z5, Z5
+
+strip1rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -912,32 +891,17 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z1
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z2
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip1rows4k:
 	VMOVUPS.Z    (R12), K1, Z4
@@ -956,6 +920,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows4added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z3, Z3
+
+strip1rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -977,24 +957,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMOVUPS.Z    (R12), K1, Z2
@@ -1008,6 +977,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows2added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z2
+	VADDPS    Z2, Z1, Z1
+
+strip1rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -1025,21 +1004,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VPXORD Z0, Z0, Z0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMOVUPS.Z    (R12), K1, Z1
@@ -1051,6 +1021,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows1added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z1
+	VADDPS    Z1, Z0, Z0
+
+strip1rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	MOVQ    DX, R11
@@ -1094,67 +1071,32 @@ strip4:
 	ADDQ SI, R10
 
 strip4rows6:
-	CMPQ   DI, $0x06
-	JLT    strip4rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	JMP    strip4rows6loaded
-
-strip4rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Z0
-	VMOVUPS    64(R11), Z1
-	VMOVUPS    128(R11), Z2
-	VMOVUPS    192(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z4
-	VMOVUPS    64(R11), Z5
-	VMOVUPS    128(R11), Z6
-	VMOVUPS    192(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z8
-	VMOVUPS    64(R11), Z9
-	VMOVUPS    128(R11), Z10
-	VMOVUPS    192(R11), Z11
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z12
-	VMOVUPS    64(R11), Z13
-	VMOVUPS    128(R11), Z14
-	VMOVUPS    192(R11), Z15
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z16
-	VMOVUPS    64(R11), Z17
-	VMOVUPS    128(R11), Z18
-	VMOVUPS    192(R11), Z19
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z20
-	VMOVUPS    64(R11), Z21
-	VMOVUPS    128(R11), Z22
-	VMOVUPS    192(R11), Z23
+	CMPQ       DI, $0x06
+	JLT        strip4rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1187,13 +1129,11 @@ strip4rows6load:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-
-strip4rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip4rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip4rows6k:
 	VMOVUPS      (R12), Z24
@@ -1236,6 +1176,40 @@ strip4rows6k:
 	JNE          strip4rows6k
 
 strip4rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	VADDPS 128(R11), Z10, Z10
+	VADDPS 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPS (R11), Z12, Z12
+	VADDPS 64(R11), Z13, Z13
+	VADDPS 128(R11), Z14, Z14
+	VADDPS 192(R11), Z15, Z15
+	ADDQ   DX, R11
+	VADDPS (R11), Z16, Z16
+	VADDPS 64(R11), Z17, Z17
+	VADDPS 128(R11), Z18, Z18
+	VADDPS 192(R11), Z19, Z19
+	ADDQ   DX, R11
+	VADDPS (R11), Z20, Z20
+	VADDPS 64(R11), Z21, Z21
+	VADDPS 128(R11), Z22, Z22
+	VADDPS 192(R11), Z23, Z23
+
+strip4rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1277,8 +1251,6 @@ strip4rows6end:
 strip4rows4:
 	CMPQ   DI, $0x04
 	JLT    strip4rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1295,36 +1267,11 @@ strip4rows4:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	JMP    strip4rows4loaded
-
-strip4rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	VMOVUPS 128(R11), Z6
-	VMOVUPS 192(R11), Z7
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z8
-	VMOVUPS 64(R11), Z9
-	VMOVUPS 128(R11), Z10
-	VMOVUPS 192(R11), Z11
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z12
-	VMOVUPS 64(R11), Z13
-	VMOVUPS 128(R11), Z14
-	VMOVUPS 192(R11), Z15
-
-strip4rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows4k:
 	VMOVUPS      (R12), Z16
@@ -1357,6 +1304,30 @@ strip4rows4k:
 	JNE          strip4rows4k
 
 strip4rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	VADDPS 128(R11), Z10, Z10
+	VADDPS 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPS (R11), Z12, Z12
+	VADDPS 64(R11), Z13, Z13
+	VADDPS 128(R11), Z14, Z14
+	VADDPS 192(R11), Z15, Z15
+
+strip4rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1388,8 +1359,6 @@ strip4rows4end:
 strip4rows2:
 	CMPQ   DI, $0x02
 	JLT    strip4rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1398,26 +1367,11 @@ strip4rows2:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip4rows2loaded
-
-strip4rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	VMOVUPS 128(R11), Z6
-	VMOVUPS 192(R11), Z7
-
-strip4rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows2k:
 	VMOVUPS      (R12), Z8
@@ -1440,6 +1394,20 @@ strip4rows2k:
 	JNE          strip4rows2k
 
 strip4rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+
+strip4rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1461,27 +1429,15 @@ strip4rows2end:
 strip4rows1:
 	CMPQ   DI, $0x01
 	JLT    strip4rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip4rows1loaded
-
-strip4rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-
-strip4rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows1k:
 	VMOVUPS      (R12), Z4
@@ -1499,6 +1455,15 @@ strip4rows1k:
 	JNE          strip4rows1k
 
 strip4rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+
+strip4rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1528,43 +1493,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Z0
-	VMOVUPS    64(R11), Z1
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z2
-	VMOVUPS    64(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z4
-	VMOVUPS    64(R11), Z5
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z6
-	VMOVUPS    64(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z8
-	VMOVUPS    64(R11), Z9
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z10
-	VMOVUPS    64(R11), Z11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1585,13 +1527,11 @@ strip2rows6load:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip2rows6k:
 	VMOVUPS      (R12), Z12
@@ -1620,6 +1560,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPS (R11), Z6, Z6
+	VADDPS 64(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	ADDQ   DX, R11
+	VADDPS (R11), Z10, Z10
+	VADDPS 64(R11), Z11, Z11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1649,8 +1611,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1659,28 +1619,11 @@ strip2rows4:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS 64(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z6
-	VMOVUPS 64(R11), Z7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows4k:
 	VMOVUPS      (R12), Z8
@@ -1703,6 +1646,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPS (R11), Z6, Z6
+	VADDPS 64(R11), Z7, Z7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1726,28 +1685,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS 64(R11), Z3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPS      (R12), Z4
@@ -1764,6 +1710,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1781,23 +1737,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPS      (R12), Z2
@@ -1811,6 +1757,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1844,31 +1797,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMOVUPS.Z  (R11), K1, Z0
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z1
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z2
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z3
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z4
-	ADDQ       DX, R11
-	VMOVUPS.Z  (R11), K1, Z5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1883,13 +1819,11 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip1rows6k:
 	VMOVUPS.Z    (R12), K1, Z6
@@ -1911,6 +1845,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows6added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z6
+	VADDPS    Z6, Z5, Z5
+
+strip1rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -1934,30 +1890,15 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z1
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z2
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows4k:
 	VMOVUPS.Z    (R12), K1, Z4
@@ -1975,6 +1916,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows4added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z4
+	VADDPS    Z4, Z3, Z3
+
+strip1rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -1994,24 +1951,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMOVUPS.Z    (R12), K1, Z2
@@ -2025,6 +1971,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows2added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPS.Z (R11), K1, Z2
+	VADDPS    Z2, Z1, Z1
+
+strip1rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -2040,21 +1996,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VPXORD Z0, Z0, Z0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMOVUPS.Z    (R12), K1, Z1
@@ -2066,6 +2013,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows1added
+	MOVQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z1
+	VADDPS    Z1, Z0, Z0
+
+strip1rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, K1, (R11)
 	MOVQ    DX, R11
@@ -2084,7 +2038,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX512F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
+// func expSubAVX512F32(x []float32, ld int, rows int, width int, scale float32, ref []float32, low []float32, sum []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·expSubAVX512F32(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -2095,107 +2049,172 @@ TEXT ·expSubAVX512F32(SB), NOSPLIT, $0-128
 strip4:
 	CMPQ         AX, $0x40
 	JLT          strip4end
-	VBROADCASTSS scale+72(FP), Z20
-	VMOVUPS      exp2F32<>+448(SB), Z25
-	VMOVUPS      exp2F32<>+0(SB), Z26
-	VMOVUPS      exp2F32<>+64(SB), Z27
-	VMOVUPS      exp2F32<>+128(SB), Z28
-	VMOVUPS      exp2F32<>+192(SB), Z29
-	VMOVUPS      exp2F32<>+256(SB), Z30
-	VMOVUPS      exp2F32<>+320(SB), Z31
+	VMOVUPS      exp2TableF32<>+0(SB), Z16
+	VMOVUPS      exp2MagicF32<>+0(SB), Z17
+	VBROADCASTSS scale+48(FP), Z26
+	VMOVUPS      exp2F32<>+256(SB), Z31
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
-	VMOVUPS      (SI), Z12
-	VMOVUPS      64(SI), Z13
-	VMOVUPS      128(SI), Z14
-	VMOVUPS      192(SI), Z15
-	VMOVUPS      (R8), Z16
-	VMOVUPS      64(R8), Z17
-	VMOVUPS      128(R8), Z18
-	VMOVUPS      192(R8), Z19
-	VMOVUPS      (DI), Z21
-	VMOVUPS      64(DI), Z22
-	VMOVUPS      128(DI), Z23
-	VMOVUPS      192(DI), Z24
+	VMOVUPS      (SI), Z18
+	VMOVUPS      64(SI), Z19
+	VMOVUPS      128(SI), Z20
+	VMOVUPS      192(SI), Z21
+	VMOVUPS      (DI), Z22
+	VMOVUPS      64(DI), Z23
+	VMOVUPS      128(DI), Z24
+	VMOVUPS      192(DI), Z25
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip4without
+	ADDQ         CX, SI
+	VMOVUPS      (SI), Z27
+	VMOVUPS      64(SI), Z28
+	VMOVUPS      128(SI), Z29
+	VMOVUPS      192(SI), Z30
 	MOVQ         rows+32(FP), SI
 
 strip4row:
-	VMOVUPS     (BX), Z0
-	VMOVUPS     64(BX), Z1
-	VMOVUPS     128(BX), Z2
-	VMOVUPS     192(BX), Z3
-	VSUBPS      Z12, Z0, Z0
-	VSUBPS      Z13, Z1, Z1
-	VSUBPS      Z14, Z2, Z2
-	VSUBPS      Z15, Z3, Z3
-	VFMSUB213PS Z21, Z20, Z0
-	VFMSUB213PS Z22, Z20, Z1
-	VFMSUB213PS Z23, Z20, Z2
-	VFMSUB213PS Z24, Z20, Z3
-	VREDUCEPS   $0x01, Z0, Z4
-	VREDUCEPS   $0x01, Z1, Z5
-	VREDUCEPS   $0x01, Z2, Z6
-	VREDUCEPS   $0x01, Z3, Z7
-	VMOVUPS     exp2F32<>+384(SB), Z8
-	VMOVUPS     exp2F32<>+384(SB), Z9
-	VMOVUPS     exp2F32<>+384(SB), Z10
-	VMOVUPS     exp2F32<>+384(SB), Z11
-	VFMADD213PS Z31, Z4, Z8
-	VFMADD213PS Z31, Z5, Z9
-	VFMADD213PS Z31, Z6, Z10
-	VFMADD213PS Z31, Z7, Z11
-	VFMADD213PS Z30, Z4, Z8
-	VFMADD213PS Z30, Z5, Z9
-	VFMADD213PS Z30, Z6, Z10
-	VFMADD213PS Z30, Z7, Z11
-	VFMADD213PS Z29, Z4, Z8
-	VFMADD213PS Z29, Z5, Z9
-	VFMADD213PS Z29, Z6, Z10
-	VFMADD213PS Z29, Z7, Z11
-	VFMADD213PS Z28, Z4, Z8
-	VFMADD213PS Z28, Z5, Z9
-	VFMADD213PS Z28, Z6, Z10
-	VFMADD213PS Z28, Z7, Z11
-	VFMADD213PS Z27, Z4, Z8
-	VFMADD213PS Z27, Z5, Z9
-	VFMADD213PS Z27, Z6, Z10
-	VFMADD213PS Z27, Z7, Z11
-	VFMADD213PS Z26, Z4, Z8
-	VFMADD213PS Z26, Z5, Z9
-	VFMADD213PS Z26, Z6, Z10
-	VFMADD213PS Z26, Z7, Z11
-	VCMPPS      $0x15, Z25, Z0, K2
-	VCMPPS      $0x15, Z25, Z1, K3
-	VCMPPS      $0x15, Z25, Z2, K4
-	VCMPPS      $0x15, Z25, Z3, K5
-	VSCALEFPS.Z Z0, Z8, K2, Z8
-	VSCALEFPS.Z Z1, Z9, K3, Z9
-	VSCALEFPS.Z Z2, Z10, K4, Z10
-	VSCALEFPS.Z Z3, Z11, K5, Z11
-	VMOVUPS     Z8, (BX)
-	VMOVUPS     Z9, 64(BX)
-	VMOVUPS     Z10, 128(BX)
-	VMOVUPS     Z11, 192(BX)
-	VADDPS      Z8, Z16, Z16
-	VADDPS      Z9, Z17, Z17
-	VADDPS      Z10, Z18, Z18
-	VADDPS      Z11, Z19, Z19
-	ADDQ        DX, BX
-	DECQ        SI
-	JNE         strip4row
-	VMOVUPS     Z16, (R8)
-	VMOVUPS     Z17, 64(R8)
-	VMOVUPS     Z18, 128(R8)
-	VMOVUPS     Z19, 192(R8)
-	ADDQ        $0x00000100, CX
-	SUBQ        $0x40, AX
-	JMP         strip4
+	VMOVUPS       (BX), Z0
+	VMOVUPS       64(BX), Z1
+	VMOVUPS       128(BX), Z2
+	VMOVUPS       192(BX), Z3
+	VFMSUB213PS   Z18, Z26, Z0
+	VFMSUB213PS   Z19, Z26, Z1
+	VFMSUB213PS   Z20, Z26, Z2
+	VFMSUB213PS   Z21, Z26, Z3
+	VSUBPS        Z27, Z0, Z0
+	VSUBPS        Z28, Z1, Z1
+	VSUBPS        Z29, Z2, Z2
+	VSUBPS        Z30, Z3, Z3
+	VADDPS.RD_SAE Z17, Z0, Z12
+	VADDPS.RD_SAE Z17, Z1, Z13
+	VADDPS.RD_SAE Z17, Z2, Z14
+	VADDPS.RD_SAE Z17, Z3, Z15
+	VPERMPS       Z16, Z12, Z12
+	VPERMPS       Z16, Z13, Z13
+	VPERMPS       Z16, Z14, Z14
+	VPERMPS       Z16, Z15, Z15
+	VREDUCEPS     $0x41, Z0, Z4
+	VREDUCEPS     $0x41, Z1, Z5
+	VREDUCEPS     $0x41, Z2, Z6
+	VREDUCEPS     $0x41, Z3, Z7
+	VMOVUPS       exp2F32<>+192(SB), Z8
+	VMOVUPS       exp2F32<>+192(SB), Z9
+	VMOVUPS       exp2F32<>+192(SB), Z10
+	VMOVUPS       exp2F32<>+192(SB), Z11
+	VFMADD213PS   exp2F32<>+128(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+128(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+128(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+128(SB), Z7, Z11
+	VFMADD213PS   exp2F32<>+64(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+64(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+64(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+64(SB), Z7, Z11
+	VMULPS        Z12, Z4, Z4
+	VMULPS        Z13, Z5, Z5
+	VMULPS        Z14, Z6, Z6
+	VMULPS        Z15, Z7, Z7
+	VFMADD213PS   Z12, Z4, Z8
+	VFMADD213PS   Z13, Z5, Z9
+	VFMADD213PS   Z14, Z6, Z10
+	VFMADD213PS   Z15, Z7, Z11
+	VCMPPS        $0x15, Z31, Z0, K2
+	VCMPPS        $0x15, Z31, Z1, K3
+	VCMPPS        $0x15, Z31, Z2, K4
+	VCMPPS        $0x15, Z31, Z3, K5
+	VSCALEFPS.Z   Z0, Z8, K2, Z8
+	VSCALEFPS.Z   Z1, Z9, K3, Z9
+	VSCALEFPS.Z   Z2, Z10, K4, Z10
+	VSCALEFPS.Z   Z3, Z11, K5, Z11
+	VMOVUPS       Z8, (BX)
+	VMOVUPS       Z9, 64(BX)
+	VMOVUPS       Z10, 128(BX)
+	VMOVUPS       Z11, 192(BX)
+	VADDPS        Z8, Z22, Z22
+	VADDPS        Z9, Z23, Z23
+	VADDPS        Z10, Z24, Z24
+	VADDPS        Z11, Z25, Z25
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip4row
+	JMP           strip4summed
+
+strip4without:
+	MOVQ rows+32(FP), SI
+
+strip4withoutrow:
+	VMOVUPS       (BX), Z0
+	VMOVUPS       64(BX), Z1
+	VMOVUPS       128(BX), Z2
+	VMOVUPS       192(BX), Z3
+	VFMSUB213PS   Z18, Z26, Z0
+	VFMSUB213PS   Z19, Z26, Z1
+	VFMSUB213PS   Z20, Z26, Z2
+	VFMSUB213PS   Z21, Z26, Z3
+	VADDPS.RD_SAE Z17, Z0, Z12
+	VADDPS.RD_SAE Z17, Z1, Z13
+	VADDPS.RD_SAE Z17, Z2, Z14
+	VADDPS.RD_SAE Z17, Z3, Z15
+	VPERMPS       Z16, Z12, Z12
+	VPERMPS       Z16, Z13, Z13
+	VPERMPS       Z16, Z14, Z14
+	VPERMPS       Z16, Z15, Z15
+	VREDUCEPS     $0x41, Z0, Z4
+	VREDUCEPS     $0x41, Z1, Z5
+	VREDUCEPS     $0x41, Z2, Z6
+	VREDUCEPS     $0x41, Z3, Z7
+	VMOVUPS       exp2F32<>+192(SB), Z8
+	VMOVUPS       exp2F32<>+192(SB), Z9
+	VMOVUPS       exp2F32<>+192(SB), Z10
+	VMOVUPS       exp2F32<>+192(SB), Z11
+	VFMADD213PS   exp2F32<>+128(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+128(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+128(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+128(SB), Z7, Z11
+	VFMADD213PS   exp2F32<>+64(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+64(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+64(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+64(SB), Z7, Z11
+	VMULPS        Z12, Z4, Z4
+	VMULPS        Z13, Z5, Z5
+	VMULPS        Z14, Z6, Z6
+	VMULPS        Z15, Z7, Z7
+	VFMADD213PS   Z12, Z4, Z8
+	VFMADD213PS   Z13, Z5, Z9
+	VFMADD213PS   Z14, Z6, Z10
+	VFMADD213PS   Z15, Z7, Z11
+	VCMPPS        $0x15, Z31, Z0, K2
+	VCMPPS        $0x15, Z31, Z1, K3
+	VCMPPS        $0x15, Z31, Z2, K4
+	VCMPPS        $0x15, Z31, Z3, K5
+	VSCALEFPS.Z   Z0, Z8, K2, Z8
+	VSCALEFPS.Z   Z1, Z9, K3, Z9
+	VSCALEFPS.Z   Z2, Z10, K4, Z10
+	VSCALEFPS.Z   Z3, Z11, K5, Z11
+	VMOVUPS       Z8, (BX)
+	VMOVUPS       Z9, 64(BX)
+	VMOVUPS       Z10, 128(BX)
+	VMOVUPS       Z11, 192(BX)
+	VADDPS        Z8, Z22, Z22
+	VADDPS        Z9, Z23, Z23
+	VADDPS        Z10, Z24, Z24
+	VADDPS        Z11, Z25, Z25
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip4withoutrow
+
+strip4summed:
+	VMOVUPS Z22, (DI)
+	VMOVUPS Z23, 64(DI)
+	VMOVUPS Z24, 128(DI)
+	VMOVUPS Z25, 192(DI)
+	ADDQ    $0x00000100, CX
+	SUBQ    $0x40, AX
+	JMP     strip4
 
 strip4end:
 strip1:
@@ -2207,55 +2226,101 @@ strip1:
 	MOVQ         $-1, SI
 	BZHIQ        BX, SI, SI
 	KMOVW        SI, K1
-	VBROADCASTSS scale+72(FP), Z5
-	VMOVUPS      exp2F32<>+448(SB), Z7
-	VMOVUPS      exp2F32<>+0(SB), Z8
-	VMOVUPS      exp2F32<>+64(SB), Z9
-	VMOVUPS      exp2F32<>+128(SB), Z10
-	VMOVUPS      exp2F32<>+192(SB), Z11
-	VMOVUPS      exp2F32<>+256(SB), Z12
-	VMOVUPS      exp2F32<>+320(SB), Z13
-	VMOVUPS      exp2F32<>+384(SB), Z14
+	VMOVUPS      exp2TableF32<>+0(SB), Z4
+	VMOVUPS      exp2MagicF32<>+0(SB), Z5
+	VBROADCASTSS scale+48(FP), Z8
+	VMOVUPS      exp2F32<>+256(SB), Z10
+	VMOVUPS      exp2F32<>+0(SB), Z11
+	VMOVUPS      exp2F32<>+64(SB), Z12
+	VMOVUPS      exp2F32<>+128(SB), Z13
+	VMOVUPS      exp2F32<>+192(SB), Z14
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
-	VMOVUPS.Z    (SI), K1, Z3
-	VMOVUPS.Z    (R8), K1, Z4
-	VMOVUPS.Z    (DI), K1, Z6
+	VMOVUPS.Z    (SI), K1, Z6
+	VMOVUPS.Z    (DI), K1, Z7
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip1without
+	ADDQ         CX, SI
+	VMOVUPS.Z    (SI), K1, Z9
 	MOVQ         rows+32(FP), SI
 
 strip1row:
-	VMOVUPS.Z   (BX), K1, Z0
-	VSUBPS      Z3, Z0, Z0
-	VFMSUB213PS Z6, Z5, Z0
-	VREDUCEPS   $0x01, Z0, Z1
-	VMOVUPS     Z14, Z2
-	VFMADD213PS Z13, Z1, Z2
-	VFMADD213PS Z12, Z1, Z2
-	VFMADD213PS Z11, Z1, Z2
-	VFMADD213PS Z10, Z1, Z2
-	VFMADD213PS Z9, Z1, Z2
-	VFMADD213PS Z8, Z1, Z2
-	VCMPPS      $0x15, Z7, Z0, K2
-	VSCALEFPS.Z Z0, Z2, K2, Z2
-	VMOVUPS     Z2, K1, (BX)
-	VADDPS      Z2, Z4, Z4
-	ADDQ        DX, BX
-	DECQ        SI
-	JNE         strip1row
-	VMOVUPS     Z4, K1, (R8)
-	ADDQ        $0x40, CX
-	SUBQ        $0x10, AX
-	JMP         strip1
+	VMOVUPS.Z     (BX), K1, Z0
+	VFMSUB213PS   Z6, Z8, Z0
+	VSUBPS        Z9, Z0, Z0
+	VADDPS.RD_SAE Z5, Z0, Z3
+	VPERMPS       Z4, Z3, Z3
+	VREDUCEPS     $0x41, Z0, Z1
+	VMOVUPS       Z14, Z2
+	VFMADD213PS   Z13, Z1, Z2
+	VFMADD213PS   Z12, Z1, Z2
+	VMULPS        Z3, Z1, Z1
+	VFMADD213PS   Z3, Z1, Z2
+	VCMPPS        $0x15, Z10, Z0, K2
+	VSCALEFPS.Z   Z0, Z2, K2, Z2
+	VMOVUPS       Z2, K1, (BX)
+	VADDPS        Z2, Z7, Z7
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip1row
+	JMP           strip1summed
+
+strip1without:
+	MOVQ rows+32(FP), SI
+
+strip1withoutrow:
+	VMOVUPS.Z     (BX), K1, Z0
+	VFMSUB213PS   Z6, Z8, Z0
+	VADDPS.RD_SAE Z5, Z0, Z3
+	VPERMPS       Z4, Z3, Z3
+	VREDUCEPS     $0x41, Z0, Z1
+	VMOVUPS       Z14, Z2
+	VFMADD213PS   Z13, Z1, Z2
+	VFMADD213PS   Z12, Z1, Z2
+	VMULPS        Z3, Z1, Z1
+	VFMADD213PS   Z3, Z1, Z2
+	VCMPPS        $0x15, Z10, Z0, K2
+	VSCALEFPS.Z   Z0, Z2, K2, Z2
+	VMOVUPS       Z2, K1, (BX)
+	VADDPS        Z2, Z7, Z7
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip1withoutrow
+
+strip1summed:
+	VMOVUPS Z7, K1, (DI)
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, AX
+	JMP     strip1
 
 strip1end:
 	VZEROUPPER
 	RET
+
+DATA exp2TableF32<>+0(SB)/8, $0x3f85aac33f800000
+DATA exp2TableF32<>+8(SB)/8, $0x3f91c3d33f8b95c2
+DATA exp2TableF32<>+16(SB)/8, $0x3f9ef5323f9837f0
+DATA exp2TableF32<>+24(SB)/8, $0x3fad583f3fa5fed7
+DATA exp2TableF32<>+32(SB)/8, $0x3fbd08a43fb504f3
+DATA exp2TableF32<>+40(SB)/8, $0x3fce248c3fc5672a
+DATA exp2TableF32<>+48(SB)/8, $0x3fe0ccdf3fd744fd
+DATA exp2TableF32<>+56(SB)/8, $0x3ff5257d3feac0c7
+GLOBL exp2TableF32<>(SB), RODATA|NOPTR, $64
+
+DATA exp2MagicF32<>+0(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+8(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+16(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+24(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+32(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+40(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+48(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+56(SB)/8, $0x4940000049400000
+GLOBL exp2MagicF32<>(SB), RODATA|NOPTR, $64
 
 DATA exp2F32<>+0(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+8(SB)/8, $0x3f8000003f800000
@@ -2265,71 +2330,47 @@ DATA exp2F32<>+32(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+40(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+48(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+56(SB)/8, $0x3f8000003f800000
-DATA exp2F32<>+64(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+72(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+80(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+88(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+96(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+104(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+112(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+120(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+128(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+136(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+144(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+152(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+160(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+168(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+176(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+184(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+192(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+200(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+208(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+216(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+224(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+232(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+240(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+248(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+256(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+264(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+272(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+280(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+288(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+296(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+304(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+312(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+320(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+328(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+336(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+344(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+352(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+360(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+368(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+376(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+384(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+392(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+400(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+408(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+416(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+424(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+432(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+440(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+448(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+456(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+464(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+472(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+480(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+488(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+496(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+504(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+512(SB)/8, $0x4300000043000000
-DATA exp2F32<>+520(SB)/8, $0x4300000043000000
-DATA exp2F32<>+528(SB)/8, $0x4300000043000000
-DATA exp2F32<>+536(SB)/8, $0x4300000043000000
-DATA exp2F32<>+544(SB)/8, $0x4300000043000000
-DATA exp2F32<>+552(SB)/8, $0x4300000043000000
-DATA exp2F32<>+560(SB)/8, $0x4300000043000000
-DATA exp2F32<>+568(SB)/8, $0x4300000043000000
-GLOBL exp2F32<>(SB), RODATA|NOPTR, $576
+DATA exp2F32<>+64(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+72(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+80(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+88(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+96(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+104(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+112(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+120(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+128(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+136(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+144(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+152(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+160(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+168(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+176(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+184(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+192(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+200(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+208(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+216(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+224(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+232(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+240(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+248(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+256(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+264(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+272(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+280(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+288(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+296(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+304(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+312(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+320(SB)/8, $0x4300000043000000
+DATA exp2F32<>+328(SB)/8, $0x4300000043000000
+DATA exp2F32<>+336(SB)/8, $0x4300000043000000
+DATA exp2F32<>+344(SB)/8, $0x4300000043000000
+DATA exp2F32<>+352(SB)/8, $0x4300000043000000
+DATA exp2F32<>+360(SB)/8, $0x4300000043000000
+DATA exp2F32<>+368(SB)/8, $0x4300000043000000
+DATA exp2F32<>+376(SB)/8, $0x4300000043000000
+GLOBL exp2F32<>(SB), RODATA|NOPTR, $384
 
 // func columnMaxAVX512F32(x []float32, ld int, rows int, width int, high []float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
@@ -3313,193 +3354,191 @@ TEXT ·swigluAVX512F32(SB), NOSPLIT, $0-72
 	XORQ    CX, CX
 	CMPQ    AX, $0x40
 	JLT     wholeend
-	VMOVUPS sigmoidF32<>+0(SB), Z16
-	VMOVUPS sigmoidF32<>+64(SB), Z17
-	VMOVUPS sigmoidF32<>+128(SB), Z18
-	VMOVUPS sigmoidF32<>+192(SB), Z19
-	VMOVUPS exp2F32<>+448(SB), Z20
-	VMOVUPS exp2F32<>+0(SB), Z21
-	VMOVUPS exp2F32<>+64(SB), Z22
-	VMOVUPS exp2F32<>+128(SB), Z23
-	VMOVUPS exp2F32<>+192(SB), Z24
-	VMOVUPS exp2F32<>+256(SB), Z25
-	VMOVUPS exp2F32<>+320(SB), Z26
-	VMOVUPS exp2F32<>+384(SB), Z27
+	VMOVUPS exp2TableF32<>+0(SB), Z16
+	VMOVUPS exp2MagicF32<>+0(SB), Z17
+	VMOVUPS sigmoidF32<>+0(SB), Z22
+	VMOVUPS sigmoidF32<>+64(SB), Z23
+	VMOVUPS sigmoidF32<>+128(SB), Z24
+	VMOVUPS sigmoidF32<>+192(SB), Z25
+	VMOVUPS exp2F32<>+256(SB), Z26
+	VMOVUPS exp2F32<>+0(SB), Z27
+	VMOVUPS exp2F32<>+64(SB), Z28
+	VMOVUPS exp2F32<>+128(SB), Z29
+	VMOVUPS exp2F32<>+192(SB), Z30
 	MOVQ    y_base+0(FP), DX
 	MOVQ    gate_base+24(FP), BX
 	MOVQ    up_base+48(FP), SI
 
 whole:
-	VMOVUPS     (BX)(CX*4), Z12
-	VMOVUPS     64(BX)(CX*4), Z13
-	VMOVUPS     128(BX)(CX*4), Z14
-	VMOVUPS     192(BX)(CX*4), Z15
-	VORPS       Z19, Z12, Z12
-	VORPS       Z19, Z13, Z13
-	VORPS       Z19, Z14, Z14
-	VORPS       Z19, Z15, Z15
-	VMULPS      Z16, Z12, Z0
-	VMULPS      Z16, Z13, Z1
-	VMULPS      Z16, Z14, Z2
-	VMULPS      Z16, Z15, Z3
-	VMOVUPS     Z0, Z4
-	VMOVUPS     Z1, Z5
-	VMOVUPS     Z2, Z6
-	VMOVUPS     Z3, Z7
-	VFMSUB231PS Z16, Z12, Z4
-	VFMSUB231PS Z16, Z13, Z5
-	VFMSUB231PS Z16, Z14, Z6
-	VFMSUB231PS Z16, Z15, Z7
-	VFMADD231PS Z17, Z12, Z4
-	VFMADD231PS Z17, Z13, Z5
-	VFMADD231PS Z17, Z14, Z6
-	VFMADD231PS Z17, Z15, Z7
-	VREDUCEPS   $0x01, Z0, Z8
-	VREDUCEPS   $0x01, Z1, Z9
-	VREDUCEPS   $0x01, Z2, Z10
-	VREDUCEPS   $0x01, Z3, Z11
-	VADDPS      Z8, Z4, Z4
-	VADDPS      Z9, Z5, Z5
-	VADDPS      Z10, Z6, Z6
-	VADDPS      Z11, Z7, Z7
-	VMOVUPS     Z27, Z8
-	VMOVUPS     Z27, Z9
-	VMOVUPS     Z27, Z10
-	VMOVUPS     Z27, Z11
-	VFMADD213PS Z26, Z4, Z8
-	VFMADD213PS Z26, Z5, Z9
-	VFMADD213PS Z26, Z6, Z10
-	VFMADD213PS Z26, Z7, Z11
-	VFMADD213PS Z25, Z4, Z8
-	VFMADD213PS Z25, Z5, Z9
-	VFMADD213PS Z25, Z6, Z10
-	VFMADD213PS Z25, Z7, Z11
-	VFMADD213PS Z24, Z4, Z8
-	VFMADD213PS Z24, Z5, Z9
-	VFMADD213PS Z24, Z6, Z10
-	VFMADD213PS Z24, Z7, Z11
-	VFMADD213PS Z23, Z4, Z8
-	VFMADD213PS Z23, Z5, Z9
-	VFMADD213PS Z23, Z6, Z10
-	VFMADD213PS Z23, Z7, Z11
-	VFMADD213PS Z22, Z4, Z8
-	VFMADD213PS Z22, Z5, Z9
-	VFMADD213PS Z22, Z6, Z10
-	VFMADD213PS Z22, Z7, Z11
-	VFMADD213PS Z21, Z4, Z8
-	VFMADD213PS Z21, Z5, Z9
-	VFMADD213PS Z21, Z6, Z10
-	VFMADD213PS Z21, Z7, Z11
-	VCMPPS      $0x15, Z20, Z0, K2
-	VCMPPS      $0x15, Z20, Z1, K3
-	VCMPPS      $0x15, Z20, Z2, K4
-	VCMPPS      $0x15, Z20, Z3, K5
-	VSCALEFPS.Z Z0, Z8, K2, Z8
-	VSCALEFPS.Z Z1, Z9, K3, Z9
-	VSCALEFPS.Z Z2, Z10, K4, Z10
-	VSCALEFPS.Z Z3, Z11, K5, Z11
-	VMOVUPS     Z18, Z4
-	VMOVUPS     Z18, Z5
-	VMOVUPS     Z18, Z6
-	VMOVUPS     Z18, Z7
-	VADDPS      Z8, Z4, Z0
-	VADDPS      Z9, Z5, Z1
-	VADDPS      Z10, Z6, Z2
-	VADDPS      Z11, Z7, Z3
-	VMOVUPS     (BX)(CX*4), Z12
-	VMOVUPS     64(BX)(CX*4), Z13
-	VMOVUPS     128(BX)(CX*4), Z14
-	VMOVUPS     192(BX)(CX*4), Z15
-	VPMOVD2M    Z12, K2
-	VMOVUPS     Z8, K2, Z4
-	VPMOVD2M    Z13, K2
-	VMOVUPS     Z9, K2, Z5
-	VPMOVD2M    Z14, K2
-	VMOVUPS     Z10, K2, Z6
-	VPMOVD2M    Z15, K2
-	VMOVUPS     Z11, K2, Z7
-	VDIVPS      Z0, Z4, Z8
-	VDIVPS      Z1, Z5, Z9
-	VDIVPS      Z2, Z6, Z10
-	VDIVPS      Z3, Z7, Z11
-	VMOVUPS     (SI)(CX*4), Z4
-	VMOVUPS     64(SI)(CX*4), Z5
-	VMOVUPS     128(SI)(CX*4), Z6
-	VMOVUPS     192(SI)(CX*4), Z7
-	VMULPS      Z12, Z8, Z8
-	VMULPS      Z13, Z9, Z9
-	VMULPS      Z14, Z10, Z10
-	VMULPS      Z15, Z11, Z11
-	VMULPS      Z4, Z8, Z8
-	VMULPS      Z5, Z9, Z9
-	VMULPS      Z6, Z10, Z10
-	VMULPS      Z7, Z11, Z11
-	VMOVUPS     Z8, (DX)(CX*4)
-	VMOVUPS     Z9, 64(DX)(CX*4)
-	VMOVUPS     Z10, 128(DX)(CX*4)
-	VMOVUPS     Z11, 192(DX)(CX*4)
-	ADDQ        $0x40, CX
-	SUBQ        $0x40, AX
-	CMPQ        AX, $0x40
-	JGE         whole
+	VMOVUPS       (BX)(CX*4), Z18
+	VMOVUPS       64(BX)(CX*4), Z19
+	VMOVUPS       128(BX)(CX*4), Z20
+	VMOVUPS       192(BX)(CX*4), Z21
+	VORPS         Z25, Z18, Z18
+	VORPS         Z25, Z19, Z19
+	VORPS         Z25, Z20, Z20
+	VORPS         Z25, Z21, Z21
+	VMULPS        Z22, Z18, Z0
+	VMULPS        Z22, Z19, Z1
+	VMULPS        Z22, Z20, Z2
+	VMULPS        Z22, Z21, Z3
+	VMOVUPS       Z0, Z4
+	VMOVUPS       Z1, Z5
+	VMOVUPS       Z2, Z6
+	VMOVUPS       Z3, Z7
+	VFMSUB231PS   Z22, Z18, Z4
+	VFMSUB231PS   Z22, Z19, Z5
+	VFMSUB231PS   Z22, Z20, Z6
+	VFMSUB231PS   Z22, Z21, Z7
+	VFMADD231PS   Z23, Z18, Z4
+	VFMADD231PS   Z23, Z19, Z5
+	VFMADD231PS   Z23, Z20, Z6
+	VFMADD231PS   Z23, Z21, Z7
+	VADDPS.RD_SAE Z17, Z0, Z12
+	VADDPS.RD_SAE Z17, Z1, Z13
+	VADDPS.RD_SAE Z17, Z2, Z14
+	VADDPS.RD_SAE Z17, Z3, Z15
+	VPERMPS       Z16, Z12, Z12
+	VPERMPS       Z16, Z13, Z13
+	VPERMPS       Z16, Z14, Z14
+	VPERMPS       Z16, Z15, Z15
+	VREDUCEPS     $0x41, Z0, Z8
+	VREDUCEPS     $0x41, Z1, Z9
+	VREDUCEPS     $0x41, Z2, Z10
+	VREDUCEPS     $0x41, Z3, Z11
+	VADDPS        Z8, Z4, Z4
+	VADDPS        Z9, Z5, Z5
+	VADDPS        Z10, Z6, Z6
+	VADDPS        Z11, Z7, Z7
+	VMOVUPS       Z30, Z8
+	VMOVUPS       Z30, Z9
+	VMOVUPS       Z30, Z10
+	VMOVUPS       Z30, Z11
+	VFMADD213PS   Z29, Z4, Z8
+	VFMADD213PS   Z29, Z5, Z9
+	VFMADD213PS   Z29, Z6, Z10
+	VFMADD213PS   Z29, Z7, Z11
+	VFMADD213PS   Z28, Z4, Z8
+	VFMADD213PS   Z28, Z5, Z9
+	VFMADD213PS   Z28, Z6, Z10
+	VFMADD213PS   Z28, Z7, Z11
+	VMULPS        Z12, Z4, Z4
+	VMULPS        Z13, Z5, Z5
+	VMULPS        Z14, Z6, Z6
+	VMULPS        Z15, Z7, Z7
+	VFMADD213PS   Z12, Z4, Z8
+	VFMADD213PS   Z13, Z5, Z9
+	VFMADD213PS   Z14, Z6, Z10
+	VFMADD213PS   Z15, Z7, Z11
+	VCMPPS        $0x15, Z26, Z0, K2
+	VCMPPS        $0x15, Z26, Z1, K3
+	VCMPPS        $0x15, Z26, Z2, K4
+	VCMPPS        $0x15, Z26, Z3, K5
+	VSCALEFPS.Z   Z0, Z8, K2, Z8
+	VSCALEFPS.Z   Z1, Z9, K3, Z9
+	VSCALEFPS.Z   Z2, Z10, K4, Z10
+	VSCALEFPS.Z   Z3, Z11, K5, Z11
+	VMOVUPS       Z24, Z4
+	VMOVUPS       Z24, Z5
+	VMOVUPS       Z24, Z6
+	VMOVUPS       Z24, Z7
+	VADDPS        Z8, Z4, Z0
+	VADDPS        Z9, Z5, Z1
+	VADDPS        Z10, Z6, Z2
+	VADDPS        Z11, Z7, Z3
+	VMOVUPS       (BX)(CX*4), Z18
+	VMOVUPS       64(BX)(CX*4), Z19
+	VMOVUPS       128(BX)(CX*4), Z20
+	VMOVUPS       192(BX)(CX*4), Z21
+	VPMOVD2M      Z18, K2
+	VMOVUPS       Z8, K2, Z4
+	VPMOVD2M      Z19, K2
+	VMOVUPS       Z9, K2, Z5
+	VPMOVD2M      Z20, K2
+	VMOVUPS       Z10, K2, Z6
+	VPMOVD2M      Z21, K2
+	VMOVUPS       Z11, K2, Z7
+	VDIVPS        Z0, Z4, Z8
+	VDIVPS        Z1, Z5, Z9
+	VDIVPS        Z2, Z6, Z10
+	VDIVPS        Z3, Z7, Z11
+	VMOVUPS       (SI)(CX*4), Z4
+	VMOVUPS       64(SI)(CX*4), Z5
+	VMOVUPS       128(SI)(CX*4), Z6
+	VMOVUPS       192(SI)(CX*4), Z7
+	VMULPS        Z18, Z8, Z8
+	VMULPS        Z19, Z9, Z9
+	VMULPS        Z20, Z10, Z10
+	VMULPS        Z21, Z11, Z11
+	VMULPS        Z4, Z8, Z8
+	VMULPS        Z5, Z9, Z9
+	VMULPS        Z6, Z10, Z10
+	VMULPS        Z7, Z11, Z11
+	VMOVUPS       Z8, (DX)(CX*4)
+	VMOVUPS       Z9, 64(DX)(CX*4)
+	VMOVUPS       Z10, 128(DX)(CX*4)
+	VMOVUPS       Z11, 192(DX)(CX*4)
+	ADDQ          $0x40, CX
+	SUBQ          $0x40, AX
+	CMPQ          AX, $0x40
+	JGE           whole
 
 wholeend:
 	CMPQ    AX, $0x01
 	JLT     restend
-	VMOVUPS sigmoidF32<>+0(SB), Z4
-	VMOVUPS sigmoidF32<>+64(SB), Z5
-	VMOVUPS sigmoidF32<>+128(SB), Z6
-	VMOVUPS sigmoidF32<>+192(SB), Z7
-	VMOVUPS exp2F32<>+448(SB), Z8
-	VMOVUPS exp2F32<>+0(SB), Z9
-	VMOVUPS exp2F32<>+64(SB), Z10
-	VMOVUPS exp2F32<>+128(SB), Z11
-	VMOVUPS exp2F32<>+192(SB), Z12
-	VMOVUPS exp2F32<>+256(SB), Z13
-	VMOVUPS exp2F32<>+320(SB), Z14
-	VMOVUPS exp2F32<>+384(SB), Z15
+	VMOVUPS exp2TableF32<>+0(SB), Z4
+	VMOVUPS exp2MagicF32<>+0(SB), Z5
+	VMOVUPS sigmoidF32<>+0(SB), Z7
+	VMOVUPS sigmoidF32<>+64(SB), Z8
+	VMOVUPS sigmoidF32<>+128(SB), Z9
+	VMOVUPS sigmoidF32<>+192(SB), Z10
+	VMOVUPS exp2F32<>+256(SB), Z11
+	VMOVUPS exp2F32<>+0(SB), Z12
+	VMOVUPS exp2F32<>+64(SB), Z13
+	VMOVUPS exp2F32<>+128(SB), Z14
+	VMOVUPS exp2F32<>+192(SB), Z15
 	MOVQ    y_base+0(FP), DX
 	MOVQ    gate_base+24(FP), BX
 	MOVQ    up_base+48(FP), SI
 
 rest:
-	MOVQ        $0x00000010, DI
-	CMPQ        AX, DI
-	CMOVQLT     AX, DI
-	MOVQ        $-1, R8
-	BZHIQ       DI, R8, R8
-	KMOVW       R8, K1
-	VMOVUPS.Z   (BX)(CX*4), K1, Z3
-	VORPS       Z7, Z3, Z3
-	VMULPS      Z4, Z3, Z0
-	VMOVUPS     Z0, Z1
-	VFMSUB231PS Z4, Z3, Z1
-	VFMADD231PS Z5, Z3, Z1
-	VREDUCEPS   $0x01, Z0, Z2
-	VADDPS      Z2, Z1, Z1
-	VMOVUPS     Z15, Z2
-	VFMADD213PS Z14, Z1, Z2
-	VFMADD213PS Z13, Z1, Z2
-	VFMADD213PS Z12, Z1, Z2
-	VFMADD213PS Z11, Z1, Z2
-	VFMADD213PS Z10, Z1, Z2
-	VFMADD213PS Z9, Z1, Z2
-	VCMPPS      $0x15, Z8, Z0, K2
-	VSCALEFPS.Z Z0, Z2, K2, Z2
-	VMOVUPS     Z6, Z1
-	VADDPS      Z2, Z1, Z0
-	VMOVUPS.Z   (BX)(CX*4), K1, Z3
-	VPMOVD2M    Z3, K2
-	VMOVUPS     Z2, K2, Z1
-	VDIVPS      Z0, Z1, Z2
-	VMOVUPS.Z   (SI)(CX*4), K1, Z1
-	VMULPS      Z3, Z2, Z2
-	VMULPS      Z1, Z2, Z2
-	VMOVUPS     Z2, K1, (DX)(CX*4)
-	ADDQ        $0x10, CX
-	SUBQ        $0x10, AX
-	CMPQ        AX, $0x01
-	JGE         rest
+	MOVQ          $0x00000010, DI
+	CMPQ          AX, DI
+	CMOVQLT       AX, DI
+	MOVQ          $-1, R8
+	BZHIQ         DI, R8, R8
+	KMOVW         R8, K1
+	VMOVUPS.Z     (BX)(CX*4), K1, Z6
+	VORPS         Z10, Z6, Z6
+	VMULPS        Z7, Z6, Z0
+	VMOVUPS       Z0, Z1
+	VFMSUB231PS   Z7, Z6, Z1
+	VFMADD231PS   Z8, Z6, Z1
+	VADDPS.RD_SAE Z5, Z0, Z3
+	VPERMPS       Z4, Z3, Z3
+	VREDUCEPS     $0x41, Z0, Z2
+	VADDPS        Z2, Z1, Z1
+	VMOVUPS       Z15, Z2
+	VFMADD213PS   Z14, Z1, Z2
+	VFMADD213PS   Z13, Z1, Z2
+	VMULPS        Z3, Z1, Z1
+	VFMADD213PS   Z3, Z1, Z2
+	VCMPPS        $0x15, Z11, Z0, K2
+	VSCALEFPS.Z   Z0, Z2, K2, Z2
+	VMOVUPS       Z9, Z1
+	VADDPS        Z2, Z1, Z0
+	VMOVUPS.Z     (BX)(CX*4), K1, Z6
+	VPMOVD2M      Z6, K2
+	VMOVUPS       Z2, K2, Z1
+	VDIVPS        Z0, Z1, Z2
+	VMOVUPS.Z     (SI)(CX*4), K1, Z1
+	VMULPS        Z6, Z2, Z2
+	VMULPS        Z1, Z2, Z2
+	VMOVUPS       Z2, K1, (DX)(CX*4)
+	ADDQ          $0x10, CX
+	SUBQ          $0x10, AX
+	CMPQ          AX, $0x01
+	JGE           rest
 
 restend:
 	VZEROUPPER
@@ -3546,18 +3585,17 @@ TEXT ·swigluGradAVX512F32(SB), NOSPLIT, $0-120
 	XORQ    CX, CX
 	CMPQ    AX, $0x40
 	JLT     wholeend
-	VMOVUPS sigmoidF32<>+0(SB), Z16
-	VMOVUPS sigmoidF32<>+64(SB), Z17
-	VMOVUPS sigmoidF32<>+128(SB), Z18
-	VMOVUPS sigmoidF32<>+192(SB), Z19
-	VMOVUPS exp2F32<>+448(SB), Z20
-	VMOVUPS exp2F32<>+0(SB), Z21
-	VMOVUPS exp2F32<>+64(SB), Z22
-	VMOVUPS exp2F32<>+128(SB), Z23
-	VMOVUPS exp2F32<>+192(SB), Z24
-	VMOVUPS exp2F32<>+256(SB), Z25
-	VMOVUPS exp2F32<>+320(SB), Z26
-	VMOVUPS exp2F32<>+384(SB), Z27
+	VMOVUPS exp2TableF32<>+0(SB), Z16
+	VMOVUPS exp2MagicF32<>+0(SB), Z17
+	VMOVUPS sigmoidF32<>+0(SB), Z22
+	VMOVUPS sigmoidF32<>+64(SB), Z23
+	VMOVUPS sigmoidF32<>+128(SB), Z24
+	VMOVUPS sigmoidF32<>+192(SB), Z25
+	VMOVUPS exp2F32<>+256(SB), Z26
+	VMOVUPS exp2F32<>+0(SB), Z27
+	VMOVUPS exp2F32<>+64(SB), Z28
+	VMOVUPS exp2F32<>+128(SB), Z29
+	VMOVUPS exp2F32<>+192(SB), Z30
 	MOVQ    dGate_base+0(FP), DX
 	MOVQ    dUp_base+24(FP), BX
 	MOVQ    gate_base+48(FP), SI
@@ -3565,162 +3603,161 @@ TEXT ·swigluGradAVX512F32(SB), NOSPLIT, $0-120
 	MOVQ    dy_base+96(FP), R8
 
 whole:
-	VMOVUPS     (SI)(CX*4), Z12
-	VMOVUPS     64(SI)(CX*4), Z13
-	VMOVUPS     128(SI)(CX*4), Z14
-	VMOVUPS     192(SI)(CX*4), Z15
-	VORPS       Z19, Z12, Z12
-	VORPS       Z19, Z13, Z13
-	VORPS       Z19, Z14, Z14
-	VORPS       Z19, Z15, Z15
-	VMULPS      Z16, Z12, Z0
-	VMULPS      Z16, Z13, Z1
-	VMULPS      Z16, Z14, Z2
-	VMULPS      Z16, Z15, Z3
-	VMOVUPS     Z0, Z4
-	VMOVUPS     Z1, Z5
-	VMOVUPS     Z2, Z6
-	VMOVUPS     Z3, Z7
-	VFMSUB231PS Z16, Z12, Z4
-	VFMSUB231PS Z16, Z13, Z5
-	VFMSUB231PS Z16, Z14, Z6
-	VFMSUB231PS Z16, Z15, Z7
-	VFMADD231PS Z17, Z12, Z4
-	VFMADD231PS Z17, Z13, Z5
-	VFMADD231PS Z17, Z14, Z6
-	VFMADD231PS Z17, Z15, Z7
-	VREDUCEPS   $0x01, Z0, Z8
-	VREDUCEPS   $0x01, Z1, Z9
-	VREDUCEPS   $0x01, Z2, Z10
-	VREDUCEPS   $0x01, Z3, Z11
-	VADDPS      Z8, Z4, Z4
-	VADDPS      Z9, Z5, Z5
-	VADDPS      Z10, Z6, Z6
-	VADDPS      Z11, Z7, Z7
-	VMOVUPS     Z27, Z8
-	VMOVUPS     Z27, Z9
-	VMOVUPS     Z27, Z10
-	VMOVUPS     Z27, Z11
-	VFMADD213PS Z26, Z4, Z8
-	VFMADD213PS Z26, Z5, Z9
-	VFMADD213PS Z26, Z6, Z10
-	VFMADD213PS Z26, Z7, Z11
-	VFMADD213PS Z25, Z4, Z8
-	VFMADD213PS Z25, Z5, Z9
-	VFMADD213PS Z25, Z6, Z10
-	VFMADD213PS Z25, Z7, Z11
-	VFMADD213PS Z24, Z4, Z8
-	VFMADD213PS Z24, Z5, Z9
-	VFMADD213PS Z24, Z6, Z10
-	VFMADD213PS Z24, Z7, Z11
-	VFMADD213PS Z23, Z4, Z8
-	VFMADD213PS Z23, Z5, Z9
-	VFMADD213PS Z23, Z6, Z10
-	VFMADD213PS Z23, Z7, Z11
-	VFMADD213PS Z22, Z4, Z8
-	VFMADD213PS Z22, Z5, Z9
-	VFMADD213PS Z22, Z6, Z10
-	VFMADD213PS Z22, Z7, Z11
-	VFMADD213PS Z21, Z4, Z8
-	VFMADD213PS Z21, Z5, Z9
-	VFMADD213PS Z21, Z6, Z10
-	VFMADD213PS Z21, Z7, Z11
-	VCMPPS      $0x15, Z20, Z0, K2
-	VCMPPS      $0x15, Z20, Z1, K3
-	VCMPPS      $0x15, Z20, Z2, K4
-	VCMPPS      $0x15, Z20, Z3, K5
-	VSCALEFPS.Z Z0, Z8, K2, Z8
-	VSCALEFPS.Z Z1, Z9, K3, Z9
-	VSCALEFPS.Z Z2, Z10, K4, Z10
-	VSCALEFPS.Z Z3, Z11, K5, Z11
-	VMOVUPS     Z18, Z4
-	VMOVUPS     Z18, Z5
-	VMOVUPS     Z18, Z6
-	VMOVUPS     Z18, Z7
-	VADDPS      Z8, Z4, Z0
-	VADDPS      Z9, Z5, Z1
-	VADDPS      Z10, Z6, Z2
-	VADDPS      Z11, Z7, Z3
-	VMOVUPS     (SI)(CX*4), Z12
-	VMOVUPS     64(SI)(CX*4), Z13
-	VMOVUPS     128(SI)(CX*4), Z14
-	VMOVUPS     192(SI)(CX*4), Z15
-	VPMOVD2M    Z12, K2
-	VMOVUPS     Z8, K2, Z4
-	VPMOVD2M    Z13, K2
-	VMOVUPS     Z9, K2, Z5
-	VPMOVD2M    Z14, K2
-	VMOVUPS     Z10, K2, Z6
-	VPMOVD2M    Z15, K2
-	VMOVUPS     Z11, K2, Z7
-	VDIVPS      Z0, Z4, Z8
-	VDIVPS      Z1, Z5, Z9
-	VDIVPS      Z2, Z6, Z10
-	VDIVPS      Z3, Z7, Z11
-	VMOVUPS     (R8)(CX*4), Z4
-	VMOVUPS     64(R8)(CX*4), Z5
-	VMOVUPS     128(R8)(CX*4), Z6
-	VMOVUPS     192(R8)(CX*4), Z7
-	VMULPS      Z8, Z12, Z12
-	VMULPS      Z9, Z13, Z13
-	VMULPS      Z10, Z14, Z14
-	VMULPS      Z11, Z15, Z15
-	VMOVUPS     Z18, Z0
-	VMOVUPS     Z18, Z1
-	VMOVUPS     Z18, Z2
-	VMOVUPS     Z18, Z3
-	VSUBPS      Z8, Z0, Z0
-	VSUBPS      Z9, Z1, Z1
-	VSUBPS      Z10, Z2, Z2
-	VSUBPS      Z11, Z3, Z3
-	VFMADD213PS Z8, Z12, Z0
-	VFMADD213PS Z9, Z13, Z1
-	VFMADD213PS Z10, Z14, Z2
-	VFMADD213PS Z11, Z15, Z3
-	VMULPS      Z4, Z12, Z12
-	VMULPS      Z5, Z13, Z13
-	VMULPS      Z6, Z14, Z14
-	VMULPS      Z7, Z15, Z15
-	VMOVUPS     (DI)(CX*4), Z8
-	VMOVUPS     64(DI)(CX*4), Z9
-	VMOVUPS     128(DI)(CX*4), Z10
-	VMOVUPS     192(DI)(CX*4), Z11
-	VMOVUPS     Z12, (BX)(CX*4)
-	VMOVUPS     Z13, 64(BX)(CX*4)
-	VMOVUPS     Z14, 128(BX)(CX*4)
-	VMOVUPS     Z15, 192(BX)(CX*4)
-	VMULPS      Z4, Z8, Z8
-	VMULPS      Z5, Z9, Z9
-	VMULPS      Z6, Z10, Z10
-	VMULPS      Z7, Z11, Z11
-	VMULPS      Z0, Z8, Z8
-	VMULPS      Z1, Z9, Z9
-	VMULPS      Z2, Z10, Z10
-	VMULPS      Z3, Z11, Z11
-	VMOVUPS     Z8, (DX)(CX*4)
-	VMOVUPS     Z9, 64(DX)(CX*4)
-	VMOVUPS     Z10, 128(DX)(CX*4)
-	VMOVUPS     Z11, 192(DX)(CX*4)
-	ADDQ        $0x40, CX
-	SUBQ        $0x40, AX
-	CMPQ        AX, $0x40
-	JGE         whole
+	VMOVUPS       (SI)(CX*4), Z18
+	VMOVUPS       64(SI)(CX*4), Z19
+	VMOVUPS       128(SI)(CX*4), Z20
+	VMOVUPS       192(SI)(CX*4), Z21
+	VORPS         Z25, Z18, Z18
+	VORPS         Z25, Z19, Z19
+	VORPS         Z25, Z20, Z20
+	VORPS         Z25, Z21, Z21
+	VMULPS        Z22, Z18, Z0
+	VMULPS        Z22, Z19, Z1
+	VMULPS        Z22, Z20, Z2
+	VMULPS        Z22, Z21, Z3
+	VMOVUPS       Z0, Z4
+	VMOVUPS       Z1, Z5
+	VMOVUPS       Z2, Z6
+	VMOVUPS       Z3, Z7
+	VFMSUB231PS   Z22, Z18, Z4
+	VFMSUB231PS   Z22, Z19, Z5
+	VFMSUB231PS   Z22, Z20, Z6
+	VFMSUB231PS   Z22, Z21, Z7
+	VFMADD231PS   Z23, Z18, Z4
+	VFMADD231PS   Z23, Z19, Z5
+	VFMADD231PS   Z23, Z20, Z6
+	VFMADD231PS   Z23, Z21, Z7
+	VADDPS.RD_SAE Z17, Z0, Z12
+	VADDPS.RD_SAE Z17, Z1, Z13
+	VADDPS.RD_SAE Z17, Z2, Z14
+	VADDPS.RD_SAE Z17, Z3, Z15
+	VPERMPS       Z16, Z12, Z12
+	VPERMPS       Z16, Z13, Z13
+	VPERMPS       Z16, Z14, Z14
+	VPERMPS       Z16, Z15, Z15
+	VREDUCEPS     $0x41, Z0, Z8
+	VREDUCEPS     $0x41, Z1, Z9
+	VREDUCEPS     $0x41, Z2, Z10
+	VREDUCEPS     $0x41, Z3, Z11
+	VADDPS        Z8, Z4, Z4
+	VADDPS        Z9, Z5, Z5
+	VADDPS        Z10, Z6, Z6
+	VADDPS        Z11, Z7, Z7
+	VMOVUPS       Z30, Z8
+	VMOVUPS       Z30, Z9
+	VMOVUPS       Z30, Z10
+	VMOVUPS       Z30, Z11
+	VFMADD213PS   Z29, Z4, Z8
+	VFMADD213PS   Z29, Z5, Z9
+	VFMADD213PS   Z29, Z6, Z10
+	VFMADD213PS   Z29, Z7, Z11
+	VFMADD213PS   Z28, Z4, Z8
+	VFMADD213PS   Z28, Z5, Z9
+	VFMADD213PS   Z28, Z6, Z10
+	VFMADD213PS   Z28, Z7, Z11
+	VMULPS        Z12, Z4, Z4
+	VMULPS        Z13, Z5, Z5
+	VMULPS        Z14, Z6, Z6
+	VMULPS        Z15, Z7, Z7
+	VFMADD213PS   Z12, Z4, Z8
+	VFMADD213PS   Z13, Z5, Z9
+	VFMADD213PS   Z14, Z6, Z10
+	VFMADD213PS   Z15, Z7, Z11
+	VCMPPS        $0x15, Z26, Z0, K2
+	VCMPPS        $0x15, Z26, Z1, K3
+	VCMPPS        $0x15, Z26, Z2, K4
+	VCMPPS        $0x15, Z26, Z3, K5
+	VSCALEFPS.Z   Z0, Z8, K2, Z8
+	VSCALEFPS.Z   Z1, Z9, K3, Z9
+	VSCALEFPS.Z   Z2, Z10, K4, Z10
+	VSCALEFPS.Z   Z3, Z11, K5, Z11
+	VMOVUPS       Z24, Z4
+	VMOVUPS       Z24, Z5
+	VMOVUPS       Z24, Z6
+	VMOVUPS       Z24, Z7
+	VADDPS        Z8, Z4, Z0
+	VADDPS        Z9, Z5, Z1
+	VADDPS        Z10, Z6, Z2
+	VADDPS        Z11, Z7, Z3
+	VMOVUPS       (SI)(CX*4), Z18
+	VMOVUPS       64(SI)(CX*4), Z19
+	VMOVUPS       128(SI)(CX*4), Z20
+	VMOVUPS       192(SI)(CX*4), Z21
+	VPMOVD2M      Z18, K2
+	VMOVUPS       Z8, K2, Z4
+	VPMOVD2M      Z19, K2
+	VMOVUPS       Z9, K2, Z5
+	VPMOVD2M      Z20, K2
+	VMOVUPS       Z10, K2, Z6
+	VPMOVD2M      Z21, K2
+	VMOVUPS       Z11, K2, Z7
+	VDIVPS        Z0, Z4, Z8
+	VDIVPS        Z1, Z5, Z9
+	VDIVPS        Z2, Z6, Z10
+	VDIVPS        Z3, Z7, Z11
+	VMOVUPS       (R8)(CX*4), Z4
+	VMOVUPS       64(R8)(CX*4), Z5
+	VMOVUPS       128(R8)(CX*4), Z6
+	VMOVUPS       192(R8)(CX*4), Z7
+	VMULPS        Z8, Z18, Z18
+	VMULPS        Z9, Z19, Z19
+	VMULPS        Z10, Z20, Z20
+	VMULPS        Z11, Z21, Z21
+	VMOVUPS       Z24, Z0
+	VMOVUPS       Z24, Z1
+	VMOVUPS       Z24, Z2
+	VMOVUPS       Z24, Z3
+	VSUBPS        Z8, Z0, Z0
+	VSUBPS        Z9, Z1, Z1
+	VSUBPS        Z10, Z2, Z2
+	VSUBPS        Z11, Z3, Z3
+	VFMADD213PS   Z8, Z18, Z0
+	VFMADD213PS   Z9, Z19, Z1
+	VFMADD213PS   Z10, Z20, Z2
+	VFMADD213PS   Z11, Z21, Z3
+	VMULPS        Z4, Z18, Z18
+	VMULPS        Z5, Z19, Z19
+	VMULPS        Z6, Z20, Z20
+	VMULPS        Z7, Z21, Z21
+	VMOVUPS       (DI)(CX*4), Z8
+	VMOVUPS       64(DI)(CX*4), Z9
+	VMOVUPS       128(DI)(CX*4), Z10
+	VMOVUPS       192(DI)(CX*4), Z11
+	VMOVUPS       Z18, (BX)(CX*4)
+	VMOVUPS       Z19, 64(BX)(CX*4)
+	VMOVUPS       Z20, 128(BX)(CX*4)
+	VMOVUPS       Z21, 192(BX)(CX*4)
+	VMULPS        Z4, Z8, Z8
+	VMULPS        Z5, Z9, Z9
+	VMULPS        Z6, Z10, Z10
+	VMULPS        Z7, Z11, Z11
+	VMULPS        Z0, Z8, Z8
+	VMULPS        Z1, Z9, Z9
+	VMULPS        Z2, Z10, Z10
+	VMULPS        Z3, Z11, Z11
+	VMOVUPS       Z8, (DX)(CX*4)
+	VMOVUPS       Z9, 64(DX)(CX*4)
+	VMOVUPS       Z10, 128(DX)(CX*4)
+	VMOVUPS       Z11, 192(DX)(CX*4)
+	ADDQ          $0x40, CX
+	SUBQ          $0x40, AX
+	CMPQ          AX, $0x40
+	JGE           whole
 
 wholeend:
 	CMPQ    AX, $0x01
 	JLT     restend
-	VMOVUPS sigmoidF32<>+0(SB), Z4
-	VMOVUPS sigmoidF32<>+64(SB), Z5
-	VMOVUPS sigmoidF32<>+128(SB), Z6
-	VMOVUPS sigmoidF32<>+192(SB), Z7
-	VMOVUPS exp2F32<>+448(SB), Z8
-	VMOVUPS exp2F32<>+0(SB), Z9
-	VMOVUPS exp2F32<>+64(SB), Z10
-	VMOVUPS exp2F32<>+128(SB), Z11
-	VMOVUPS exp2F32<>+192(SB), Z12
-	VMOVUPS exp2F32<>+256(SB), Z13
-	VMOVUPS exp2F32<>+320(SB), Z14
-	VMOVUPS exp2F32<>+384(SB), Z15
+	VMOVUPS exp2TableF32<>+0(SB), Z4
+	VMOVUPS exp2MagicF32<>+0(SB), Z5
+	VMOVUPS sigmoidF32<>+0(SB), Z7
+	VMOVUPS sigmoidF32<>+64(SB), Z8
+	VMOVUPS sigmoidF32<>+128(SB), Z9
+	VMOVUPS sigmoidF32<>+192(SB), Z10
+	VMOVUPS exp2F32<>+256(SB), Z11
+	VMOVUPS exp2F32<>+0(SB), Z12
+	VMOVUPS exp2F32<>+64(SB), Z13
+	VMOVUPS exp2F32<>+128(SB), Z14
+	VMOVUPS exp2F32<>+192(SB), Z15
 	MOVQ    dGate_base+0(FP), DX
 	MOVQ    dUp_base+24(FP), BX
 	MOVQ    gate_base+48(FP), SI
@@ -3728,50 +3765,50 @@ wholeend:
 	MOVQ    dy_base+96(FP), R8
 
 rest:
-	MOVQ        $0x00000010, R9
-	CMPQ        AX, R9
-	CMOVQLT     AX, R9
-	MOVQ        $-1, R10
-	BZHIQ       R9, R10, R10
-	KMOVW       R10, K1
-	VMOVUPS.Z   (SI)(CX*4), K1, Z3
-	VORPS       Z7, Z3, Z3
-	VMULPS      Z4, Z3, Z0
-	VMOVUPS     Z0, Z1
-	VFMSUB231PS Z4, Z3, Z1
-	VFMADD231PS Z5, Z3, Z1
-	VREDUCEPS   $0x01, Z0, Z2
-	VADDPS      Z2, Z1, Z1
-	VMOVUPS     Z15, Z2
-	VFMADD213PS Z14, Z1, Z2
-	VFMADD213PS Z13, Z1, Z2
-	VFMADD213PS Z12, Z1, Z2
-	VFMADD213PS Z11, Z1, Z2
-	VFMADD213PS Z10, Z1, Z2
-	VFMADD213PS Z9, Z1, Z2
-	VCMPPS      $0x15, Z8, Z0, K2
-	VSCALEFPS.Z Z0, Z2, K2, Z2
-	VMOVUPS     Z6, Z1
-	VADDPS      Z2, Z1, Z0
-	VMOVUPS.Z   (SI)(CX*4), K1, Z3
-	VPMOVD2M    Z3, K2
-	VMOVUPS     Z2, K2, Z1
-	VDIVPS      Z0, Z1, Z2
-	VMOVUPS.Z   (R8)(CX*4), K1, Z1
-	VMULPS      Z2, Z3, Z3
-	VMOVUPS     Z6, Z0
-	VSUBPS      Z2, Z0, Z0
-	VFMADD213PS Z2, Z3, Z0
-	VMULPS      Z1, Z3, Z3
-	VMOVUPS.Z   (DI)(CX*4), K1, Z2
-	VMOVUPS     Z3, K1, (BX)(CX*4)
-	VMULPS      Z1, Z2, Z2
-	VMULPS      Z0, Z2, Z2
-	VMOVUPS     Z2, K1, (DX)(CX*4)
-	ADDQ        $0x10, CX
-	SUBQ        $0x10, AX
-	CMPQ        AX, $0x01
-	JGE         rest
+	MOVQ          $0x00000010, R9
+	CMPQ          AX, R9
+	CMOVQLT       AX, R9
+	MOVQ          $-1, R10
+	BZHIQ         R9, R10, R10
+	KMOVW         R10, K1
+	VMOVUPS.Z     (SI)(CX*4), K1, Z6
+	VORPS         Z10, Z6, Z6
+	VMULPS        Z7, Z6, Z0
+	VMOVUPS       Z0, Z1
+	VFMSUB231PS   Z7, Z6, Z1
+	VFMADD231PS   Z8, Z6, Z1
+	VADDPS.RD_SAE Z5, Z0, Z3
+	VPERMPS       Z4, Z3, Z3
+	VREDUCEPS     $0x41, Z0, Z2
+	VADDPS        Z2, Z1, Z1
+	VMOVUPS       Z15, Z2
+	VFMADD213PS   Z14, Z1, Z2
+	VFMADD213PS   Z13, Z1, Z2
+	VMULPS        Z3, Z1, Z1
+	VFMADD213PS   Z3, Z1, Z2
+	VCMPPS        $0x15, Z11, Z0, K2
+	VSCALEFPS.Z   Z0, Z2, K2, Z2
+	VMOVUPS       Z9, Z1
+	VADDPS        Z2, Z1, Z0
+	VMOVUPS.Z     (SI)(CX*4), K1, Z6
+	VPMOVD2M      Z6, K2
+	VMOVUPS       Z2, K2, Z1
+	VDIVPS        Z0, Z1, Z2
+	VMOVUPS.Z     (R8)(CX*4), K1, Z1
+	VMULPS        Z2, Z6, Z6
+	VMOVUPS       Z9, Z0
+	VSUBPS        Z2, Z0, Z0
+	VFMADD213PS   Z2, Z6, Z0
+	VMULPS        Z1, Z6, Z6
+	VMOVUPS.Z     (DI)(CX*4), K1, Z2
+	VMOVUPS       Z6, K1, (BX)(CX*4)
+	VMULPS        Z1, Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, K1, (DX)(CX*4)
+	ADDQ          $0x10, CX
+	SUBQ          $0x10, AX
+	CMPQ          AX, $0x01
+	JGE           rest
 
 restend:
 	VZEROUPPER
@@ -4348,67 +4385,32 @@ strip4:
 	ADDQ SI, R10
 
 strip4rows6:
-	CMPQ   DI, $0x06
-	JLT    strip4rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	JMP    strip4rows6loaded
-
-strip4rows6load:
-	MOVQ       R10, R11
-	VMOVUPD    (R11), Z0
-	VMOVUPD    64(R11), Z1
-	VMOVUPD    128(R11), Z2
-	VMOVUPD    192(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z4
-	VMOVUPD    64(R11), Z5
-	VMOVUPD    128(R11), Z6
-	VMOVUPD    192(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z8
-	VMOVUPD    64(R11), Z9
-	VMOVUPD    128(R11), Z10
-	VMOVUPD    192(R11), Z11
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z12
-	VMOVUPD    64(R11), Z13
-	VMOVUPD    128(R11), Z14
-	VMOVUPD    192(R11), Z15
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z16
-	VMOVUPD    64(R11), Z17
-	VMOVUPD    128(R11), Z18
-	VMOVUPD    192(R11), Z19
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z20
-	VMOVUPD    64(R11), Z21
-	VMOVUPD    128(R11), Z22
-	VMOVUPD    192(R11), Z23
+	CMPQ       DI, $0x06
+	JLT        strip4rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -4441,17 +4443,15 @@ strip4rows6load:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-
-strip4rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip4rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip4rows6k:
 	PREFETCHT0   (R15)
@@ -4497,6 +4497,40 @@ strip4rows6k:
 	JNE          strip4rows6k
 
 strip4rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows6added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	VADDPD 128(R11), Z6, Z6
+	VADDPD 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPD (R11), Z8, Z8
+	VADDPD 64(R11), Z9, Z9
+	VADDPD 128(R11), Z10, Z10
+	VADDPD 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPD (R11), Z12, Z12
+	VADDPD 64(R11), Z13, Z13
+	VADDPD 128(R11), Z14, Z14
+	VADDPD 192(R11), Z15, Z15
+	ADDQ   DX, R11
+	VADDPD (R11), Z16, Z16
+	VADDPD 64(R11), Z17, Z17
+	VADDPD 128(R11), Z18, Z18
+	VADDPD 192(R11), Z19, Z19
+	ADDQ   DX, R11
+	VADDPD (R11), Z20, Z20
+	VADDPD 64(R11), Z21, Z21
+	VADDPD 128(R11), Z22, Z22
+	VADDPD 192(R11), Z23, Z23
+
+strip4rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -4540,8 +4574,6 @@ strip4rows6end:
 strip4rows4:
 	CMPQ   DI, $0x04
 	JLT    strip4rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4558,38 +4590,13 @@ strip4rows4:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	JMP    strip4rows4loaded
-
-strip4rows4load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	VMOVUPD 128(R11), Z2
-	VMOVUPD 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z4
-	VMOVUPD 64(R11), Z5
-	VMOVUPD 128(R11), Z6
-	VMOVUPD 192(R11), Z7
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z8
-	VMOVUPD 64(R11), Z9
-	VMOVUPD 128(R11), Z10
-	VMOVUPD 192(R11), Z11
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z12
-	VMOVUPD 64(R11), Z13
-	VMOVUPD 128(R11), Z14
-	VMOVUPD 192(R11), Z15
-
-strip4rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip4rows4k:
 	VMOVUPD      (R12), Z16
@@ -4623,6 +4630,30 @@ strip4rows4k:
 	JNE          strip4rows4k
 
 strip4rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows4added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	VADDPD 128(R11), Z6, Z6
+	VADDPD 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPD (R11), Z8, Z8
+	VADDPD 64(R11), Z9, Z9
+	VADDPD 128(R11), Z10, Z10
+	VADDPD 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPD (R11), Z12, Z12
+	VADDPD 64(R11), Z13, Z13
+	VADDPD 128(R11), Z14, Z14
+	VADDPD 192(R11), Z15, Z15
+
+strip4rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -4656,8 +4687,6 @@ strip4rows4end:
 strip4rows2:
 	CMPQ   DI, $0x02
 	JLT    strip4rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4666,26 +4695,11 @@ strip4rows2:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip4rows2loaded
-
-strip4rows2load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	VMOVUPD 128(R11), Z2
-	VMOVUPD 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z4
-	VMOVUPD 64(R11), Z5
-	VMOVUPD 128(R11), Z6
-	VMOVUPD 192(R11), Z7
-
-strip4rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows2k:
 	VMOVUPD      (R12), Z8
@@ -4708,6 +4722,20 @@ strip4rows2k:
 	JNE          strip4rows2k
 
 strip4rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows2added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	VADDPD 128(R11), Z6, Z6
+	VADDPD 192(R11), Z7, Z7
+
+strip4rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -4731,27 +4759,15 @@ strip4rows2end:
 strip4rows1:
 	CMPQ   DI, $0x01
 	JLT    strip4rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip4rows1loaded
-
-strip4rows1load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	VMOVUPD 128(R11), Z2
-	VMOVUPD 192(R11), Z3
-
-strip4rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows1k:
 	VMOVUPD      (R12), Z4
@@ -4769,6 +4785,15 @@ strip4rows1k:
 	JNE          strip4rows1k
 
 strip4rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows1added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+
+strip4rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -4800,43 +4825,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPD    (R11), Z0
-	VMOVUPD    64(R11), Z1
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z2
-	VMOVUPD    64(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z4
-	VMOVUPD    64(R11), Z5
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z6
-	VMOVUPD    64(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z8
-	VMOVUPD    64(R11), Z9
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z10
-	VMOVUPD    64(R11), Z11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -4857,17 +4859,15 @@ strip2rows6load:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -4899,6 +4899,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPD (R11), Z2, Z2
+	VADDPD 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPD (R11), Z6, Z6
+	VADDPD 64(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPD (R11), Z8, Z8
+	VADDPD 64(R11), Z9, Z9
+	ADDQ   DX, R11
+	VADDPD (R11), Z10, Z10
+	VADDPD 64(R11), Z11, Z11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -4930,8 +4952,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4940,30 +4960,13 @@ strip2rows4:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z2
-	VMOVUPD 64(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z4
-	VMOVUPD 64(R11), Z5
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z6
-	VMOVUPD 64(R11), Z7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip2rows4k:
 	VMOVUPD      (R12), Z8
@@ -4987,6 +4990,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPD (R11), Z2, Z2
+	VADDPD 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPD (R11), Z6, Z6
+	VADDPD 64(R11), Z7, Z7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5012,28 +5031,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z2
-	VMOVUPD 64(R11), Z3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPD      (R12), Z4
@@ -5050,6 +5056,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPD (R11), Z2, Z2
+	VADDPD 64(R11), Z3, Z3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5069,23 +5085,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPD      (R12), Z2
@@ -5099,6 +5105,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5134,31 +5147,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMOVUPD.Z  (R11), K1, Z0
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z1
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z2
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z3
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z4
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -5173,17 +5169,15 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -5208,6 +5202,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows6added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z3, Z3
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z4, Z4
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z5, Z5
+
+strip1rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -5233,32 +5249,17 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ      R10, R11
-	VMOVUPD.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z1
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z2
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip1rows4k:
 	VMOVUPD.Z    (R12), K1, Z4
@@ -5277,6 +5278,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows4added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z3, Z3
+
+strip1rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -5298,24 +5315,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ      R10, R11
-	VMOVUPD.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMOVUPD.Z    (R12), K1, Z2
@@ -5329,6 +5335,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows2added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z2
+	VADDPD    Z2, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z2
+	VADDPD    Z2, Z1, Z1
+
+strip1rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -5346,21 +5362,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VPXORD Z0, Z0, Z0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ      R10, R11
-	VMOVUPD.Z (R11), K1, Z0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMOVUPD.Z    (R12), K1, Z1
@@ -5372,6 +5379,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows1added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z1
+	VADDPD    Z1, Z0, Z0
+
+strip1rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	MOVQ    DX, R11
@@ -5415,67 +5429,32 @@ strip4:
 	ADDQ SI, R10
 
 strip4rows6:
-	CMPQ   DI, $0x06
-	JLT    strip4rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	JMP    strip4rows6loaded
-
-strip4rows6load:
-	MOVQ       R10, R11
-	VMOVUPD    (R11), Z0
-	VMOVUPD    64(R11), Z1
-	VMOVUPD    128(R11), Z2
-	VMOVUPD    192(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z4
-	VMOVUPD    64(R11), Z5
-	VMOVUPD    128(R11), Z6
-	VMOVUPD    192(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z8
-	VMOVUPD    64(R11), Z9
-	VMOVUPD    128(R11), Z10
-	VMOVUPD    192(R11), Z11
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z12
-	VMOVUPD    64(R11), Z13
-	VMOVUPD    128(R11), Z14
-	VMOVUPD    192(R11), Z15
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z16
-	VMOVUPD    64(R11), Z17
-	VMOVUPD    128(R11), Z18
-	VMOVUPD    192(R11), Z19
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z20
-	VMOVUPD    64(R11), Z21
-	VMOVUPD    128(R11), Z22
-	VMOVUPD    192(R11), Z23
+	CMPQ       DI, $0x06
+	JLT        strip4rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -5508,13 +5487,11 @@ strip4rows6load:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-
-strip4rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip4rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip4rows6k:
 	VMOVUPD      (R12), Z24
@@ -5557,6 +5534,40 @@ strip4rows6k:
 	JNE          strip4rows6k
 
 strip4rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows6added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	VADDPD 128(R11), Z6, Z6
+	VADDPD 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPD (R11), Z8, Z8
+	VADDPD 64(R11), Z9, Z9
+	VADDPD 128(R11), Z10, Z10
+	VADDPD 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPD (R11), Z12, Z12
+	VADDPD 64(R11), Z13, Z13
+	VADDPD 128(R11), Z14, Z14
+	VADDPD 192(R11), Z15, Z15
+	ADDQ   DX, R11
+	VADDPD (R11), Z16, Z16
+	VADDPD 64(R11), Z17, Z17
+	VADDPD 128(R11), Z18, Z18
+	VADDPD 192(R11), Z19, Z19
+	ADDQ   DX, R11
+	VADDPD (R11), Z20, Z20
+	VADDPD 64(R11), Z21, Z21
+	VADDPD 128(R11), Z22, Z22
+	VADDPD 192(R11), Z23, Z23
+
+strip4rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5598,8 +5609,6 @@ strip4rows6end:
 strip4rows4:
 	CMPQ   DI, $0x04
 	JLT    strip4rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5616,36 +5625,11 @@ strip4rows4:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	JMP    strip4rows4loaded
-
-strip4rows4load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	VMOVUPD 128(R11), Z2
-	VMOVUPD 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z4
-	VMOVUPD 64(R11), Z5
-	VMOVUPD 128(R11), Z6
-	VMOVUPD 192(R11), Z7
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z8
-	VMOVUPD 64(R11), Z9
-	VMOVUPD 128(R11), Z10
-	VMOVUPD 192(R11), Z11
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z12
-	VMOVUPD 64(R11), Z13
-	VMOVUPD 128(R11), Z14
-	VMOVUPD 192(R11), Z15
-
-strip4rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows4k:
 	VMOVUPD      (R12), Z16
@@ -5678,6 +5662,30 @@ strip4rows4k:
 	JNE          strip4rows4k
 
 strip4rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows4added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	VADDPD 128(R11), Z6, Z6
+	VADDPD 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPD (R11), Z8, Z8
+	VADDPD 64(R11), Z9, Z9
+	VADDPD 128(R11), Z10, Z10
+	VADDPD 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPD (R11), Z12, Z12
+	VADDPD 64(R11), Z13, Z13
+	VADDPD 128(R11), Z14, Z14
+	VADDPD 192(R11), Z15, Z15
+
+strip4rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5709,8 +5717,6 @@ strip4rows4end:
 strip4rows2:
 	CMPQ   DI, $0x02
 	JLT    strip4rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5719,26 +5725,11 @@ strip4rows2:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip4rows2loaded
-
-strip4rows2load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	VMOVUPD 128(R11), Z2
-	VMOVUPD 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z4
-	VMOVUPD 64(R11), Z5
-	VMOVUPD 128(R11), Z6
-	VMOVUPD 192(R11), Z7
-
-strip4rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows2k:
 	VMOVUPD      (R12), Z8
@@ -5761,6 +5752,20 @@ strip4rows2k:
 	JNE          strip4rows2k
 
 strip4rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows2added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	VADDPD 128(R11), Z6, Z6
+	VADDPD 192(R11), Z7, Z7
+
+strip4rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5782,27 +5787,15 @@ strip4rows2end:
 strip4rows1:
 	CMPQ   DI, $0x01
 	JLT    strip4rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip4rows1loaded
-
-strip4rows1load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	VMOVUPD 128(R11), Z2
-	VMOVUPD 192(R11), Z3
-
-strip4rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows1k:
 	VMOVUPD      (R12), Z4
@@ -5820,6 +5813,15 @@ strip4rows1k:
 	JNE          strip4rows1k
 
 strip4rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows1added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	VADDPD 128(R11), Z2, Z2
+	VADDPD 192(R11), Z3, Z3
+
+strip4rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5849,43 +5851,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPD    (R11), Z0
-	VMOVUPD    64(R11), Z1
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z2
-	VMOVUPD    64(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z4
-	VMOVUPD    64(R11), Z5
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z6
-	VMOVUPD    64(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z8
-	VMOVUPD    64(R11), Z9
-	ADDQ       DX, R11
-	VMOVUPD    (R11), Z10
-	VMOVUPD    64(R11), Z11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -5906,13 +5885,11 @@ strip2rows6load:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip2rows6k:
 	VMOVUPD      (R12), Z12
@@ -5941,6 +5918,28 @@ strip2rows6k:
 	JNE          strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPD (R11), Z2, Z2
+	VADDPD 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPD (R11), Z6, Z6
+	VADDPD 64(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPD (R11), Z8, Z8
+	VADDPD 64(R11), Z9, Z9
+	ADDQ   DX, R11
+	VADDPD (R11), Z10, Z10
+	VADDPD 64(R11), Z11, Z11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -5970,8 +5969,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5980,28 +5977,11 @@ strip2rows4:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z2
-	VMOVUPD 64(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z4
-	VMOVUPD 64(R11), Z5
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z6
-	VMOVUPD 64(R11), Z7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows4k:
 	VMOVUPD      (R12), Z8
@@ -6024,6 +6004,22 @@ strip2rows4k:
 	JNE          strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPD (R11), Z2, Z2
+	VADDPD 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPD (R11), Z4, Z4
+	VADDPD 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPD (R11), Z6, Z6
+	VADDPD 64(R11), Z7, Z7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -6047,28 +6043,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPD (R11), Z2
-	VMOVUPD 64(R11), Z3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPD      (R12), Z4
@@ -6085,6 +6068,16 @@ strip2rows2k:
 	JNE          strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPD (R11), Z2, Z2
+	VADDPD 64(R11), Z3, Z3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -6102,23 +6095,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPD (R11), Z0
-	VMOVUPD 64(R11), Z1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPD      (R12), Z2
@@ -6132,6 +6115,13 @@ strip2rows1k:
 	JNE          strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPD (R11), Z0, Z0
+	VADDPD 64(R11), Z1, Z1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, (R11)
 	VMOVUPD Z1, 64(R11)
@@ -6165,31 +6155,14 @@ strip1:
 	ADDQ    SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMOVUPD.Z  (R11), K1, Z0
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z1
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z2
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z3
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z4
-	ADDQ       DX, R11
-	VMOVUPD.Z  (R11), K1, Z5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -6204,13 +6177,11 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
 
 strip1rows6k:
 	VMOVUPD.Z    (R12), K1, Z6
@@ -6232,6 +6203,28 @@ strip1rows6k:
 	JNE          strip1rows6k
 
 strip1rows6summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows6added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z3, Z3
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z4, Z4
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z6
+	VADDPD    Z6, Z5, Z5
+
+strip1rows6added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -6255,30 +6248,15 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ      R10, R11
-	VMOVUPD.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z1
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z2
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows4k:
 	VMOVUPD.Z    (R12), K1, Z4
@@ -6296,6 +6274,22 @@ strip1rows4k:
 	JNE          strip1rows4k
 
 strip1rows4summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows4added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z1, Z1
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z2, Z2
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z4
+	VADDPD    Z4, Z3, Z3
+
+strip1rows4added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -6315,24 +6309,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ      R10, R11
-	VMOVUPD.Z (R11), K1, Z0
-	ADDQ      DX, R11
-	VMOVUPD.Z (R11), K1, Z1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMOVUPD.Z    (R12), K1, Z2
@@ -6346,6 +6329,16 @@ strip1rows2k:
 	JNE          strip1rows2k
 
 strip1rows2summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows2added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z2
+	VADDPD    Z2, Z0, Z0
+	ADDQ      DX, R11
+	VMOVUPD.Z (R11), K1, Z2
+	VADDPD    Z2, Z1, Z1
+
+strip1rows2added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	ADDQ    DX, R11
@@ -6361,21 +6354,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VPXORD Z0, Z0, Z0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ      R10, R11
-	VMOVUPD.Z (R11), K1, Z0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMOVUPD.Z    (R12), K1, Z1
@@ -6387,6 +6371,13 @@ strip1rows1k:
 	JNE          strip1rows1k
 
 strip1rows1summed:
+	CMPB      acc+120(FP), $0x00
+	JEQ       strip1rows1added
+	MOVQ      R10, R11
+	VMOVUPD.Z (R11), K1, Z1
+	VADDPD    Z1, Z0, Z0
+
+strip1rows1added:
 	MOVQ    R10, R11
 	VMOVUPD Z0, K1, (R11)
 	MOVQ    DX, R11
@@ -6405,7 +6396,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX512F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
+// func expSubAVX512F64(x []float64, ld int, rows int, width int, scale float64, ref []float64, low []float64, sum []float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·expSubAVX512F64(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -6416,127 +6407,196 @@ TEXT ·expSubAVX512F64(SB), NOSPLIT, $0-128
 strip4:
 	CMPQ         AX, $0x20
 	JLT          strip4end
-	VBROADCASTSD scale+72(FP), Z20
-	VMOVUPD      exp2F64<>+768(SB), Z25
-	VMOVUPD      exp2F64<>+0(SB), Z26
-	VMOVUPD      exp2F64<>+64(SB), Z27
-	VMOVUPD      exp2F64<>+128(SB), Z28
-	VMOVUPD      exp2F64<>+192(SB), Z29
-	VMOVUPD      exp2F64<>+256(SB), Z30
-	VMOVUPD      exp2F64<>+320(SB), Z31
+	VMOVUPD      exp2TableF64<>+0(SB), Z16
+	VMOVUPD      exp2TableF64<>+64(SB), Z17
+	VMOVUPD      exp2MagicF64<>+0(SB), Z18
+	VBROADCASTSD scale+48(FP), Z27
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
-	VMOVUPD      (SI), Z12
-	VMOVUPD      64(SI), Z13
-	VMOVUPD      128(SI), Z14
-	VMOVUPD      192(SI), Z15
-	VMOVUPD      (R8), Z16
-	VMOVUPD      64(R8), Z17
-	VMOVUPD      128(R8), Z18
-	VMOVUPD      192(R8), Z19
-	VMOVUPD      (DI), Z21
-	VMOVUPD      64(DI), Z22
-	VMOVUPD      128(DI), Z23
-	VMOVUPD      192(DI), Z24
+	VMOVUPD      (SI), Z19
+	VMOVUPD      64(SI), Z20
+	VMOVUPD      128(SI), Z21
+	VMOVUPD      192(SI), Z22
+	VMOVUPD      (DI), Z23
+	VMOVUPD      64(DI), Z24
+	VMOVUPD      128(DI), Z25
+	VMOVUPD      192(DI), Z26
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip4without
+	ADDQ         CX, SI
+	VMOVUPD      (SI), Z28
+	VMOVUPD      64(SI), Z29
+	VMOVUPD      128(SI), Z30
+	VMOVUPD      192(SI), Z31
 	MOVQ         rows+32(FP), SI
 
 strip4row:
-	VMOVUPD     (BX), Z0
-	VMOVUPD     64(BX), Z1
-	VMOVUPD     128(BX), Z2
-	VMOVUPD     192(BX), Z3
-	VSUBPD      Z12, Z0, Z0
-	VSUBPD      Z13, Z1, Z1
-	VSUBPD      Z14, Z2, Z2
-	VSUBPD      Z15, Z3, Z3
-	VFMSUB213PD Z21, Z20, Z0
-	VFMSUB213PD Z22, Z20, Z1
-	VFMSUB213PD Z23, Z20, Z2
-	VFMSUB213PD Z24, Z20, Z3
-	VREDUCEPD   $0x01, Z0, Z4
-	VREDUCEPD   $0x01, Z1, Z5
-	VREDUCEPD   $0x01, Z2, Z6
-	VREDUCEPD   $0x01, Z3, Z7
-	VMOVUPD     exp2F64<>+704(SB), Z8
-	VMOVUPD     exp2F64<>+704(SB), Z9
-	VMOVUPD     exp2F64<>+704(SB), Z10
-	VMOVUPD     exp2F64<>+704(SB), Z11
-	VFMADD213PD exp2F64<>+640(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+640(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+640(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+640(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+576(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+576(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+576(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+576(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+512(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+512(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+512(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+512(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+448(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+448(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+448(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+448(SB), Z7, Z11
-	VFMADD213PD exp2F64<>+384(SB), Z4, Z8
-	VFMADD213PD exp2F64<>+384(SB), Z5, Z9
-	VFMADD213PD exp2F64<>+384(SB), Z6, Z10
-	VFMADD213PD exp2F64<>+384(SB), Z7, Z11
-	VFMADD213PD Z31, Z4, Z8
-	VFMADD213PD Z31, Z5, Z9
-	VFMADD213PD Z31, Z6, Z10
-	VFMADD213PD Z31, Z7, Z11
-	VFMADD213PD Z30, Z4, Z8
-	VFMADD213PD Z30, Z5, Z9
-	VFMADD213PD Z30, Z6, Z10
-	VFMADD213PD Z30, Z7, Z11
-	VFMADD213PD Z29, Z4, Z8
-	VFMADD213PD Z29, Z5, Z9
-	VFMADD213PD Z29, Z6, Z10
-	VFMADD213PD Z29, Z7, Z11
-	VFMADD213PD Z28, Z4, Z8
-	VFMADD213PD Z28, Z5, Z9
-	VFMADD213PD Z28, Z6, Z10
-	VFMADD213PD Z28, Z7, Z11
-	VFMADD213PD Z27, Z4, Z8
-	VFMADD213PD Z27, Z5, Z9
-	VFMADD213PD Z27, Z6, Z10
-	VFMADD213PD Z27, Z7, Z11
-	VFMADD213PD Z26, Z4, Z8
-	VFMADD213PD Z26, Z5, Z9
-	VFMADD213PD Z26, Z6, Z10
-	VFMADD213PD Z26, Z7, Z11
-	VCMPPD      $0x15, Z25, Z0, K2
-	VCMPPD      $0x15, Z25, Z1, K3
-	VCMPPD      $0x15, Z25, Z2, K4
-	VCMPPD      $0x15, Z25, Z3, K5
-	VSCALEFPD.Z Z0, Z8, K2, Z8
-	VSCALEFPD.Z Z1, Z9, K3, Z9
-	VSCALEFPD.Z Z2, Z10, K4, Z10
-	VSCALEFPD.Z Z3, Z11, K5, Z11
-	VMOVUPD     Z8, (BX)
-	VMOVUPD     Z9, 64(BX)
-	VMOVUPD     Z10, 128(BX)
-	VMOVUPD     Z11, 192(BX)
-	VADDPD      Z8, Z16, Z16
-	VADDPD      Z9, Z17, Z17
-	VADDPD      Z10, Z18, Z18
-	VADDPD      Z11, Z19, Z19
-	ADDQ        DX, BX
-	DECQ        SI
-	JNE         strip4row
-	VMOVUPD     Z16, (R8)
-	VMOVUPD     Z17, 64(R8)
-	VMOVUPD     Z18, 128(R8)
-	VMOVUPD     Z19, 192(R8)
-	ADDQ        $0x00000100, CX
-	SUBQ        $0x20, AX
-	JMP         strip4
+	VMOVUPD       (BX), Z0
+	VMOVUPD       64(BX), Z1
+	VMOVUPD       128(BX), Z2
+	VMOVUPD       192(BX), Z3
+	VFMSUB213PD   Z19, Z27, Z0
+	VFMSUB213PD   Z20, Z27, Z1
+	VFMSUB213PD   Z21, Z27, Z2
+	VFMSUB213PD   Z22, Z27, Z3
+	VSUBPD        Z28, Z0, Z0
+	VSUBPD        Z29, Z1, Z1
+	VSUBPD        Z30, Z2, Z2
+	VSUBPD        Z31, Z3, Z3
+	VADDPD.RD_SAE Z18, Z0, Z12
+	VADDPD.RD_SAE Z18, Z1, Z13
+	VADDPD.RD_SAE Z18, Z2, Z14
+	VADDPD.RD_SAE Z18, Z3, Z15
+	VPERMI2PD     Z17, Z16, Z12
+	VPERMI2PD     Z17, Z16, Z13
+	VPERMI2PD     Z17, Z16, Z14
+	VPERMI2PD     Z17, Z16, Z15
+	VREDUCEPD     $0x41, Z0, Z4
+	VREDUCEPD     $0x41, Z1, Z5
+	VREDUCEPD     $0x41, Z2, Z6
+	VREDUCEPD     $0x41, Z3, Z7
+	VMOVUPD       exp2F64<>+384(SB), Z8
+	VMOVUPD       exp2F64<>+384(SB), Z9
+	VMOVUPD       exp2F64<>+384(SB), Z10
+	VMOVUPD       exp2F64<>+384(SB), Z11
+	VFMADD213PD   exp2F64<>+320(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+320(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+320(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+320(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+256(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+256(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+256(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+256(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+192(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+192(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+192(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+192(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+128(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+128(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+128(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+128(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+64(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+64(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+64(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+64(SB), Z7, Z11
+	VMULPD        Z12, Z4, Z4
+	VMULPD        Z13, Z5, Z5
+	VMULPD        Z14, Z6, Z6
+	VMULPD        Z15, Z7, Z7
+	VFMADD213PD   Z12, Z4, Z8
+	VFMADD213PD   Z13, Z5, Z9
+	VFMADD213PD   Z14, Z6, Z10
+	VFMADD213PD   Z15, Z7, Z11
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z0, K2
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z1, K3
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z2, K4
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z3, K5
+	VSCALEFPD.Z   Z0, Z8, K2, Z8
+	VSCALEFPD.Z   Z1, Z9, K3, Z9
+	VSCALEFPD.Z   Z2, Z10, K4, Z10
+	VSCALEFPD.Z   Z3, Z11, K5, Z11
+	VMOVUPD       Z8, (BX)
+	VMOVUPD       Z9, 64(BX)
+	VMOVUPD       Z10, 128(BX)
+	VMOVUPD       Z11, 192(BX)
+	VADDPD        Z8, Z23, Z23
+	VADDPD        Z9, Z24, Z24
+	VADDPD        Z10, Z25, Z25
+	VADDPD        Z11, Z26, Z26
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip4row
+	JMP           strip4summed
+
+strip4without:
+	MOVQ rows+32(FP), SI
+
+strip4withoutrow:
+	VMOVUPD       (BX), Z0
+	VMOVUPD       64(BX), Z1
+	VMOVUPD       128(BX), Z2
+	VMOVUPD       192(BX), Z3
+	VFMSUB213PD   Z19, Z27, Z0
+	VFMSUB213PD   Z20, Z27, Z1
+	VFMSUB213PD   Z21, Z27, Z2
+	VFMSUB213PD   Z22, Z27, Z3
+	VADDPD.RD_SAE Z18, Z0, Z12
+	VADDPD.RD_SAE Z18, Z1, Z13
+	VADDPD.RD_SAE Z18, Z2, Z14
+	VADDPD.RD_SAE Z18, Z3, Z15
+	VPERMI2PD     Z17, Z16, Z12
+	VPERMI2PD     Z17, Z16, Z13
+	VPERMI2PD     Z17, Z16, Z14
+	VPERMI2PD     Z17, Z16, Z15
+	VREDUCEPD     $0x41, Z0, Z4
+	VREDUCEPD     $0x41, Z1, Z5
+	VREDUCEPD     $0x41, Z2, Z6
+	VREDUCEPD     $0x41, Z3, Z7
+	VMOVUPD       exp2F64<>+384(SB), Z8
+	VMOVUPD       exp2F64<>+384(SB), Z9
+	VMOVUPD       exp2F64<>+384(SB), Z10
+	VMOVUPD       exp2F64<>+384(SB), Z11
+	VFMADD213PD   exp2F64<>+320(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+320(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+320(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+320(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+256(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+256(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+256(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+256(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+192(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+192(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+192(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+192(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+128(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+128(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+128(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+128(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+64(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+64(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+64(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+64(SB), Z7, Z11
+	VMULPD        Z12, Z4, Z4
+	VMULPD        Z13, Z5, Z5
+	VMULPD        Z14, Z6, Z6
+	VMULPD        Z15, Z7, Z7
+	VFMADD213PD   Z12, Z4, Z8
+	VFMADD213PD   Z13, Z5, Z9
+	VFMADD213PD   Z14, Z6, Z10
+	VFMADD213PD   Z15, Z7, Z11
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z0, K2
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z1, K3
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z2, K4
+	VCMPPD        $0x15, exp2F64<>+448(SB), Z3, K5
+	VSCALEFPD.Z   Z0, Z8, K2, Z8
+	VSCALEFPD.Z   Z1, Z9, K3, Z9
+	VSCALEFPD.Z   Z2, Z10, K4, Z10
+	VSCALEFPD.Z   Z3, Z11, K5, Z11
+	VMOVUPD       Z8, (BX)
+	VMOVUPD       Z9, 64(BX)
+	VMOVUPD       Z10, 128(BX)
+	VMOVUPD       Z11, 192(BX)
+	VADDPD        Z8, Z23, Z23
+	VADDPD        Z9, Z24, Z24
+	VADDPD        Z10, Z25, Z25
+	VADDPD        Z11, Z26, Z26
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip4withoutrow
+
+strip4summed:
+	VMOVUPD Z23, (DI)
+	VMOVUPD Z24, 64(DI)
+	VMOVUPD Z25, 128(DI)
+	VMOVUPD Z26, 192(DI)
+	ADDQ    $0x00000100, CX
+	SUBQ    $0x20, AX
+	JMP     strip4
 
 strip4end:
 strip1:
@@ -6548,65 +6608,119 @@ strip1:
 	MOVQ         $-1, SI
 	BZHIQ        BX, SI, SI
 	KMOVW        SI, K1
-	VBROADCASTSD scale+72(FP), Z5
-	VMOVUPD      exp2F64<>+768(SB), Z7
-	VMOVUPD      exp2F64<>+0(SB), Z8
-	VMOVUPD      exp2F64<>+64(SB), Z9
-	VMOVUPD      exp2F64<>+128(SB), Z10
-	VMOVUPD      exp2F64<>+192(SB), Z11
-	VMOVUPD      exp2F64<>+256(SB), Z12
-	VMOVUPD      exp2F64<>+320(SB), Z13
-	VMOVUPD      exp2F64<>+384(SB), Z14
-	VMOVUPD      exp2F64<>+448(SB), Z15
-	VMOVUPD      exp2F64<>+512(SB), Z16
-	VMOVUPD      exp2F64<>+576(SB), Z17
-	VMOVUPD      exp2F64<>+640(SB), Z18
-	VMOVUPD      exp2F64<>+704(SB), Z19
+	VMOVUPD      exp2TableF64<>+0(SB), Z4
+	VMOVUPD      exp2TableF64<>+64(SB), Z5
+	VMOVUPD      exp2MagicF64<>+0(SB), Z6
+	VBROADCASTSD scale+48(FP), Z9
+	VMOVUPD      exp2F64<>+448(SB), Z11
+	VMOVUPD      exp2F64<>+0(SB), Z12
+	VMOVUPD      exp2F64<>+64(SB), Z13
+	VMOVUPD      exp2F64<>+128(SB), Z14
+	VMOVUPD      exp2F64<>+192(SB), Z15
+	VMOVUPD      exp2F64<>+256(SB), Z16
+	VMOVUPD      exp2F64<>+320(SB), Z17
+	VMOVUPD      exp2F64<>+384(SB), Z18
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+48(FP), SI
+	MOVQ         ref_base+56(FP), SI
 	ADDQ         CX, SI
-	MOVQ         low_base+80(FP), DI
+	MOVQ         sum_base+104(FP), DI
 	ADDQ         CX, DI
-	MOVQ         sum_base+104(FP), R8
-	ADDQ         CX, R8
-	VMOVUPD.Z    (SI), K1, Z3
-	VMOVUPD.Z    (R8), K1, Z4
-	VMOVUPD.Z    (DI), K1, Z6
+	VMOVUPD.Z    (SI), K1, Z7
+	VMOVUPD.Z    (DI), K1, Z8
+	MOVQ         low_base+80(FP), SI
+	TESTQ        SI, SI
+	JZ           strip1without
+	ADDQ         CX, SI
+	VMOVUPD.Z    (SI), K1, Z10
 	MOVQ         rows+32(FP), SI
 
 strip1row:
-	VMOVUPD.Z   (BX), K1, Z0
-	VSUBPD      Z3, Z0, Z0
-	VFMSUB213PD Z6, Z5, Z0
-	VREDUCEPD   $0x01, Z0, Z1
-	VMOVUPD     Z19, Z2
-	VFMADD213PD Z18, Z1, Z2
-	VFMADD213PD Z17, Z1, Z2
-	VFMADD213PD Z16, Z1, Z2
-	VFMADD213PD Z15, Z1, Z2
-	VFMADD213PD Z14, Z1, Z2
-	VFMADD213PD Z13, Z1, Z2
-	VFMADD213PD Z12, Z1, Z2
-	VFMADD213PD Z11, Z1, Z2
-	VFMADD213PD Z10, Z1, Z2
-	VFMADD213PD Z9, Z1, Z2
-	VFMADD213PD Z8, Z1, Z2
-	VCMPPD      $0x15, Z7, Z0, K2
-	VSCALEFPD.Z Z0, Z2, K2, Z2
-	VMOVUPD     Z2, K1, (BX)
-	VADDPD      Z2, Z4, Z4
-	ADDQ        DX, BX
-	DECQ        SI
-	JNE         strip1row
-	VMOVUPD     Z4, K1, (R8)
-	ADDQ        $0x40, CX
-	SUBQ        $0x08, AX
-	JMP         strip1
+	VMOVUPD.Z     (BX), K1, Z0
+	VFMSUB213PD   Z7, Z9, Z0
+	VSUBPD        Z10, Z0, Z0
+	VADDPD.RD_SAE Z6, Z0, Z3
+	VPERMI2PD     Z5, Z4, Z3
+	VREDUCEPD     $0x41, Z0, Z1
+	VMOVUPD       Z18, Z2
+	VFMADD213PD   Z17, Z1, Z2
+	VFMADD213PD   Z16, Z1, Z2
+	VFMADD213PD   Z15, Z1, Z2
+	VFMADD213PD   Z14, Z1, Z2
+	VFMADD213PD   Z13, Z1, Z2
+	VMULPD        Z3, Z1, Z1
+	VFMADD213PD   Z3, Z1, Z2
+	VCMPPD        $0x15, Z11, Z0, K2
+	VSCALEFPD.Z   Z0, Z2, K2, Z2
+	VMOVUPD       Z2, K1, (BX)
+	VADDPD        Z2, Z8, Z8
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip1row
+	JMP           strip1summed
+
+strip1without:
+	MOVQ rows+32(FP), SI
+
+strip1withoutrow:
+	VMOVUPD.Z     (BX), K1, Z0
+	VFMSUB213PD   Z7, Z9, Z0
+	VADDPD.RD_SAE Z6, Z0, Z3
+	VPERMI2PD     Z5, Z4, Z3
+	VREDUCEPD     $0x41, Z0, Z1
+	VMOVUPD       Z18, Z2
+	VFMADD213PD   Z17, Z1, Z2
+	VFMADD213PD   Z16, Z1, Z2
+	VFMADD213PD   Z15, Z1, Z2
+	VFMADD213PD   Z14, Z1, Z2
+	VFMADD213PD   Z13, Z1, Z2
+	VMULPD        Z3, Z1, Z1
+	VFMADD213PD   Z3, Z1, Z2
+	VCMPPD        $0x15, Z11, Z0, K2
+	VSCALEFPD.Z   Z0, Z2, K2, Z2
+	VMOVUPD       Z2, K1, (BX)
+	VADDPD        Z2, Z8, Z8
+	ADDQ          DX, BX
+	DECQ          SI
+	JNE           strip1withoutrow
+
+strip1summed:
+	VMOVUPD Z8, K1, (DI)
+	ADDQ    $0x40, CX
+	SUBQ    $0x08, AX
+	JMP     strip1
 
 strip1end:
 	VZEROUPPER
 	RET
+
+DATA exp2TableF64<>+0(SB)/8, $0x3ff0000000000000
+DATA exp2TableF64<>+8(SB)/8, $0x3ff0b5586cf9890f
+DATA exp2TableF64<>+16(SB)/8, $0x3ff172b83c7d517b
+DATA exp2TableF64<>+24(SB)/8, $0x3ff2387a6e756238
+DATA exp2TableF64<>+32(SB)/8, $0x3ff306fe0a31b715
+DATA exp2TableF64<>+40(SB)/8, $0x3ff3dea64c123422
+DATA exp2TableF64<>+48(SB)/8, $0x3ff4bfdad5362a27
+DATA exp2TableF64<>+56(SB)/8, $0x3ff5ab07dd485429
+DATA exp2TableF64<>+64(SB)/8, $0x3ff6a09e667f3bcc
+DATA exp2TableF64<>+72(SB)/8, $0x3ff7a11473eb0187
+DATA exp2TableF64<>+80(SB)/8, $0x3ff8ace5422aa0dc
+DATA exp2TableF64<>+88(SB)/8, $0x3ff9c49182a3f090
+DATA exp2TableF64<>+96(SB)/8, $0x3ffae89f995ad3ae
+DATA exp2TableF64<>+104(SB)/8, $0x3ffc199bdd85529c
+DATA exp2TableF64<>+112(SB)/8, $0x3ffd5818dcfba487
+DATA exp2TableF64<>+120(SB)/8, $0x3ffea4afa2a490da
+GLOBL exp2TableF64<>(SB), RODATA|NOPTR, $128
+
+DATA exp2MagicF64<>+0(SB)/8, $0x42f8000000000000
+DATA exp2MagicF64<>+8(SB)/8, $0x42f8000000000000
+DATA exp2MagicF64<>+16(SB)/8, $0x42f8000000000000
+DATA exp2MagicF64<>+24(SB)/8, $0x42f8000000000000
+DATA exp2MagicF64<>+32(SB)/8, $0x42f8000000000000
+DATA exp2MagicF64<>+40(SB)/8, $0x42f8000000000000
+DATA exp2MagicF64<>+48(SB)/8, $0x42f8000000000000
+DATA exp2MagicF64<>+56(SB)/8, $0x42f8000000000000
+GLOBL exp2MagicF64<>(SB), RODATA|NOPTR, $64
 
 DATA exp2F64<>+0(SB)/8, $0x3ff0000000000000
 DATA exp2F64<>+8(SB)/8, $0x3ff0000000000000
@@ -6616,111 +6730,71 @@ DATA exp2F64<>+32(SB)/8, $0x3ff0000000000000
 DATA exp2F64<>+40(SB)/8, $0x3ff0000000000000
 DATA exp2F64<>+48(SB)/8, $0x3ff0000000000000
 DATA exp2F64<>+56(SB)/8, $0x3ff0000000000000
-DATA exp2F64<>+64(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+72(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+80(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+88(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+96(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+104(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+112(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+120(SB)/8, $0x3fe62e42fefa39f5
-DATA exp2F64<>+128(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+136(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+144(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+152(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+160(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+168(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+176(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+184(SB)/8, $0x3fcebfbdff82c04b
-DATA exp2F64<>+192(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+200(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+208(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+216(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+224(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+232(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+240(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+248(SB)/8, $0x3fac6b08d7065838
-DATA exp2F64<>+256(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+264(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+272(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+280(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+288(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+296(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+304(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+312(SB)/8, $0x3f83b2ab6f73415e
-DATA exp2F64<>+320(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+328(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+336(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+344(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+352(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+360(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+368(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+376(SB)/8, $0x3f55d87ff4d22874
-DATA exp2F64<>+384(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+392(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+400(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+408(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+416(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+424(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+432(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+440(SB)/8, $0x3f24308fa1dce4b1
-DATA exp2F64<>+448(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+456(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+464(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+472(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+480(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+488(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+496(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+504(SB)/8, $0x3eeffcfc6aa0fa7b
-DATA exp2F64<>+512(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+520(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+528(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+536(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+544(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+552(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+560(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+568(SB)/8, $0x3eb628f3580bf4b8
-DATA exp2F64<>+576(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+584(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+592(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+600(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+608(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+616(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+624(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+632(SB)/8, $0x3e7b85f42f1e6966
-DATA exp2F64<>+640(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+648(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+656(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+664(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+672(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+680(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+688(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+696(SB)/8, $0x3e3c2c4781f7a633
-DATA exp2F64<>+704(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+712(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+720(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+728(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+736(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+744(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+752(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+760(SB)/8, $0x3e058566fe5ab70a
-DATA exp2F64<>+768(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+776(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+784(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+792(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+800(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+808(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+816(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+824(SB)/8, $0xc08ff00000000000
-DATA exp2F64<>+832(SB)/8, $0x4090000000000000
-DATA exp2F64<>+840(SB)/8, $0x4090000000000000
-DATA exp2F64<>+848(SB)/8, $0x4090000000000000
-DATA exp2F64<>+856(SB)/8, $0x4090000000000000
-DATA exp2F64<>+864(SB)/8, $0x4090000000000000
-DATA exp2F64<>+872(SB)/8, $0x4090000000000000
-DATA exp2F64<>+880(SB)/8, $0x4090000000000000
-DATA exp2F64<>+888(SB)/8, $0x4090000000000000
-GLOBL exp2F64<>(SB), RODATA|NOPTR, $896
+DATA exp2F64<>+64(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+72(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+80(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+88(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+96(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+104(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+112(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+120(SB)/8, $0x3fe62e42fefa39ab
+DATA exp2F64<>+128(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+136(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+144(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+152(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+160(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+168(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+176(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+184(SB)/8, $0x3fcebfbdff84120f
+DATA exp2F64<>+192(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+200(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+208(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+216(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+224(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+232(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+240(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+248(SB)/8, $0x3fac6b08d4e93fd1
+DATA exp2F64<>+256(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+264(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+272(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+280(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+288(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+296(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+304(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+312(SB)/8, $0x3f83b2ad019500df
+DATA exp2F64<>+320(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+328(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+336(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+344(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+352(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+360(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+368(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+376(SB)/8, $0x3f55d7518c7bba1a
+DATA exp2F64<>+384(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+392(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+400(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+408(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+416(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+424(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+432(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+440(SB)/8, $0x3f24a0386de010f6
+DATA exp2F64<>+448(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+456(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+464(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+472(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+480(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+488(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+496(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+504(SB)/8, $0xc08ff00000000000
+DATA exp2F64<>+512(SB)/8, $0x4090000000000000
+DATA exp2F64<>+520(SB)/8, $0x4090000000000000
+DATA exp2F64<>+528(SB)/8, $0x4090000000000000
+DATA exp2F64<>+536(SB)/8, $0x4090000000000000
+DATA exp2F64<>+544(SB)/8, $0x4090000000000000
+DATA exp2F64<>+552(SB)/8, $0x4090000000000000
+DATA exp2F64<>+560(SB)/8, $0x4090000000000000
+DATA exp2F64<>+568(SB)/8, $0x4090000000000000
+GLOBL exp2F64<>(SB), RODATA|NOPTR, $576
 
 // func columnMaxAVX512F64(x []float64, ld int, rows int, width int, high []float64)
 // Requires: AVX, AVX512F, BMI2, CMOV
@@ -7496,227 +7570,211 @@ TEXT ·swigluAVX512F64(SB), NOSPLIT, $0-72
 	XORQ    CX, CX
 	CMPQ    AX, $0x20
 	JLT     wholeend
-	VMOVUPD sigmoidF64<>+0(SB), Z16
-	VMOVUPD sigmoidF64<>+64(SB), Z17
-	VMOVUPD sigmoidF64<>+128(SB), Z18
-	VMOVUPD sigmoidF64<>+192(SB), Z19
-	VMOVUPD exp2F64<>+768(SB), Z20
-	VMOVUPD exp2F64<>+0(SB), Z21
-	VMOVUPD exp2F64<>+64(SB), Z22
-	VMOVUPD exp2F64<>+128(SB), Z23
-	VMOVUPD exp2F64<>+192(SB), Z24
-	VMOVUPD exp2F64<>+256(SB), Z25
-	VMOVUPD exp2F64<>+320(SB), Z26
-	VMOVUPD exp2F64<>+384(SB), Z27
-	VMOVUPD exp2F64<>+448(SB), Z28
-	VMOVUPD exp2F64<>+512(SB), Z29
-	VMOVUPD exp2F64<>+576(SB), Z30
-	VMOVUPD exp2F64<>+640(SB), Z31
+	VMOVUPD exp2TableF64<>+0(SB), Z16
+	VMOVUPD exp2TableF64<>+64(SB), Z17
+	VMOVUPD exp2MagicF64<>+0(SB), Z18
+	VMOVUPD sigmoidF64<>+0(SB), Z23
+	VMOVUPD sigmoidF64<>+64(SB), Z24
+	VMOVUPD sigmoidF64<>+128(SB), Z25
+	VMOVUPD sigmoidF64<>+192(SB), Z26
+	VMOVUPD exp2F64<>+448(SB), Z27
+	VMOVUPD exp2F64<>+0(SB), Z28
+	VMOVUPD exp2F64<>+64(SB), Z29
+	VMOVUPD exp2F64<>+128(SB), Z30
+	VMOVUPD exp2F64<>+192(SB), Z31
 	MOVQ    y_base+0(FP), DX
 	MOVQ    gate_base+24(FP), BX
 	MOVQ    up_base+48(FP), SI
 
 whole:
-	VMOVUPD     (BX)(CX*8), Z12
-	VMOVUPD     64(BX)(CX*8), Z13
-	VMOVUPD     128(BX)(CX*8), Z14
-	VMOVUPD     192(BX)(CX*8), Z15
-	VORPD       Z19, Z12, Z12
-	VORPD       Z19, Z13, Z13
-	VORPD       Z19, Z14, Z14
-	VORPD       Z19, Z15, Z15
-	VMULPD      Z16, Z12, Z0
-	VMULPD      Z16, Z13, Z1
-	VMULPD      Z16, Z14, Z2
-	VMULPD      Z16, Z15, Z3
-	VMOVUPD     Z0, Z4
-	VMOVUPD     Z1, Z5
-	VMOVUPD     Z2, Z6
-	VMOVUPD     Z3, Z7
-	VFMSUB231PD Z16, Z12, Z4
-	VFMSUB231PD Z16, Z13, Z5
-	VFMSUB231PD Z16, Z14, Z6
-	VFMSUB231PD Z16, Z15, Z7
-	VFMADD231PD Z17, Z12, Z4
-	VFMADD231PD Z17, Z13, Z5
-	VFMADD231PD Z17, Z14, Z6
-	VFMADD231PD Z17, Z15, Z7
-	VREDUCEPD   $0x01, Z0, Z8
-	VREDUCEPD   $0x01, Z1, Z9
-	VREDUCEPD   $0x01, Z2, Z10
-	VREDUCEPD   $0x01, Z3, Z11
-	VADDPD      Z8, Z4, Z4
-	VADDPD      Z9, Z5, Z5
-	VADDPD      Z10, Z6, Z6
-	VADDPD      Z11, Z7, Z7
-	VMOVUPD     exp2F64<>+704(SB), Z8
-	VMOVUPD     exp2F64<>+704(SB), Z9
-	VMOVUPD     exp2F64<>+704(SB), Z10
-	VMOVUPD     exp2F64<>+704(SB), Z11
-	VFMADD213PD Z31, Z4, Z8
-	VFMADD213PD Z31, Z5, Z9
-	VFMADD213PD Z31, Z6, Z10
-	VFMADD213PD Z31, Z7, Z11
-	VFMADD213PD Z30, Z4, Z8
-	VFMADD213PD Z30, Z5, Z9
-	VFMADD213PD Z30, Z6, Z10
-	VFMADD213PD Z30, Z7, Z11
-	VFMADD213PD Z29, Z4, Z8
-	VFMADD213PD Z29, Z5, Z9
-	VFMADD213PD Z29, Z6, Z10
-	VFMADD213PD Z29, Z7, Z11
-	VFMADD213PD Z28, Z4, Z8
-	VFMADD213PD Z28, Z5, Z9
-	VFMADD213PD Z28, Z6, Z10
-	VFMADD213PD Z28, Z7, Z11
-	VFMADD213PD Z27, Z4, Z8
-	VFMADD213PD Z27, Z5, Z9
-	VFMADD213PD Z27, Z6, Z10
-	VFMADD213PD Z27, Z7, Z11
-	VFMADD213PD Z26, Z4, Z8
-	VFMADD213PD Z26, Z5, Z9
-	VFMADD213PD Z26, Z6, Z10
-	VFMADD213PD Z26, Z7, Z11
-	VFMADD213PD Z25, Z4, Z8
-	VFMADD213PD Z25, Z5, Z9
-	VFMADD213PD Z25, Z6, Z10
-	VFMADD213PD Z25, Z7, Z11
-	VFMADD213PD Z24, Z4, Z8
-	VFMADD213PD Z24, Z5, Z9
-	VFMADD213PD Z24, Z6, Z10
-	VFMADD213PD Z24, Z7, Z11
-	VFMADD213PD Z23, Z4, Z8
-	VFMADD213PD Z23, Z5, Z9
-	VFMADD213PD Z23, Z6, Z10
-	VFMADD213PD Z23, Z7, Z11
-	VFMADD213PD Z22, Z4, Z8
-	VFMADD213PD Z22, Z5, Z9
-	VFMADD213PD Z22, Z6, Z10
-	VFMADD213PD Z22, Z7, Z11
-	VFMADD213PD Z21, Z4, Z8
-	VFMADD213PD Z21, Z5, Z9
-	VFMADD213PD Z21, Z6, Z10
-	VFMADD213PD Z21, Z7, Z11
-	VCMPPD      $0x15, Z20, Z0, K2
-	VCMPPD      $0x15, Z20, Z1, K3
-	VCMPPD      $0x15, Z20, Z2, K4
-	VCMPPD      $0x15, Z20, Z3, K5
-	VSCALEFPD.Z Z0, Z8, K2, Z8
-	VSCALEFPD.Z Z1, Z9, K3, Z9
-	VSCALEFPD.Z Z2, Z10, K4, Z10
-	VSCALEFPD.Z Z3, Z11, K5, Z11
-	VMOVUPD     Z18, Z4
-	VMOVUPD     Z18, Z5
-	VMOVUPD     Z18, Z6
-	VMOVUPD     Z18, Z7
-	VADDPD      Z8, Z4, Z0
-	VADDPD      Z9, Z5, Z1
-	VADDPD      Z10, Z6, Z2
-	VADDPD      Z11, Z7, Z3
-	VMOVUPD     (BX)(CX*8), Z12
-	VMOVUPD     64(BX)(CX*8), Z13
-	VMOVUPD     128(BX)(CX*8), Z14
-	VMOVUPD     192(BX)(CX*8), Z15
-	VPMOVQ2M    Z12, K2
-	VMOVUPD     Z8, K2, Z4
-	VPMOVQ2M    Z13, K2
-	VMOVUPD     Z9, K2, Z5
-	VPMOVQ2M    Z14, K2
-	VMOVUPD     Z10, K2, Z6
-	VPMOVQ2M    Z15, K2
-	VMOVUPD     Z11, K2, Z7
-	VDIVPD      Z0, Z4, Z8
-	VDIVPD      Z1, Z5, Z9
-	VDIVPD      Z2, Z6, Z10
-	VDIVPD      Z3, Z7, Z11
-	VMOVUPD     (SI)(CX*8), Z4
-	VMOVUPD     64(SI)(CX*8), Z5
-	VMOVUPD     128(SI)(CX*8), Z6
-	VMOVUPD     192(SI)(CX*8), Z7
-	VMULPD      Z12, Z8, Z8
-	VMULPD      Z13, Z9, Z9
-	VMULPD      Z14, Z10, Z10
-	VMULPD      Z15, Z11, Z11
-	VMULPD      Z4, Z8, Z8
-	VMULPD      Z5, Z9, Z9
-	VMULPD      Z6, Z10, Z10
-	VMULPD      Z7, Z11, Z11
-	VMOVUPD     Z8, (DX)(CX*8)
-	VMOVUPD     Z9, 64(DX)(CX*8)
-	VMOVUPD     Z10, 128(DX)(CX*8)
-	VMOVUPD     Z11, 192(DX)(CX*8)
-	ADDQ        $0x20, CX
-	SUBQ        $0x20, AX
-	CMPQ        AX, $0x20
-	JGE         whole
+	VMOVUPD       (BX)(CX*8), Z19
+	VMOVUPD       64(BX)(CX*8), Z20
+	VMOVUPD       128(BX)(CX*8), Z21
+	VMOVUPD       192(BX)(CX*8), Z22
+	VORPD         Z26, Z19, Z19
+	VORPD         Z26, Z20, Z20
+	VORPD         Z26, Z21, Z21
+	VORPD         Z26, Z22, Z22
+	VMULPD        Z23, Z19, Z0
+	VMULPD        Z23, Z20, Z1
+	VMULPD        Z23, Z21, Z2
+	VMULPD        Z23, Z22, Z3
+	VMOVUPD       Z0, Z4
+	VMOVUPD       Z1, Z5
+	VMOVUPD       Z2, Z6
+	VMOVUPD       Z3, Z7
+	VFMSUB231PD   Z23, Z19, Z4
+	VFMSUB231PD   Z23, Z20, Z5
+	VFMSUB231PD   Z23, Z21, Z6
+	VFMSUB231PD   Z23, Z22, Z7
+	VFMADD231PD   Z24, Z19, Z4
+	VFMADD231PD   Z24, Z20, Z5
+	VFMADD231PD   Z24, Z21, Z6
+	VFMADD231PD   Z24, Z22, Z7
+	VADDPD.RD_SAE Z18, Z0, Z12
+	VADDPD.RD_SAE Z18, Z1, Z13
+	VADDPD.RD_SAE Z18, Z2, Z14
+	VADDPD.RD_SAE Z18, Z3, Z15
+	VPERMI2PD     Z17, Z16, Z12
+	VPERMI2PD     Z17, Z16, Z13
+	VPERMI2PD     Z17, Z16, Z14
+	VPERMI2PD     Z17, Z16, Z15
+	VREDUCEPD     $0x41, Z0, Z8
+	VREDUCEPD     $0x41, Z1, Z9
+	VREDUCEPD     $0x41, Z2, Z10
+	VREDUCEPD     $0x41, Z3, Z11
+	VADDPD        Z8, Z4, Z4
+	VADDPD        Z9, Z5, Z5
+	VADDPD        Z10, Z6, Z6
+	VADDPD        Z11, Z7, Z7
+	VMOVUPD       exp2F64<>+384(SB), Z8
+	VMOVUPD       exp2F64<>+384(SB), Z9
+	VMOVUPD       exp2F64<>+384(SB), Z10
+	VMOVUPD       exp2F64<>+384(SB), Z11
+	VFMADD213PD   exp2F64<>+320(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+320(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+320(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+320(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+256(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+256(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+256(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+256(SB), Z7, Z11
+	VFMADD213PD   Z31, Z4, Z8
+	VFMADD213PD   Z31, Z5, Z9
+	VFMADD213PD   Z31, Z6, Z10
+	VFMADD213PD   Z31, Z7, Z11
+	VFMADD213PD   Z30, Z4, Z8
+	VFMADD213PD   Z30, Z5, Z9
+	VFMADD213PD   Z30, Z6, Z10
+	VFMADD213PD   Z30, Z7, Z11
+	VFMADD213PD   Z29, Z4, Z8
+	VFMADD213PD   Z29, Z5, Z9
+	VFMADD213PD   Z29, Z6, Z10
+	VFMADD213PD   Z29, Z7, Z11
+	VMULPD        Z12, Z4, Z4
+	VMULPD        Z13, Z5, Z5
+	VMULPD        Z14, Z6, Z6
+	VMULPD        Z15, Z7, Z7
+	VFMADD213PD   Z12, Z4, Z8
+	VFMADD213PD   Z13, Z5, Z9
+	VFMADD213PD   Z14, Z6, Z10
+	VFMADD213PD   Z15, Z7, Z11
+	VCMPPD        $0x15, Z27, Z0, K2
+	VCMPPD        $0x15, Z27, Z1, K3
+	VCMPPD        $0x15, Z27, Z2, K4
+	VCMPPD        $0x15, Z27, Z3, K5
+	VSCALEFPD.Z   Z0, Z8, K2, Z8
+	VSCALEFPD.Z   Z1, Z9, K3, Z9
+	VSCALEFPD.Z   Z2, Z10, K4, Z10
+	VSCALEFPD.Z   Z3, Z11, K5, Z11
+	VMOVUPD       Z25, Z4
+	VMOVUPD       Z25, Z5
+	VMOVUPD       Z25, Z6
+	VMOVUPD       Z25, Z7
+	VADDPD        Z8, Z4, Z0
+	VADDPD        Z9, Z5, Z1
+	VADDPD        Z10, Z6, Z2
+	VADDPD        Z11, Z7, Z3
+	VMOVUPD       (BX)(CX*8), Z19
+	VMOVUPD       64(BX)(CX*8), Z20
+	VMOVUPD       128(BX)(CX*8), Z21
+	VMOVUPD       192(BX)(CX*8), Z22
+	VPMOVQ2M      Z19, K2
+	VMOVUPD       Z8, K2, Z4
+	VPMOVQ2M      Z20, K2
+	VMOVUPD       Z9, K2, Z5
+	VPMOVQ2M      Z21, K2
+	VMOVUPD       Z10, K2, Z6
+	VPMOVQ2M      Z22, K2
+	VMOVUPD       Z11, K2, Z7
+	VDIVPD        Z0, Z4, Z8
+	VDIVPD        Z1, Z5, Z9
+	VDIVPD        Z2, Z6, Z10
+	VDIVPD        Z3, Z7, Z11
+	VMOVUPD       (SI)(CX*8), Z4
+	VMOVUPD       64(SI)(CX*8), Z5
+	VMOVUPD       128(SI)(CX*8), Z6
+	VMOVUPD       192(SI)(CX*8), Z7
+	VMULPD        Z19, Z8, Z8
+	VMULPD        Z20, Z9, Z9
+	VMULPD        Z21, Z10, Z10
+	VMULPD        Z22, Z11, Z11
+	VMULPD        Z4, Z8, Z8
+	VMULPD        Z5, Z9, Z9
+	VMULPD        Z6, Z10, Z10
+	VMULPD        Z7, Z11, Z11
+	VMOVUPD       Z8, (DX)(CX*8)
+	VMOVUPD       Z9, 64(DX)(CX*8)
+	VMOVUPD       Z10, 128(DX)(CX*8)
+	VMOVUPD       Z11, 192(DX)(CX*8)
+	ADDQ          $0x20, CX
+	SUBQ          $0x20, AX
+	CMPQ          AX, $0x20
+	JGE           whole
 
 wholeend:
 	CMPQ    AX, $0x01
 	JLT     restend
-	VMOVUPD sigmoidF64<>+0(SB), Z4
-	VMOVUPD sigmoidF64<>+64(SB), Z5
-	VMOVUPD sigmoidF64<>+128(SB), Z6
-	VMOVUPD sigmoidF64<>+192(SB), Z7
-	VMOVUPD exp2F64<>+768(SB), Z8
-	VMOVUPD exp2F64<>+0(SB), Z9
-	VMOVUPD exp2F64<>+64(SB), Z10
-	VMOVUPD exp2F64<>+128(SB), Z11
-	VMOVUPD exp2F64<>+192(SB), Z12
-	VMOVUPD exp2F64<>+256(SB), Z13
-	VMOVUPD exp2F64<>+320(SB), Z14
-	VMOVUPD exp2F64<>+384(SB), Z15
-	VMOVUPD exp2F64<>+448(SB), Z16
-	VMOVUPD exp2F64<>+512(SB), Z17
-	VMOVUPD exp2F64<>+576(SB), Z18
-	VMOVUPD exp2F64<>+640(SB), Z19
-	VMOVUPD exp2F64<>+704(SB), Z20
+	VMOVUPD exp2TableF64<>+0(SB), Z4
+	VMOVUPD exp2TableF64<>+64(SB), Z5
+	VMOVUPD exp2MagicF64<>+0(SB), Z6
+	VMOVUPD sigmoidF64<>+0(SB), Z8
+	VMOVUPD sigmoidF64<>+64(SB), Z9
+	VMOVUPD sigmoidF64<>+128(SB), Z10
+	VMOVUPD sigmoidF64<>+192(SB), Z11
+	VMOVUPD exp2F64<>+448(SB), Z12
+	VMOVUPD exp2F64<>+0(SB), Z13
+	VMOVUPD exp2F64<>+64(SB), Z14
+	VMOVUPD exp2F64<>+128(SB), Z15
+	VMOVUPD exp2F64<>+192(SB), Z16
+	VMOVUPD exp2F64<>+256(SB), Z17
+	VMOVUPD exp2F64<>+320(SB), Z18
+	VMOVUPD exp2F64<>+384(SB), Z19
 	MOVQ    y_base+0(FP), DX
 	MOVQ    gate_base+24(FP), BX
 	MOVQ    up_base+48(FP), SI
 
 rest:
-	MOVQ        $0x00000008, DI
-	CMPQ        AX, DI
-	CMOVQLT     AX, DI
-	MOVQ        $-1, R8
-	BZHIQ       DI, R8, R8
-	KMOVW       R8, K1
-	VMOVUPD.Z   (BX)(CX*8), K1, Z3
-	VORPD       Z7, Z3, Z3
-	VMULPD      Z4, Z3, Z0
-	VMOVUPD     Z0, Z1
-	VFMSUB231PD Z4, Z3, Z1
-	VFMADD231PD Z5, Z3, Z1
-	VREDUCEPD   $0x01, Z0, Z2
-	VADDPD      Z2, Z1, Z1
-	VMOVUPD     Z20, Z2
-	VFMADD213PD Z19, Z1, Z2
-	VFMADD213PD Z18, Z1, Z2
-	VFMADD213PD Z17, Z1, Z2
-	VFMADD213PD Z16, Z1, Z2
-	VFMADD213PD Z15, Z1, Z2
-	VFMADD213PD Z14, Z1, Z2
-	VFMADD213PD Z13, Z1, Z2
-	VFMADD213PD Z12, Z1, Z2
-	VFMADD213PD Z11, Z1, Z2
-	VFMADD213PD Z10, Z1, Z2
-	VFMADD213PD Z9, Z1, Z2
-	VCMPPD      $0x15, Z8, Z0, K2
-	VSCALEFPD.Z Z0, Z2, K2, Z2
-	VMOVUPD     Z6, Z1
-	VADDPD      Z2, Z1, Z0
-	VMOVUPD.Z   (BX)(CX*8), K1, Z3
-	VPMOVQ2M    Z3, K2
-	VMOVUPD     Z2, K2, Z1
-	VDIVPD      Z0, Z1, Z2
-	VMOVUPD.Z   (SI)(CX*8), K1, Z1
-	VMULPD      Z3, Z2, Z2
-	VMULPD      Z1, Z2, Z2
-	VMOVUPD     Z2, K1, (DX)(CX*8)
-	ADDQ        $0x08, CX
-	SUBQ        $0x08, AX
-	CMPQ        AX, $0x01
-	JGE         rest
+	MOVQ          $0x00000008, DI
+	CMPQ          AX, DI
+	CMOVQLT       AX, DI
+	MOVQ          $-1, R8
+	BZHIQ         DI, R8, R8
+	KMOVW         R8, K1
+	VMOVUPD.Z     (BX)(CX*8), K1, Z7
+	VORPD         Z11, Z7, Z7
+	VMULPD        Z8, Z7, Z0
+	VMOVUPD       Z0, Z1
+	VFMSUB231PD   Z8, Z7, Z1
+	VFMADD231PD   Z9, Z7, Z1
+	VADDPD.RD_SAE Z6, Z0, Z3
+	VPERMI2PD     Z5, Z4, Z3
+	VREDUCEPD     $0x41, Z0, Z2
+	VADDPD        Z2, Z1, Z1
+	VMOVUPD       Z19, Z2
+	VFMADD213PD   Z18, Z1, Z2
+	VFMADD213PD   Z17, Z1, Z2
+	VFMADD213PD   Z16, Z1, Z2
+	VFMADD213PD   Z15, Z1, Z2
+	VFMADD213PD   Z14, Z1, Z2
+	VMULPD        Z3, Z1, Z1
+	VFMADD213PD   Z3, Z1, Z2
+	VCMPPD        $0x15, Z12, Z0, K2
+	VSCALEFPD.Z   Z0, Z2, K2, Z2
+	VMOVUPD       Z10, Z1
+	VADDPD        Z2, Z1, Z0
+	VMOVUPD.Z     (BX)(CX*8), K1, Z7
+	VPMOVQ2M      Z7, K2
+	VMOVUPD       Z2, K2, Z1
+	VDIVPD        Z0, Z1, Z2
+	VMOVUPD.Z     (SI)(CX*8), K1, Z1
+	VMULPD        Z7, Z2, Z2
+	VMULPD        Z1, Z2, Z2
+	VMOVUPD       Z2, K1, (DX)(CX*8)
+	ADDQ          $0x08, CX
+	SUBQ          $0x08, AX
+	CMPQ          AX, $0x01
+	JGE           rest
 
 restend:
 	VZEROUPPER
@@ -7763,22 +7821,18 @@ TEXT ·swigluGradAVX512F64(SB), NOSPLIT, $0-120
 	XORQ    CX, CX
 	CMPQ    AX, $0x20
 	JLT     wholeend
-	VMOVUPD sigmoidF64<>+0(SB), Z16
-	VMOVUPD sigmoidF64<>+64(SB), Z17
-	VMOVUPD sigmoidF64<>+128(SB), Z18
-	VMOVUPD sigmoidF64<>+192(SB), Z19
-	VMOVUPD exp2F64<>+768(SB), Z20
-	VMOVUPD exp2F64<>+0(SB), Z21
-	VMOVUPD exp2F64<>+64(SB), Z22
-	VMOVUPD exp2F64<>+128(SB), Z23
-	VMOVUPD exp2F64<>+192(SB), Z24
-	VMOVUPD exp2F64<>+256(SB), Z25
-	VMOVUPD exp2F64<>+320(SB), Z26
-	VMOVUPD exp2F64<>+384(SB), Z27
-	VMOVUPD exp2F64<>+448(SB), Z28
-	VMOVUPD exp2F64<>+512(SB), Z29
-	VMOVUPD exp2F64<>+576(SB), Z30
-	VMOVUPD exp2F64<>+640(SB), Z31
+	VMOVUPD exp2TableF64<>+0(SB), Z16
+	VMOVUPD exp2TableF64<>+64(SB), Z17
+	VMOVUPD exp2MagicF64<>+0(SB), Z18
+	VMOVUPD sigmoidF64<>+0(SB), Z23
+	VMOVUPD sigmoidF64<>+64(SB), Z24
+	VMOVUPD sigmoidF64<>+128(SB), Z25
+	VMOVUPD sigmoidF64<>+192(SB), Z26
+	VMOVUPD exp2F64<>+448(SB), Z27
+	VMOVUPD exp2F64<>+0(SB), Z28
+	VMOVUPD exp2F64<>+64(SB), Z29
+	VMOVUPD exp2F64<>+128(SB), Z30
+	VMOVUPD exp2F64<>+192(SB), Z31
 	MOVQ    dGate_base+0(FP), DX
 	MOVQ    dUp_base+24(FP), BX
 	MOVQ    gate_base+48(FP), SI
@@ -7786,187 +7840,177 @@ TEXT ·swigluGradAVX512F64(SB), NOSPLIT, $0-120
 	MOVQ    dy_base+96(FP), R8
 
 whole:
-	VMOVUPD     (SI)(CX*8), Z12
-	VMOVUPD     64(SI)(CX*8), Z13
-	VMOVUPD     128(SI)(CX*8), Z14
-	VMOVUPD     192(SI)(CX*8), Z15
-	VORPD       Z19, Z12, Z12
-	VORPD       Z19, Z13, Z13
-	VORPD       Z19, Z14, Z14
-	VORPD       Z19, Z15, Z15
-	VMULPD      Z16, Z12, Z0
-	VMULPD      Z16, Z13, Z1
-	VMULPD      Z16, Z14, Z2
-	VMULPD      Z16, Z15, Z3
-	VMOVUPD     Z0, Z4
-	VMOVUPD     Z1, Z5
-	VMOVUPD     Z2, Z6
-	VMOVUPD     Z3, Z7
-	VFMSUB231PD Z16, Z12, Z4
-	VFMSUB231PD Z16, Z13, Z5
-	VFMSUB231PD Z16, Z14, Z6
-	VFMSUB231PD Z16, Z15, Z7
-	VFMADD231PD Z17, Z12, Z4
-	VFMADD231PD Z17, Z13, Z5
-	VFMADD231PD Z17, Z14, Z6
-	VFMADD231PD Z17, Z15, Z7
-	VREDUCEPD   $0x01, Z0, Z8
-	VREDUCEPD   $0x01, Z1, Z9
-	VREDUCEPD   $0x01, Z2, Z10
-	VREDUCEPD   $0x01, Z3, Z11
-	VADDPD      Z8, Z4, Z4
-	VADDPD      Z9, Z5, Z5
-	VADDPD      Z10, Z6, Z6
-	VADDPD      Z11, Z7, Z7
-	VMOVUPD     exp2F64<>+704(SB), Z8
-	VMOVUPD     exp2F64<>+704(SB), Z9
-	VMOVUPD     exp2F64<>+704(SB), Z10
-	VMOVUPD     exp2F64<>+704(SB), Z11
-	VFMADD213PD Z31, Z4, Z8
-	VFMADD213PD Z31, Z5, Z9
-	VFMADD213PD Z31, Z6, Z10
-	VFMADD213PD Z31, Z7, Z11
-	VFMADD213PD Z30, Z4, Z8
-	VFMADD213PD Z30, Z5, Z9
-	VFMADD213PD Z30, Z6, Z10
-	VFMADD213PD Z30, Z7, Z11
-	VFMADD213PD Z29, Z4, Z8
-	VFMADD213PD Z29, Z5, Z9
-	VFMADD213PD Z29, Z6, Z10
-	VFMADD213PD Z29, Z7, Z11
-	VFMADD213PD Z28, Z4, Z8
-	VFMADD213PD Z28, Z5, Z9
-	VFMADD213PD Z28, Z6, Z10
-	VFMADD213PD Z28, Z7, Z11
-	VFMADD213PD Z27, Z4, Z8
-	VFMADD213PD Z27, Z5, Z9
-	VFMADD213PD Z27, Z6, Z10
-	VFMADD213PD Z27, Z7, Z11
-	VFMADD213PD Z26, Z4, Z8
-	VFMADD213PD Z26, Z5, Z9
-	VFMADD213PD Z26, Z6, Z10
-	VFMADD213PD Z26, Z7, Z11
-	VFMADD213PD Z25, Z4, Z8
-	VFMADD213PD Z25, Z5, Z9
-	VFMADD213PD Z25, Z6, Z10
-	VFMADD213PD Z25, Z7, Z11
-	VFMADD213PD Z24, Z4, Z8
-	VFMADD213PD Z24, Z5, Z9
-	VFMADD213PD Z24, Z6, Z10
-	VFMADD213PD Z24, Z7, Z11
-	VFMADD213PD Z23, Z4, Z8
-	VFMADD213PD Z23, Z5, Z9
-	VFMADD213PD Z23, Z6, Z10
-	VFMADD213PD Z23, Z7, Z11
-	VFMADD213PD Z22, Z4, Z8
-	VFMADD213PD Z22, Z5, Z9
-	VFMADD213PD Z22, Z6, Z10
-	VFMADD213PD Z22, Z7, Z11
-	VFMADD213PD Z21, Z4, Z8
-	VFMADD213PD Z21, Z5, Z9
-	VFMADD213PD Z21, Z6, Z10
-	VFMADD213PD Z21, Z7, Z11
-	VCMPPD      $0x15, Z20, Z0, K2
-	VCMPPD      $0x15, Z20, Z1, K3
-	VCMPPD      $0x15, Z20, Z2, K4
-	VCMPPD      $0x15, Z20, Z3, K5
-	VSCALEFPD.Z Z0, Z8, K2, Z8
-	VSCALEFPD.Z Z1, Z9, K3, Z9
-	VSCALEFPD.Z Z2, Z10, K4, Z10
-	VSCALEFPD.Z Z3, Z11, K5, Z11
-	VMOVUPD     Z18, Z4
-	VMOVUPD     Z18, Z5
-	VMOVUPD     Z18, Z6
-	VMOVUPD     Z18, Z7
-	VADDPD      Z8, Z4, Z0
-	VADDPD      Z9, Z5, Z1
-	VADDPD      Z10, Z6, Z2
-	VADDPD      Z11, Z7, Z3
-	VMOVUPD     (SI)(CX*8), Z12
-	VMOVUPD     64(SI)(CX*8), Z13
-	VMOVUPD     128(SI)(CX*8), Z14
-	VMOVUPD     192(SI)(CX*8), Z15
-	VPMOVQ2M    Z12, K2
-	VMOVUPD     Z8, K2, Z4
-	VPMOVQ2M    Z13, K2
-	VMOVUPD     Z9, K2, Z5
-	VPMOVQ2M    Z14, K2
-	VMOVUPD     Z10, K2, Z6
-	VPMOVQ2M    Z15, K2
-	VMOVUPD     Z11, K2, Z7
-	VDIVPD      Z0, Z4, Z8
-	VDIVPD      Z1, Z5, Z9
-	VDIVPD      Z2, Z6, Z10
-	VDIVPD      Z3, Z7, Z11
-	VMOVUPD     (R8)(CX*8), Z4
-	VMOVUPD     64(R8)(CX*8), Z5
-	VMOVUPD     128(R8)(CX*8), Z6
-	VMOVUPD     192(R8)(CX*8), Z7
-	VMULPD      Z8, Z12, Z12
-	VMULPD      Z9, Z13, Z13
-	VMULPD      Z10, Z14, Z14
-	VMULPD      Z11, Z15, Z15
-	VMOVUPD     Z18, Z0
-	VMOVUPD     Z18, Z1
-	VMOVUPD     Z18, Z2
-	VMOVUPD     Z18, Z3
-	VSUBPD      Z8, Z0, Z0
-	VSUBPD      Z9, Z1, Z1
-	VSUBPD      Z10, Z2, Z2
-	VSUBPD      Z11, Z3, Z3
-	VFMADD213PD Z8, Z12, Z0
-	VFMADD213PD Z9, Z13, Z1
-	VFMADD213PD Z10, Z14, Z2
-	VFMADD213PD Z11, Z15, Z3
-	VMULPD      Z4, Z12, Z12
-	VMULPD      Z5, Z13, Z13
-	VMULPD      Z6, Z14, Z14
-	VMULPD      Z7, Z15, Z15
-	VMOVUPD     (DI)(CX*8), Z8
-	VMOVUPD     64(DI)(CX*8), Z9
-	VMOVUPD     128(DI)(CX*8), Z10
-	VMOVUPD     192(DI)(CX*8), Z11
-	VMOVUPD     Z12, (BX)(CX*8)
-	VMOVUPD     Z13, 64(BX)(CX*8)
-	VMOVUPD     Z14, 128(BX)(CX*8)
-	VMOVUPD     Z15, 192(BX)(CX*8)
-	VMULPD      Z4, Z8, Z8
-	VMULPD      Z5, Z9, Z9
-	VMULPD      Z6, Z10, Z10
-	VMULPD      Z7, Z11, Z11
-	VMULPD      Z0, Z8, Z8
-	VMULPD      Z1, Z9, Z9
-	VMULPD      Z2, Z10, Z10
-	VMULPD      Z3, Z11, Z11
-	VMOVUPD     Z8, (DX)(CX*8)
-	VMOVUPD     Z9, 64(DX)(CX*8)
-	VMOVUPD     Z10, 128(DX)(CX*8)
-	VMOVUPD     Z11, 192(DX)(CX*8)
-	ADDQ        $0x20, CX
-	SUBQ        $0x20, AX
-	CMPQ        AX, $0x20
-	JGE         whole
+	VMOVUPD       (SI)(CX*8), Z19
+	VMOVUPD       64(SI)(CX*8), Z20
+	VMOVUPD       128(SI)(CX*8), Z21
+	VMOVUPD       192(SI)(CX*8), Z22
+	VORPD         Z26, Z19, Z19
+	VORPD         Z26, Z20, Z20
+	VORPD         Z26, Z21, Z21
+	VORPD         Z26, Z22, Z22
+	VMULPD        Z23, Z19, Z0
+	VMULPD        Z23, Z20, Z1
+	VMULPD        Z23, Z21, Z2
+	VMULPD        Z23, Z22, Z3
+	VMOVUPD       Z0, Z4
+	VMOVUPD       Z1, Z5
+	VMOVUPD       Z2, Z6
+	VMOVUPD       Z3, Z7
+	VFMSUB231PD   Z23, Z19, Z4
+	VFMSUB231PD   Z23, Z20, Z5
+	VFMSUB231PD   Z23, Z21, Z6
+	VFMSUB231PD   Z23, Z22, Z7
+	VFMADD231PD   Z24, Z19, Z4
+	VFMADD231PD   Z24, Z20, Z5
+	VFMADD231PD   Z24, Z21, Z6
+	VFMADD231PD   Z24, Z22, Z7
+	VADDPD.RD_SAE Z18, Z0, Z12
+	VADDPD.RD_SAE Z18, Z1, Z13
+	VADDPD.RD_SAE Z18, Z2, Z14
+	VADDPD.RD_SAE Z18, Z3, Z15
+	VPERMI2PD     Z17, Z16, Z12
+	VPERMI2PD     Z17, Z16, Z13
+	VPERMI2PD     Z17, Z16, Z14
+	VPERMI2PD     Z17, Z16, Z15
+	VREDUCEPD     $0x41, Z0, Z8
+	VREDUCEPD     $0x41, Z1, Z9
+	VREDUCEPD     $0x41, Z2, Z10
+	VREDUCEPD     $0x41, Z3, Z11
+	VADDPD        Z8, Z4, Z4
+	VADDPD        Z9, Z5, Z5
+	VADDPD        Z10, Z6, Z6
+	VADDPD        Z11, Z7, Z7
+	VMOVUPD       exp2F64<>+384(SB), Z8
+	VMOVUPD       exp2F64<>+384(SB), Z9
+	VMOVUPD       exp2F64<>+384(SB), Z10
+	VMOVUPD       exp2F64<>+384(SB), Z11
+	VFMADD213PD   exp2F64<>+320(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+320(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+320(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+320(SB), Z7, Z11
+	VFMADD213PD   exp2F64<>+256(SB), Z4, Z8
+	VFMADD213PD   exp2F64<>+256(SB), Z5, Z9
+	VFMADD213PD   exp2F64<>+256(SB), Z6, Z10
+	VFMADD213PD   exp2F64<>+256(SB), Z7, Z11
+	VFMADD213PD   Z31, Z4, Z8
+	VFMADD213PD   Z31, Z5, Z9
+	VFMADD213PD   Z31, Z6, Z10
+	VFMADD213PD   Z31, Z7, Z11
+	VFMADD213PD   Z30, Z4, Z8
+	VFMADD213PD   Z30, Z5, Z9
+	VFMADD213PD   Z30, Z6, Z10
+	VFMADD213PD   Z30, Z7, Z11
+	VFMADD213PD   Z29, Z4, Z8
+	VFMADD213PD   Z29, Z5, Z9
+	VFMADD213PD   Z29, Z6, Z10
+	VFMADD213PD   Z29, Z7, Z11
+	VMULPD        Z12, Z4, Z4
+	VMULPD        Z13, Z5, Z5
+	VMULPD        Z14, Z6, Z6
+	VMULPD        Z15, Z7, Z7
+	VFMADD213PD   Z12, Z4, Z8
+	VFMADD213PD   Z13, Z5, Z9
+	VFMADD213PD   Z14, Z6, Z10
+	VFMADD213PD   Z15, Z7, Z11
+	VCMPPD        $0x15, Z27, Z0, K2
+	VCMPPD        $0x15, Z27, Z1, K3
+	VCMPPD        $0x15, Z27, Z2, K4
+	VCMPPD        $0x15, Z27, Z3, K5
+	VSCALEFPD.Z   Z0, Z8, K2, Z8
+	VSCALEFPD.Z   Z1, Z9, K3, Z9
+	VSCALEFPD.Z   Z2, Z10, K4, Z10
+	VSCALEFPD.Z   Z3, Z11, K5, Z11
+	VMOVUPD       Z25, Z4
+	VMOVUPD       Z25, Z5
+	VMOVUPD       Z25, Z6
+	VMOVUPD       Z25, Z7
+	VADDPD        Z8, Z4, Z0
+	VADDPD        Z9, Z5, Z1
+	VADDPD        Z10, Z6, Z2
+	VADDPD        Z11, Z7, Z3
+	VMOVUPD       (SI)(CX*8), Z19
+	VMOVUPD       64(SI)(CX*8), Z20
+	VMOVUPD       128(SI)(CX*8), Z21
+	VMOVUPD       192(SI)(CX*8), Z22
+	VPMOVQ2M      Z19, K2
+	VMOVUPD       Z8, K2, Z4
+	VPMOVQ2M      Z20, K2
+	VMOVUPD       Z9, K2, Z5
+	VPMOVQ2M      Z21, K2
+	VMOVUPD       Z10, K2, Z6
+	VPMOVQ2M      Z22, K2
+	VMOVUPD       Z11, K2, Z7
+	VDIVPD        Z0, Z4, Z8
+	VDIVPD        Z1, Z5, Z9
+	VDIVPD        Z2, Z6, Z10
+	VDIVPD        Z3, Z7, Z11
+	VMOVUPD       (R8)(CX*8), Z4
+	VMOVUPD       64(R8)(CX*8), Z5
+	VMOVUPD       128(R8)(CX*8), Z6
+	VMOVUPD       192(R8)(CX*8), Z7
+	VMULPD        Z8, Z19, Z19
+	VMULPD        Z9, Z20, Z20
+	VMULPD        Z10, Z21, Z21
+	VMULPD        Z11, Z22, Z22
+	VMOVUPD       Z25, Z0
+	VMOVUPD       Z25, Z1
+	VMOVUPD       Z25, Z2
+	VMOVUPD       Z25, Z3
+	VSUBPD        Z8, Z0, Z0
+	VSUBPD        Z9, Z1, Z1
+	VSUBPD        Z10, Z2, Z2
+	VSUBPD        Z11, Z3, Z3
+	VFMADD213PD   Z8, Z19, Z0
+	VFMADD213PD   Z9, Z20, Z1
+	VFMADD213PD   Z10, Z21, Z2
+	VFMADD213PD   Z11, Z22, Z3
+	VMULPD        Z4, Z19, Z19
+	VMULPD        Z5, Z20, Z20
+	VMULPD        Z6, Z21, Z21
+	VMULPD        Z7, Z22, Z22
+	VMOVUPD       (DI)(CX*8), Z8
+	VMOVUPD       64(DI)(CX*8), Z9
+	VMOVUPD       128(DI)(CX*8), Z10
+	VMOVUPD       192(DI)(CX*8), Z11
+	VMOVUPD       Z19, (BX)(CX*8)
+	VMOVUPD       Z20, 64(BX)(CX*8)
+	VMOVUPD       Z21, 128(BX)(CX*8)
+	VMOVUPD       Z22, 192(BX)(CX*8)
+	VMULPD        Z4, Z8, Z8
+	VMULPD        Z5, Z9, Z9
+	VMULPD        Z6, Z10, Z10
+	VMULPD        Z7, Z11, Z11
+	VMULPD        Z0, Z8, Z8
+	VMULPD        Z1, Z9, Z9
+	VMULPD        Z2, Z10, Z10
+	VMULPD        Z3, Z11, Z11
+	VMOVUPD       Z8, (DX)(CX*8)
+	VMOVUPD       Z9, 64(DX)(CX*8)
+	VMOVUPD       Z10, 128(DX)(CX*8)
+	VMOVUPD       Z11, 192(DX)(CX*8)
+	ADDQ          $0x20, CX
+	SUBQ          $0x20, AX
+	CMPQ          AX, $0x20
+	JGE           whole
 
 wholeend:
 	CMPQ    AX, $0x01
 	JLT     restend
-	VMOVUPD sigmoidF64<>+0(SB), Z4
-	VMOVUPD sigmoidF64<>+64(SB), Z5
-	VMOVUPD sigmoidF64<>+128(SB), Z6
-	VMOVUPD sigmoidF64<>+192(SB), Z7
-	VMOVUPD exp2F64<>+768(SB), Z8
-	VMOVUPD exp2F64<>+0(SB), Z9
-	VMOVUPD exp2F64<>+64(SB), Z10
-	VMOVUPD exp2F64<>+128(SB), Z11
-	VMOVUPD exp2F64<>+192(SB), Z12
-	VMOVUPD exp2F64<>+256(SB), Z13
-	VMOVUPD exp2F64<>+320(SB), Z14
-	VMOVUPD exp2F64<>+384(SB), Z15
-	VMOVUPD exp2F64<>+448(SB), Z16
-	VMOVUPD exp2F64<>+512(SB), Z17
-	VMOVUPD exp2F64<>+576(SB), Z18
-	VMOVUPD exp2F64<>+640(SB), Z19
-	VMOVUPD exp2F64<>+704(SB), Z20
+	VMOVUPD exp2TableF64<>+0(SB), Z4
+	VMOVUPD exp2TableF64<>+64(SB), Z5
+	VMOVUPD exp2MagicF64<>+0(SB), Z6
+	VMOVUPD sigmoidF64<>+0(SB), Z8
+	VMOVUPD sigmoidF64<>+64(SB), Z9
+	VMOVUPD sigmoidF64<>+128(SB), Z10
+	VMOVUPD sigmoidF64<>+192(SB), Z11
+	VMOVUPD exp2F64<>+448(SB), Z12
+	VMOVUPD exp2F64<>+0(SB), Z13
+	VMOVUPD exp2F64<>+64(SB), Z14
+	VMOVUPD exp2F64<>+128(SB), Z15
+	VMOVUPD exp2F64<>+192(SB), Z16
+	VMOVUPD exp2F64<>+256(SB), Z17
+	VMOVUPD exp2F64<>+320(SB), Z18
+	VMOVUPD exp2F64<>+384(SB), Z19
 	MOVQ    dGate_base+0(FP), DX
 	MOVQ    dUp_base+24(FP), BX
 	MOVQ    gate_base+48(FP), SI
@@ -7974,55 +8018,53 @@ wholeend:
 	MOVQ    dy_base+96(FP), R8
 
 rest:
-	MOVQ        $0x00000008, R9
-	CMPQ        AX, R9
-	CMOVQLT     AX, R9
-	MOVQ        $-1, R10
-	BZHIQ       R9, R10, R10
-	KMOVW       R10, K1
-	VMOVUPD.Z   (SI)(CX*8), K1, Z3
-	VORPD       Z7, Z3, Z3
-	VMULPD      Z4, Z3, Z0
-	VMOVUPD     Z0, Z1
-	VFMSUB231PD Z4, Z3, Z1
-	VFMADD231PD Z5, Z3, Z1
-	VREDUCEPD   $0x01, Z0, Z2
-	VADDPD      Z2, Z1, Z1
-	VMOVUPD     Z20, Z2
-	VFMADD213PD Z19, Z1, Z2
-	VFMADD213PD Z18, Z1, Z2
-	VFMADD213PD Z17, Z1, Z2
-	VFMADD213PD Z16, Z1, Z2
-	VFMADD213PD Z15, Z1, Z2
-	VFMADD213PD Z14, Z1, Z2
-	VFMADD213PD Z13, Z1, Z2
-	VFMADD213PD Z12, Z1, Z2
-	VFMADD213PD Z11, Z1, Z2
-	VFMADD213PD Z10, Z1, Z2
-	VFMADD213PD Z9, Z1, Z2
-	VCMPPD      $0x15, Z8, Z0, K2
-	VSCALEFPD.Z Z0, Z2, K2, Z2
-	VMOVUPD     Z6, Z1
-	VADDPD      Z2, Z1, Z0
-	VMOVUPD.Z   (SI)(CX*8), K1, Z3
-	VPMOVQ2M    Z3, K2
-	VMOVUPD     Z2, K2, Z1
-	VDIVPD      Z0, Z1, Z2
-	VMOVUPD.Z   (R8)(CX*8), K1, Z1
-	VMULPD      Z2, Z3, Z3
-	VMOVUPD     Z6, Z0
-	VSUBPD      Z2, Z0, Z0
-	VFMADD213PD Z2, Z3, Z0
-	VMULPD      Z1, Z3, Z3
-	VMOVUPD.Z   (DI)(CX*8), K1, Z2
-	VMOVUPD     Z3, K1, (BX)(CX*8)
-	VMULPD      Z1, Z2, Z2
-	VMULPD      Z0, Z2, Z2
-	VMOVUPD     Z2, K1, (DX)(CX*8)
-	ADDQ        $0x08, CX
-	SUBQ        $0x08, AX
-	CMPQ        AX, $0x01
-	JGE         rest
+	MOVQ          $0x00000008, R9
+	CMPQ          AX, R9
+	CMOVQLT       AX, R9
+	MOVQ          $-1, R10
+	BZHIQ         R9, R10, R10
+	KMOVW         R10, K1
+	VMOVUPD.Z     (SI)(CX*8), K1, Z7
+	VORPD         Z11, Z7, Z7
+	VMULPD        Z8, Z7, Z0
+	VMOVUPD       Z0, Z1
+	VFMSUB231PD   Z8, Z7, Z1
+	VFMADD231PD   Z9, Z7, Z1
+	VADDPD.RD_SAE Z6, Z0, Z3
+	VPERMI2PD     Z5, Z4, Z3
+	VREDUCEPD     $0x41, Z0, Z2
+	VADDPD        Z2, Z1, Z1
+	VMOVUPD       Z19, Z2
+	VFMADD213PD   Z18, Z1, Z2
+	VFMADD213PD   Z17, Z1, Z2
+	VFMADD213PD   Z16, Z1, Z2
+	VFMADD213PD   Z15, Z1, Z2
+	VFMADD213PD   Z14, Z1, Z2
+	VMULPD        Z3, Z1, Z1
+	VFMADD213PD   Z3, Z1, Z2
+	VCMPPD        $0x15, Z12, Z0, K2
+	VSCALEFPD.Z   Z0, Z2, K2, Z2
+	VMOVUPD       Z10, Z1
+	VADDPD        Z2, Z1, Z0
+	VMOVUPD.Z     (SI)(CX*8), K1, Z7
+	VPMOVQ2M      Z7, K2
+	VMOVUPD       Z2, K2, Z1
+	VDIVPD        Z0, Z1, Z2
+	VMOVUPD.Z     (R8)(CX*8), K1, Z1
+	VMULPD        Z2, Z7, Z7
+	VMOVUPD       Z10, Z0
+	VSUBPD        Z2, Z0, Z0
+	VFMADD213PD   Z2, Z7, Z0
+	VMULPD        Z1, Z7, Z7
+	VMOVUPD.Z     (DI)(CX*8), K1, Z2
+	VMOVUPD       Z7, K1, (BX)(CX*8)
+	VMULPD        Z1, Z2, Z2
+	VMULPD        Z0, Z2, Z2
+	VMOVUPD       Z2, K1, (DX)(CX*8)
+	ADDQ          $0x08, CX
+	SUBQ          $0x08, AX
+	CMPQ          AX, $0x01
+	JGE           rest
 
 restend:
 	VZEROUPPER

@@ -27,67 +27,32 @@ strip4:
 	ADDQ SI, R10
 
 strip4rows6:
-	CMPQ   DI, $0x06
-	JLT    strip4rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	VPXORD Z16, Z16, Z16
-	VPXORD Z17, Z17, Z17
-	VPXORD Z18, Z18, Z18
-	VPXORD Z19, Z19, Z19
-	VPXORD Z20, Z20, Z20
-	VPXORD Z21, Z21, Z21
-	VPXORD Z22, Z22, Z22
-	VPXORD Z23, Z23, Z23
-	JMP    strip4rows6loaded
-
-strip4rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Z0
-	VMOVUPS    64(R11), Z1
-	VMOVUPS    128(R11), Z2
-	VMOVUPS    192(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z4
-	VMOVUPS    64(R11), Z5
-	VMOVUPS    128(R11), Z6
-	VMOVUPS    192(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z8
-	VMOVUPS    64(R11), Z9
-	VMOVUPS    128(R11), Z10
-	VMOVUPS    192(R11), Z11
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z12
-	VMOVUPS    64(R11), Z13
-	VMOVUPS    128(R11), Z14
-	VMOVUPS    192(R11), Z15
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z16
-	VMOVUPS    64(R11), Z17
-	VMOVUPS    128(R11), Z18
-	VMOVUPS    192(R11), Z19
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z20
-	VMOVUPS    64(R11), Z21
-	VMOVUPS    128(R11), Z22
-	VMOVUPS    192(R11), Z23
+	CMPQ       DI, $0x06
+	JLT        strip4rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -120,17 +85,15 @@ strip4rows6load:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-
-strip4rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip4rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip4rows6k:
 	PREFETCHT0   (R15)
@@ -248,6 +211,40 @@ strip4rows6k:
 	JNE  strip4rows6k
 
 strip4rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	VADDPS 128(R11), Z10, Z10
+	VADDPS 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPS (R11), Z12, Z12
+	VADDPS 64(R11), Z13, Z13
+	VADDPS 128(R11), Z14, Z14
+	VADDPS 192(R11), Z15, Z15
+	ADDQ   DX, R11
+	VADDPS (R11), Z16, Z16
+	VADDPS 64(R11), Z17, Z17
+	VADDPS 128(R11), Z18, Z18
+	VADDPS 192(R11), Z19, Z19
+	ADDQ   DX, R11
+	VADDPS (R11), Z20, Z20
+	VADDPS 64(R11), Z21, Z21
+	VADDPS 128(R11), Z22, Z22
+	VADDPS 192(R11), Z23, Z23
+
+strip4rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -291,8 +288,6 @@ strip4rows6end:
 strip4rows4:
 	CMPQ   DI, $0x04
 	JLT    strip4rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -309,38 +304,13 @@ strip4rows4:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	JMP    strip4rows4loaded
-
-strip4rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	VMOVUPS 128(R11), Z6
-	VMOVUPS 192(R11), Z7
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z8
-	VMOVUPS 64(R11), Z9
-	VMOVUPS 128(R11), Z10
-	VMOVUPS 192(R11), Z11
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z12
-	VMOVUPS 64(R11), Z13
-	VMOVUPS 128(R11), Z14
-	VMOVUPS 192(R11), Z15
-
-strip4rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip4rows4k:
 	VMOVUPS      (R12), Z16
@@ -422,6 +392,30 @@ strip4rows4k:
 	JNE  strip4rows4k
 
 strip4rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	VADDPS 128(R11), Z10, Z10
+	VADDPS 192(R11), Z11, Z11
+	ADDQ   DX, R11
+	VADDPS (R11), Z12, Z12
+	VADDPS 64(R11), Z13, Z13
+	VADDPS 128(R11), Z14, Z14
+	VADDPS 192(R11), Z15, Z15
+
+strip4rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -455,8 +449,6 @@ strip4rows4end:
 strip4rows2:
 	CMPQ   DI, $0x02
 	JLT    strip4rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -465,26 +457,11 @@ strip4rows2:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip4rows2loaded
-
-strip4rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	VMOVUPS 128(R11), Z6
-	VMOVUPS 192(R11), Z7
-
-strip4rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows2k:
 	VMOVUPS      (R12), Z8
@@ -531,6 +508,20 @@ strip4rows2k:
 	JNE  strip4rows2k
 
 strip4rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	VADDPS 128(R11), Z6, Z6
+	VADDPS 192(R11), Z7, Z7
+
+strip4rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -554,27 +545,15 @@ strip4rows2end:
 strip4rows1:
 	CMPQ   DI, $0x01
 	JLT    strip4rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip4rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip4rows1loaded
-
-strip4rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-
-strip4rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip4rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip4rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip4rows1k:
 	VMOVUPS      (R12), Z4
@@ -604,6 +583,15 @@ strip4rows1k:
 	JNE  strip4rows1k
 
 strip4rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip4rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	VADDPS 128(R11), Z2, Z2
+	VADDPS 192(R11), Z3, Z3
+
+strip4rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -635,43 +623,20 @@ strip2:
 	ADDQ SI, R10
 
 strip2rows6:
-	CMPQ   DI, $0x06
-	JLT    strip2rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	JMP    strip2rows6loaded
-
-strip2rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Z0
-	VMOVUPS    64(R11), Z1
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z2
-	VMOVUPS    64(R11), Z3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z4
-	VMOVUPS    64(R11), Z5
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z6
-	VMOVUPS    64(R11), Z7
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z8
-	VMOVUPS    64(R11), Z9
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z10
-	VMOVUPS    64(R11), Z11
+	CMPQ       DI, $0x06
+	JLT        strip2rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -692,17 +657,15 @@ strip2rows6load:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-
-strip2rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip2rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -770,6 +733,28 @@ strip2rows6k:
 	JNE  strip2rows6k
 
 strip2rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPS (R11), Z6, Z6
+	VADDPS 64(R11), Z7, Z7
+	ADDQ   DX, R11
+	VADDPS (R11), Z8, Z8
+	VADDPS 64(R11), Z9, Z9
+	ADDQ   DX, R11
+	VADDPS (R11), Z10, Z10
+	VADDPS 64(R11), Z11, Z11
+
+strip2rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -801,8 +786,6 @@ strip2rows6end:
 strip2rows4:
 	CMPQ   DI, $0x04
 	JLT    strip2rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -811,30 +794,13 @@ strip2rows4:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	JMP    strip2rows4loaded
-
-strip2rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS 64(R11), Z3
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z6
-	VMOVUPS 64(R11), Z7
-
-strip2rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip2rows4k:
 	VMOVUPS      (R12), Z8
@@ -882,6 +848,22 @@ strip2rows4k:
 	JNE  strip2rows4k
 
 strip2rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	VADDPS 64(R11), Z5, Z5
+	ADDQ   DX, R11
+	VADDPS (R11), Z6, Z6
+	VADDPS 64(R11), Z7, Z7
+
+strip2rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -907,28 +889,15 @@ strip2rows4end:
 strip2rows2:
 	CMPQ   DI, $0x02
 	JLT    strip2rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip2rows2loaded
-
-strip2rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS 64(R11), Z3
-
-strip2rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows2k:
 	VMOVUPS      (R12), Z4
@@ -957,6 +926,16 @@ strip2rows2k:
 	JNE  strip2rows2k
 
 strip2rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	VADDPS 64(R11), Z3, Z3
+
+strip2rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -976,23 +955,13 @@ strip2rows2end:
 strip2rows1:
 	CMPQ   DI, $0x01
 	JLT    strip2rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip2rows1load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip2rows1loaded
-
-strip2rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-
-strip2rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip2rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip2rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip2rows1k:
 	VMOVUPS      (R12), Z2
@@ -1012,6 +981,13 @@ strip2rows1k:
 	JNE  strip2rows1k
 
 strip2rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip2rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	VADDPS 64(R11), Z1, Z1
+
+strip2rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	VMOVUPS Z1, 64(R11)
@@ -1041,31 +1017,14 @@ strip1:
 	ADDQ SI, R10
 
 strip1rows6:
-	CMPQ   DI, $0x06
-	JLT    strip1rows6end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows6load
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	JMP    strip1rows6loaded
-
-strip1rows6load:
-	MOVQ       R10, R11
-	VMOVUPS    (R11), Z0
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z1
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z2
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z3
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z4
-	ADDQ       DX, R11
-	VMOVUPS    (R11), Z5
+	CMPQ       DI, $0x06
+	JLT        strip1rows6end
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1080,17 +1039,15 @@ strip1rows6load:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-
-strip1rows6loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows6summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
-	LEAQ  (R14)(AX*2), R15
-	ADDQ  AX, R15
+	MOVQ       k+112(FP), R11
+	TESTQ      R11, R11
+	JLE        strip1rows6summed
+	MOVQ       R9, R12
+	MOVQ       R8, R13
+	LEAQ       (R8)(AX*2), R14
+	ADDQ       AX, R14
+	LEAQ       (R14)(AX*2), R15
+	ADDQ       AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -1133,6 +1090,22 @@ strip1rows6k:
 	JNE  strip1rows6k
 
 strip1rows6summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip1rows6added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	ADDQ   DX, R11
+	VADDPS (R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	ADDQ   DX, R11
+	VADDPS (R11), Z3, Z3
+	ADDQ   DX, R11
+	VADDPS (R11), Z4, Z4
+	ADDQ   DX, R11
+	VADDPS (R11), Z5, Z5
+
+strip1rows6added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	ADDQ    DX, R11
@@ -1158,32 +1131,17 @@ strip1rows6end:
 strip1rows4:
 	CMPQ   DI, $0x04
 	JLT    strip1rows4end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows4load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	JMP    strip1rows4loaded
-
-strip1rows4load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z1
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z2
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z3
-
-strip1rows4loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows4summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
-	LEAQ  (R8)(AX*2), R14
-	ADDQ  AX, R14
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows4summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
+	LEAQ   (R8)(AX*2), R14
+	ADDQ   AX, R14
 
 strip1rows4k:
 	VMOVUPS      (R12), Z4
@@ -1214,6 +1172,18 @@ strip1rows4k:
 	JNE  strip1rows4k
 
 strip1rows4summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip1rows4added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	ADDQ   DX, R11
+	VADDPS (R11), Z1, Z1
+	ADDQ   DX, R11
+	VADDPS (R11), Z2, Z2
+	ADDQ   DX, R11
+	VADDPS (R11), Z3, Z3
+
+strip1rows4added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	ADDQ    DX, R11
@@ -1235,24 +1205,13 @@ strip1rows4end:
 strip1rows2:
 	CMPQ   DI, $0x02
 	JLT    strip1rows2end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows2load
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	JMP    strip1rows2loaded
-
-strip1rows2load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-	ADDQ    DX, R11
-	VMOVUPS (R11), Z1
-
-strip1rows2loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows2summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows2summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows2k:
 	VMOVUPS      (R12), Z2
@@ -1272,6 +1231,14 @@ strip1rows2k:
 	JNE  strip1rows2k
 
 strip1rows2summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip1rows2added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+	ADDQ   DX, R11
+	VADDPS (R11), Z1, Z1
+
+strip1rows2added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	ADDQ    DX, R11
@@ -1289,21 +1256,12 @@ strip1rows2end:
 strip1rows1:
 	CMPQ   DI, $0x01
 	JLT    strip1rows1end
-	CMPB   acc+120(FP), $0x00
-	JNE    strip1rows1load
 	VPXORD Z0, Z0, Z0
-	JMP    strip1rows1loaded
-
-strip1rows1load:
-	MOVQ    R10, R11
-	VMOVUPS (R11), Z0
-
-strip1rows1loaded:
-	MOVQ  k+112(FP), R11
-	TESTQ R11, R11
-	JLE   strip1rows1summed
-	MOVQ  R9, R12
-	MOVQ  R8, R13
+	MOVQ   k+112(FP), R11
+	TESTQ  R11, R11
+	JLE    strip1rows1summed
+	MOVQ   R9, R12
+	MOVQ   R8, R13
 
 strip1rows1k:
 	VMOVUPS      (R12), Z1
@@ -1318,6 +1276,12 @@ strip1rows1k:
 	JNE  strip1rows1k
 
 strip1rows1summed:
+	CMPB   acc+120(FP), $0x00
+	JEQ    strip1rows1added
+	MOVQ   R10, R11
+	VADDPS (R11), Z0, Z0
+
+strip1rows1added:
 	MOVQ    R10, R11
 	VMOVUPS Z0, (R11)
 	MOVQ    DX, R11
@@ -1592,24 +1556,26 @@ end:
 // func weightsAVX512BF16(p []uint32, x []float32, ref []float32, sum []float32, width int, exponent float32)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F
 TEXT ·weightsAVX512BF16(SB), NOSPLIT, $0-108
-	MOVQ width+96(FP), AX
-	MOVQ width+96(FP), DX
-	SHLQ $0x02, DX
-	XORQ CX, CX
+	MOVQ    width+96(FP), AX
+	MOVQ    width+96(FP), DX
+	SHLQ    $0x02, DX
+	XORQ    CX, CX
+	VMOVUPS exp2TableF32<>+0(SB), Z16
+	VMOVUPS exp2MagicF32<>+0(SB), Z17
 
 strip2:
 	CMPQ         AX, $0x20
 	JLT          strip2end
-	VBROADCASTSS exponent+104(FP), Z12
-	VMOVUPS      interleave<>+0(SB), Z13
+	VBROADCASTSS exponent+104(FP), Z18
+	VMOVUPS      interleave<>+0(SB), Z19
 	MOVQ         ref_base+48(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z14
-	VMOVUPS      64(BX), Z15
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
 	MOVQ         sum_base+72(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
+	VMOVUPS      (BX), Z22
+	VMOVUPS      64(BX), Z23
 	MOVQ         x_base+24(FP), BX
 	ADDQ         CX, BX
 	MOVQ         p_base+0(FP), SI
@@ -1620,69 +1586,69 @@ strip2:
 	ADDQ         R8, DI
 
 strip2row:
-	VMOVUPS     (BX), Z0
-	VMOVUPS     64(BX), Z1
-	VMOVUPS     (BX)(DX*1), Z2
-	VMOVUPS     64(BX)(DX*1), Z3
-	VFMADD213PS Z14, Z12, Z0
-	VFMADD213PS Z15, Z12, Z1
-	VFMADD213PS Z14, Z12, Z2
-	VFMADD213PS Z15, Z12, Z3
-	VREDUCEPS   $0x01, Z0, Z4
-	VREDUCEPS   $0x01, Z1, Z5
-	VREDUCEPS   $0x01, Z2, Z6
-	VREDUCEPS   $0x01, Z3, Z7
-	VMOVUPS     exp2F32<>+384(SB), Z8
-	VMOVUPS     exp2F32<>+384(SB), Z9
-	VMOVUPS     exp2F32<>+384(SB), Z10
-	VMOVUPS     exp2F32<>+384(SB), Z11
-	VFMADD213PS exp2F32<>+320(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+320(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+320(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+320(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+256(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+256(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+256(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+256(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+192(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+192(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+192(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+192(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+128(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+128(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+128(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+128(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+64(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+64(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+64(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+64(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+0(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+0(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+0(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+0(SB), Z7, Z11
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z0, K2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z1, K3
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z2, K4
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z3, K5
-	VSCALEFPS.Z Z0, Z8, K2, Z8
-	VSCALEFPS.Z Z1, Z9, K3, Z9
-	VSCALEFPS.Z Z2, Z10, K4, Z10
-	VSCALEFPS.Z Z3, Z11, K5, Z11
-	VADDPS      Z8, Z16, Z16
-	VADDPS      Z9, Z17, Z17
-	VADDPS      Z10, Z16, Z16
-	VADDPS      Z11, Z17, Z17
+	VMOVUPS       (BX), Z0
+	VMOVUPS       64(BX), Z1
+	VMOVUPS       (BX)(DX*1), Z2
+	VMOVUPS       64(BX)(DX*1), Z3
+	VFMADD213PS   Z20, Z18, Z0
+	VFMADD213PS   Z21, Z18, Z1
+	VFMADD213PS   Z20, Z18, Z2
+	VFMADD213PS   Z21, Z18, Z3
+	VADDPS.RD_SAE Z17, Z0, Z12
+	VADDPS.RD_SAE Z17, Z1, Z13
+	VADDPS.RD_SAE Z17, Z2, Z14
+	VADDPS.RD_SAE Z17, Z3, Z15
+	VPERMPS       Z16, Z12, Z12
+	VPERMPS       Z16, Z13, Z13
+	VPERMPS       Z16, Z14, Z14
+	VPERMPS       Z16, Z15, Z15
+	VREDUCEPS     $0x41, Z0, Z4
+	VREDUCEPS     $0x41, Z1, Z5
+	VREDUCEPS     $0x41, Z2, Z6
+	VREDUCEPS     $0x41, Z3, Z7
+	VMOVUPS       exp2F32<>+192(SB), Z8
+	VMOVUPS       exp2F32<>+192(SB), Z9
+	VMOVUPS       exp2F32<>+192(SB), Z10
+	VMOVUPS       exp2F32<>+192(SB), Z11
+	VFMADD213PS   exp2F32<>+128(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+128(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+128(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+128(SB), Z7, Z11
+	VFMADD213PS   exp2F32<>+64(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+64(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+64(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+64(SB), Z7, Z11
+	VMULPS        Z12, Z4, Z4
+	VMULPS        Z13, Z5, Z5
+	VMULPS        Z14, Z6, Z6
+	VMULPS        Z15, Z7, Z7
+	VFMADD213PS   Z12, Z4, Z8
+	VFMADD213PS   Z13, Z5, Z9
+	VFMADD213PS   Z14, Z6, Z10
+	VFMADD213PS   Z15, Z7, Z11
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z0, K2
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z1, K3
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z2, K4
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z3, K5
+	VSCALEFPS.Z   Z0, Z8, K2, Z8
+	VSCALEFPS.Z   Z1, Z9, K3, Z9
+	VSCALEFPS.Z   Z2, Z10, K4, Z10
+	VSCALEFPS.Z   Z3, Z11, K5, Z11
+	VADDPS        Z8, Z22, Z22
+	VADDPS        Z9, Z23, Z23
+	VADDPS        Z10, Z22, Z22
+	VADDPS        Z11, Z23, Z23
 
 	// EVEX 0x72: Z8, Z10, Z4
 	LONG    $0x482fd262
 	WORD    $0xe072
-	VPERMW  Z4, Z13, Z4
+	VPERMW  Z4, Z19, Z4
 	VMOVUPS Z4, (SI)
 
 	// EVEX 0x72: Z9, Z11, Z5
 	LONG    $0x4827d262
 	WORD    $0xe972
-	VPERMW  Z5, Z13, Z5
+	VPERMW  Z5, Z19, Z5
 	VMOVUPS Z5, 64(SI)
 	ADDQ    DX, SI
 	LEAQ    (BX)(DX*2), BX
@@ -1690,24 +1656,27 @@ strip2row:
 	JCS     strip2row
 	MOVQ    sum_base+72(FP), BX
 	ADDQ    CX, BX
-	VMOVUPS Z16, (BX)
-	VMOVUPS Z17, 64(BX)
+	VMOVUPS Z22, (BX)
+	VMOVUPS Z23, 64(BX)
 	ADDQ    $0x00000080, CX
 	SUBQ    $0x20, AX
 	JMP     strip2
 
 strip2end:
+	VMOVUPS exp2TableF32<>+0(SB), Z8
+	VMOVUPS exp2MagicF32<>+0(SB), Z9
+
 strip1:
 	CMPQ         AX, $0x10
 	JLT          strip1end
-	VBROADCASTSS exponent+104(FP), Z6
-	VMOVUPS      interleave<>+0(SB), Z7
+	VBROADCASTSS exponent+104(FP), Z10
+	VMOVUPS      interleave<>+0(SB), Z11
 	MOVQ         ref_base+48(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX), Z12
 	MOVQ         sum_base+72(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z9
+	VMOVUPS      (BX), Z13
 	MOVQ         x_base+24(FP), BX
 	ADDQ         CX, BX
 	MOVQ         p_base+0(FP), SI
@@ -1718,37 +1687,37 @@ strip1:
 	ADDQ         R8, DI
 
 strip1row:
-	VMOVUPS     (BX), Z0
-	VMOVUPS     (BX)(DX*1), Z1
-	VFMADD213PS Z8, Z6, Z0
-	VFMADD213PS Z8, Z6, Z1
-	VREDUCEPS   $0x01, Z0, Z2
-	VREDUCEPS   $0x01, Z1, Z3
-	VMOVUPS     exp2F32<>+384(SB), Z4
-	VMOVUPS     exp2F32<>+384(SB), Z5
-	VFMADD213PS exp2F32<>+320(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+320(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+256(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+256(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+192(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+192(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+128(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+128(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+64(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+64(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+0(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+0(SB), Z3, Z5
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z0, K2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z1, K3
-	VSCALEFPS.Z Z0, Z4, K2, Z4
-	VSCALEFPS.Z Z1, Z5, K3, Z5
-	VADDPS      Z4, Z9, Z9
-	VADDPS      Z5, Z9, Z9
+	VMOVUPS       (BX), Z0
+	VMOVUPS       (BX)(DX*1), Z1
+	VFMADD213PS   Z12, Z10, Z0
+	VFMADD213PS   Z12, Z10, Z1
+	VADDPS.RD_SAE Z9, Z0, Z6
+	VADDPS.RD_SAE Z9, Z1, Z7
+	VPERMPS       Z8, Z6, Z6
+	VPERMPS       Z8, Z7, Z7
+	VREDUCEPS     $0x41, Z0, Z2
+	VREDUCEPS     $0x41, Z1, Z3
+	VMOVUPS       exp2F32<>+192(SB), Z4
+	VMOVUPS       exp2F32<>+192(SB), Z5
+	VFMADD213PS   exp2F32<>+128(SB), Z2, Z4
+	VFMADD213PS   exp2F32<>+128(SB), Z3, Z5
+	VFMADD213PS   exp2F32<>+64(SB), Z2, Z4
+	VFMADD213PS   exp2F32<>+64(SB), Z3, Z5
+	VMULPS        Z6, Z2, Z2
+	VMULPS        Z7, Z3, Z3
+	VFMADD213PS   Z6, Z2, Z4
+	VFMADD213PS   Z7, Z3, Z5
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z0, K2
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z1, K3
+	VSCALEFPS.Z   Z0, Z4, K2, Z4
+	VSCALEFPS.Z   Z1, Z5, K3, Z5
+	VADDPS        Z4, Z13, Z13
+	VADDPS        Z5, Z13, Z13
 
 	// EVEX 0x72: Z4, Z5, Z2
 	LONG    $0x4857f262
 	WORD    $0xd472
-	VPERMW  Z2, Z7, Z2
+	VPERMW  Z2, Z11, Z2
 	VMOVUPS Z2, (SI)
 	ADDQ    DX, SI
 	LEAQ    (BX)(DX*2), BX
@@ -1756,7 +1725,7 @@ strip1row:
 	JCS     strip1row
 	MOVQ    sum_base+72(FP), BX
 	ADDQ    CX, BX
-	VMOVUPS Z9, (BX)
+	VMOVUPS Z13, (BX)
 	ADDQ    $0x40, CX
 	SUBQ    $0x10, AX
 	JMP     strip1
@@ -1764,6 +1733,26 @@ strip1row:
 strip1end:
 	VZEROUPPER
 	RET
+
+DATA exp2TableF32<>+0(SB)/8, $0x3f85aac33f800000
+DATA exp2TableF32<>+8(SB)/8, $0x3f91c3d33f8b95c2
+DATA exp2TableF32<>+16(SB)/8, $0x3f9ef5323f9837f0
+DATA exp2TableF32<>+24(SB)/8, $0x3fad583f3fa5fed7
+DATA exp2TableF32<>+32(SB)/8, $0x3fbd08a43fb504f3
+DATA exp2TableF32<>+40(SB)/8, $0x3fce248c3fc5672a
+DATA exp2TableF32<>+48(SB)/8, $0x3fe0ccdf3fd744fd
+DATA exp2TableF32<>+56(SB)/8, $0x3ff5257d3feac0c7
+GLOBL exp2TableF32<>(SB), RODATA|NOPTR, $64
+
+DATA exp2MagicF32<>+0(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+8(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+16(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+24(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+32(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+40(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+48(SB)/8, $0x4940000049400000
+DATA exp2MagicF32<>+56(SB)/8, $0x4940000049400000
+GLOBL exp2MagicF32<>(SB), RODATA|NOPTR, $64
 
 DATA exp2F32<>+0(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+8(SB)/8, $0x3f8000003f800000
@@ -1773,71 +1762,47 @@ DATA exp2F32<>+32(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+40(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+48(SB)/8, $0x3f8000003f800000
 DATA exp2F32<>+56(SB)/8, $0x3f8000003f800000
-DATA exp2F32<>+64(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+72(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+80(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+88(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+96(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+104(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+112(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+120(SB)/8, $0x3f3172163f317216
-DATA exp2F32<>+128(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+136(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+144(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+152(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+160(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+168(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+176(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+184(SB)/8, $0x3e75feac3e75feac
-DATA exp2F32<>+192(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+200(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+208(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+216(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+224(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+232(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+240(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+248(SB)/8, $0x3d6344893d634489
-DATA exp2F32<>+256(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+264(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+272(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+280(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+288(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+296(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+304(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+312(SB)/8, $0x3c1e85c93c1e85c9
-DATA exp2F32<>+320(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+328(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+336(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+344(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+352(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+360(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+368(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+376(SB)/8, $0x3aa36b273aa36b27
-DATA exp2F32<>+384(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+392(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+400(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+408(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+416(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+424(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+432(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+440(SB)/8, $0x3962a0ba3962a0ba
-DATA exp2F32<>+448(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+456(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+464(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+472(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+480(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+488(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+496(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+504(SB)/8, $0xc2fc0000c2fc0000
-DATA exp2F32<>+512(SB)/8, $0x4300000043000000
-DATA exp2F32<>+520(SB)/8, $0x4300000043000000
-DATA exp2F32<>+528(SB)/8, $0x4300000043000000
-DATA exp2F32<>+536(SB)/8, $0x4300000043000000
-DATA exp2F32<>+544(SB)/8, $0x4300000043000000
-DATA exp2F32<>+552(SB)/8, $0x4300000043000000
-DATA exp2F32<>+560(SB)/8, $0x4300000043000000
-DATA exp2F32<>+568(SB)/8, $0x4300000043000000
-GLOBL exp2F32<>(SB), RODATA|NOPTR, $576
+DATA exp2F32<>+64(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+72(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+80(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+88(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+96(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+104(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+112(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+120(SB)/8, $0x3f31721f3f31721f
+DATA exp2F32<>+128(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+136(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+144(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+152(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+160(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+168(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+176(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+184(SB)/8, $0x3e75f2dc3e75f2dc
+DATA exp2F32<>+192(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+200(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+208(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+216(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+224(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+232(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+240(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+248(SB)/8, $0x3d681eb23d681eb2
+DATA exp2F32<>+256(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+264(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+272(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+280(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+288(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+296(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+304(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+312(SB)/8, $0xc2fc0000c2fc0000
+DATA exp2F32<>+320(SB)/8, $0x4300000043000000
+DATA exp2F32<>+328(SB)/8, $0x4300000043000000
+DATA exp2F32<>+336(SB)/8, $0x4300000043000000
+DATA exp2F32<>+344(SB)/8, $0x4300000043000000
+DATA exp2F32<>+352(SB)/8, $0x4300000043000000
+DATA exp2F32<>+360(SB)/8, $0x4300000043000000
+DATA exp2F32<>+368(SB)/8, $0x4300000043000000
+DATA exp2F32<>+376(SB)/8, $0x4300000043000000
+GLOBL exp2F32<>(SB), RODATA|NOPTR, $384
 
 DATA interleave<>+0(SB)/8, $0x0011000100100000
 DATA interleave<>+8(SB)/8, $0x0013000300120002
@@ -1852,25 +1817,27 @@ GLOBL interleave<>(SB), RODATA|NOPTR, $64
 // func gradientsAVX512BF16(p []uint32, ds []uint32, pairs []uint32, x []float32, dp []float32, ref []float32, delta []float32, width int, exponent float32)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F
 TEXT ·gradientsAVX512BF16(SB), NOSPLIT, $0-180
-	MOVQ width+168(FP), AX
-	MOVQ width+168(FP), DX
-	SHLQ $0x02, DX
-	XORQ CX, CX
+	MOVQ    width+168(FP), AX
+	MOVQ    width+168(FP), DX
+	SHLQ    $0x02, DX
+	XORQ    CX, CX
+	VMOVUPS exp2TableF32<>+0(SB), Z16
+	VMOVUPS exp2MagicF32<>+0(SB), Z17
 
 strip2:
 	CMPQ         AX, $0x20
 	JLT          strip2end
-	VBROADCASTSS exponent+176(FP), Z12
-	VMOVUPS      interleave<>+0(SB), Z13
+	VBROADCASTSS exponent+176(FP), Z18
+	VMOVUPS      interleave<>+0(SB), Z19
 	MOVQ         ref_base+120(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z14
-	VMOVUPS      64(BX), Z15
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
 	MOVQ         delta_base+144(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VPXORD       Z18, Z18, Z18
+	VMOVUPS      (BX), Z22
+	VMOVUPS      64(BX), Z23
+	VPXORD       Z24, Z24, Z24
 	MOVQ         CX, BX
 	SHRQ         $0x01, BX
 	MOVQ         DX, SI
@@ -1891,54 +1858,54 @@ strip2:
 	ADDQ         R12, R11
 
 strip2row:
-	VMOVUPS     (DI), Z0
-	VMOVUPS     64(DI), Z1
-	VMOVUPS     (DI)(DX*1), Z2
-	VMOVUPS     64(DI)(DX*1), Z3
-	VFMADD213PS Z14, Z12, Z0
-	VFMADD213PS Z15, Z12, Z1
-	VFMADD213PS Z14, Z12, Z2
-	VFMADD213PS Z15, Z12, Z3
-	VREDUCEPS   $0x01, Z0, Z4
-	VREDUCEPS   $0x01, Z1, Z5
-	VREDUCEPS   $0x01, Z2, Z6
-	VREDUCEPS   $0x01, Z3, Z7
-	VMOVUPS     exp2F32<>+384(SB), Z8
-	VMOVUPS     exp2F32<>+384(SB), Z9
-	VMOVUPS     exp2F32<>+384(SB), Z10
-	VMOVUPS     exp2F32<>+384(SB), Z11
-	VFMADD213PS exp2F32<>+320(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+320(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+320(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+320(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+256(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+256(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+256(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+256(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+192(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+192(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+192(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+192(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+128(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+128(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+128(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+128(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+64(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+64(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+64(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+64(SB), Z7, Z11
-	VFMADD213PS exp2F32<>+0(SB), Z4, Z8
-	VFMADD213PS exp2F32<>+0(SB), Z5, Z9
-	VFMADD213PS exp2F32<>+0(SB), Z6, Z10
-	VFMADD213PS exp2F32<>+0(SB), Z7, Z11
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z0, K2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z1, K3
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z2, K4
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z3, K5
-	VSCALEFPS.Z Z0, Z8, K2, Z8
-	VSCALEFPS.Z Z1, Z9, K3, Z9
-	VSCALEFPS.Z Z2, Z10, K4, Z10
-	VSCALEFPS.Z Z3, Z11, K5, Z11
+	VMOVUPS       (DI), Z0
+	VMOVUPS       64(DI), Z1
+	VMOVUPS       (DI)(DX*1), Z2
+	VMOVUPS       64(DI)(DX*1), Z3
+	VFMADD213PS   Z20, Z18, Z0
+	VFMADD213PS   Z21, Z18, Z1
+	VFMADD213PS   Z20, Z18, Z2
+	VFMADD213PS   Z21, Z18, Z3
+	VADDPS.RD_SAE Z17, Z0, Z12
+	VADDPS.RD_SAE Z17, Z1, Z13
+	VADDPS.RD_SAE Z17, Z2, Z14
+	VADDPS.RD_SAE Z17, Z3, Z15
+	VPERMPS       Z16, Z12, Z12
+	VPERMPS       Z16, Z13, Z13
+	VPERMPS       Z16, Z14, Z14
+	VPERMPS       Z16, Z15, Z15
+	VREDUCEPS     $0x41, Z0, Z4
+	VREDUCEPS     $0x41, Z1, Z5
+	VREDUCEPS     $0x41, Z2, Z6
+	VREDUCEPS     $0x41, Z3, Z7
+	VMOVUPS       exp2F32<>+192(SB), Z8
+	VMOVUPS       exp2F32<>+192(SB), Z9
+	VMOVUPS       exp2F32<>+192(SB), Z10
+	VMOVUPS       exp2F32<>+192(SB), Z11
+	VFMADD213PS   exp2F32<>+128(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+128(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+128(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+128(SB), Z7, Z11
+	VFMADD213PS   exp2F32<>+64(SB), Z4, Z8
+	VFMADD213PS   exp2F32<>+64(SB), Z5, Z9
+	VFMADD213PS   exp2F32<>+64(SB), Z6, Z10
+	VFMADD213PS   exp2F32<>+64(SB), Z7, Z11
+	VMULPS        Z12, Z4, Z4
+	VMULPS        Z13, Z5, Z5
+	VMULPS        Z14, Z6, Z6
+	VMULPS        Z15, Z7, Z7
+	VFMADD213PS   Z12, Z4, Z8
+	VFMADD213PS   Z13, Z5, Z9
+	VFMADD213PS   Z14, Z6, Z10
+	VFMADD213PS   Z15, Z7, Z11
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z0, K2
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z1, K3
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z2, K4
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z3, K5
+	VSCALEFPS.Z   Z0, Z8, K2, Z8
+	VSCALEFPS.Z   Z1, Z9, K3, Z9
+	VSCALEFPS.Z   Z2, Z10, K4, Z10
+	VSCALEFPS.Z   Z3, Z11, K5, Z11
 
 	// EVEX 0x72: Z8, Z9, Z4
 	LONG    $0x4837d262
@@ -1953,17 +1920,17 @@ strip2row:
 	VMOVUPS  64(R8), Z1
 	VMOVUPS  (R8)(DX*1), Z2
 	VMOVUPS  64(R8)(DX*1), Z3
-	VCMPPS   $0x04, Z18, Z8, K2
-	VSUBPS   Z16, Z0, Z0
+	VCMPPS   $0x04, Z24, Z8, K2
+	VSUBPS   Z22, Z0, Z0
 	VMULPS.Z Z8, Z0, K2, Z0
-	VCMPPS   $0x04, Z18, Z9, K3
-	VSUBPS   Z17, Z1, Z1
+	VCMPPS   $0x04, Z24, Z9, K3
+	VSUBPS   Z23, Z1, Z1
 	VMULPS.Z Z9, Z1, K3, Z1
-	VCMPPS   $0x04, Z18, Z10, K4
-	VSUBPS   Z16, Z2, Z2
+	VCMPPS   $0x04, Z24, Z10, K4
+	VSUBPS   Z22, Z2, Z2
 	VMULPS.Z Z10, Z2, K4, Z2
-	VCMPPS   $0x04, Z18, Z11, K5
-	VSUBPS   Z17, Z3, Z3
+	VCMPPS   $0x04, Z24, Z11, K5
+	VSUBPS   Z23, Z3, Z3
 	VMULPS.Z Z11, Z3, K5, Z3
 
 	// EVEX 0x72: Z0, Z1, Z4
@@ -1979,13 +1946,13 @@ strip2row:
 	// EVEX 0x72: Z0, Z2, Z4
 	LONG    $0x486ff262
 	WORD    $0xe072
-	VPERMW  Z4, Z13, Z4
+	VPERMW  Z4, Z19, Z4
 	VMOVUPS Z4, (BX)
 
 	// EVEX 0x72: Z1, Z3, Z5
 	LONG    $0x4867f262
 	WORD    $0xe972
-	VPERMW  Z5, Z13, Z5
+	VPERMW  Z5, Z19, Z5
 	VMOVUPS Z5, 64(BX)
 	ADDQ    DX, R9
 	ADDQ    DX, R10
@@ -1999,18 +1966,21 @@ strip2row:
 	JMP     strip2
 
 strip2end:
+	VMOVUPS exp2TableF32<>+0(SB), Z8
+	VMOVUPS exp2MagicF32<>+0(SB), Z9
+
 strip1:
 	CMPQ         AX, $0x10
 	JLT          strip1end
-	VBROADCASTSS exponent+176(FP), Z6
-	VMOVUPS      interleave<>+0(SB), Z7
+	VBROADCASTSS exponent+176(FP), Z10
+	VMOVUPS      interleave<>+0(SB), Z11
 	MOVQ         ref_base+120(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX), Z12
 	MOVQ         delta_base+144(FP), BX
 	ADDQ         CX, BX
-	VMOVUPS      (BX), Z9
-	VPXORD       Z10, Z10, Z10
+	VMOVUPS      (BX), Z13
+	VPXORD       Z14, Z14, Z14
 	MOVQ         CX, BX
 	SHRQ         $0x01, BX
 	MOVQ         DX, SI
@@ -2031,30 +2001,30 @@ strip1:
 	ADDQ         R12, R11
 
 strip1row:
-	VMOVUPS     (DI), Z0
-	VMOVUPS     (DI)(DX*1), Z1
-	VFMADD213PS Z8, Z6, Z0
-	VFMADD213PS Z8, Z6, Z1
-	VREDUCEPS   $0x01, Z0, Z2
-	VREDUCEPS   $0x01, Z1, Z3
-	VMOVUPS     exp2F32<>+384(SB), Z4
-	VMOVUPS     exp2F32<>+384(SB), Z5
-	VFMADD213PS exp2F32<>+320(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+320(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+256(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+256(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+192(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+192(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+128(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+128(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+64(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+64(SB), Z3, Z5
-	VFMADD213PS exp2F32<>+0(SB), Z2, Z4
-	VFMADD213PS exp2F32<>+0(SB), Z3, Z5
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z0, K2
-	VCMPPS      $0x15, exp2F32<>+448(SB), Z1, K3
-	VSCALEFPS.Z Z0, Z4, K2, Z4
-	VSCALEFPS.Z Z1, Z5, K3, Z5
+	VMOVUPS       (DI), Z0
+	VMOVUPS       (DI)(DX*1), Z1
+	VFMADD213PS   Z12, Z10, Z0
+	VFMADD213PS   Z12, Z10, Z1
+	VADDPS.RD_SAE Z9, Z0, Z6
+	VADDPS.RD_SAE Z9, Z1, Z7
+	VPERMPS       Z8, Z6, Z6
+	VPERMPS       Z8, Z7, Z7
+	VREDUCEPS     $0x41, Z0, Z2
+	VREDUCEPS     $0x41, Z1, Z3
+	VMOVUPS       exp2F32<>+192(SB), Z4
+	VMOVUPS       exp2F32<>+192(SB), Z5
+	VFMADD213PS   exp2F32<>+128(SB), Z2, Z4
+	VFMADD213PS   exp2F32<>+128(SB), Z3, Z5
+	VFMADD213PS   exp2F32<>+64(SB), Z2, Z4
+	VFMADD213PS   exp2F32<>+64(SB), Z3, Z5
+	VMULPS        Z6, Z2, Z2
+	VMULPS        Z7, Z3, Z3
+	VFMADD213PS   Z6, Z2, Z4
+	VFMADD213PS   Z7, Z3, Z5
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z0, K2
+	VCMPPS        $0x15, exp2F32<>+256(SB), Z1, K3
+	VSCALEFPS.Z   Z0, Z4, K2, Z4
+	VSCALEFPS.Z   Z1, Z5, K3, Z5
 
 	// EVEX 0x72: Z4, Z0, Z2
 	LONG    $0x487ef262
@@ -2067,11 +2037,11 @@ strip1row:
 	VMOVUPS  Y3, (R9)(SI*1)
 	VMOVUPS  (R8), Z0
 	VMOVUPS  (R8)(DX*1), Z1
-	VCMPPS   $0x04, Z10, Z4, K2
-	VSUBPS   Z9, Z0, Z0
+	VCMPPS   $0x04, Z14, Z4, K2
+	VSUBPS   Z13, Z0, Z0
 	VMULPS.Z Z4, Z0, K2, Z0
-	VCMPPS   $0x04, Z10, Z5, K3
-	VSUBPS   Z9, Z1, Z1
+	VCMPPS   $0x04, Z14, Z5, K3
+	VSUBPS   Z13, Z1, Z1
 	VMULPS.Z Z5, Z1, K3, Z1
 
 	// EVEX 0x72: Z0, Z0, Z2
@@ -2087,7 +2057,7 @@ strip1row:
 	// EVEX 0x72: Z0, Z1, Z2
 	LONG    $0x4877f262
 	WORD    $0xd072
-	VPERMW  Z2, Z7, Z2
+	VPERMW  Z2, Z11, Z2
 	VMOVUPS Z2, (BX)
 	ADDQ    DX, R9
 	ADDQ    DX, R10

@@ -13,8 +13,8 @@ const largeSum = 1 << 24
 //
 // A row's reference M is the largest score of the first tile it sees, and stays: that saves the pass over the scores that a running
 // maximum takes. Only if a tile's sum of exponentials shows that the reference has become far too low is the tile done again, M
-// raised to the true maximum and the row rescaled. O and L are sums over keys in the order in which they come, whatever the cut
-// into blocks, so the cut adds no rounding.
+// raised to the true maximum and the row rescaled. O and L are sums over tiles, which are sums over keys, in the order in which they
+// come; a tile is a tile whatever the cut into blocks, so the cut adds no rounding.
 func (attention[T]) Forward(c kernel.Carry[T], q, k, v []T, b kernel.Block) {
 	g := newGeometry(b)
 	defer g.release()
@@ -79,9 +79,7 @@ func (f *forward[T]) fold(t *tile) {
 		f.exponentials(t)
 	}
 	// 2. L += P's sum over keys.
-	for j, sum := range f.sum[:t.queries] {
-		f.l[j] += sum
-	}
+	Add(f.l[:t.queries], f.l[:t.queries], f.sum[:t.queries])
 	// 3. O += Pᵀ·V.
 	dv := f.ValueDim
 	v := f.v[t.col*dv:][:t.keys*dv]
@@ -94,11 +92,13 @@ func (f *forward[T]) fold(t *tile) {
 	addQueryRows(f.o, t, f.scores, v, dv)
 }
 
-// prepareReferences copies M as the exponentials take it: 0 in rows that have seen nothing, or nothing but NaN.
+// prepareReferences takes M as the exponentials do: times the exponent, and 0 in rows that have seen nothing, or nothing but NaN. What
+// rounding takes from that product is a factor that all of a row's probabilities and L share, and Finish's lse allows for it.
 func (f *forward[T]) prepareReferences() {
 	f.known = true
+	exponent := T(f.exponent)
 	for j, m := range f.m {
-		f.ref[j] = m
+		f.ref[j], _ = reference(exponent, float64(m))
 		if math.IsInf(float64(m), -1) {
 			f.ref[j] = 0
 			f.known = f.known && f.l[j] != 0
@@ -109,7 +109,7 @@ func (f *forward[T]) prepareReferences() {
 // exponentials turns scores into probabilities relative to M and sums them by row; false if a reference is too low. Where a score is NaN so is the
 // sum: no other reference would help it.
 func (f *forward[T]) exponentials(t *tile) bool {
-	f.probabilities(f.geometry, t, f.zeros)
+	f.probabilities(f.geometry, t, nil)
 	for _, s := range f.sum[:t.queries] {
 		if s >= largeSum {
 			return false
@@ -132,7 +132,8 @@ func (f *forward[T]) raise(t *tile) {
 			continue
 		}
 		if f.l[j] != 0 {
-			factor := T(math.Exp2((float64(f.m[j]) - float64(top)) * f.exponent))
+			ref, _ := reference(T(f.exponent), float64(top))
+			factor := T(math.Exp2(float64(f.ref[j]) - float64(ref)))
 			f.l[j] *= factor
 			o := f.o[j*f.ValueDim:][:f.ValueDim]
 			for d := range o {

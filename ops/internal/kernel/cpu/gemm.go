@@ -38,6 +38,9 @@ const (
 // C comes and goes too often; with much, A's rows leave the first-level cache.
 type panelSize struct{ width, depth int }
 
+// blockDepth is the rows of a packed panel: sums over K are sums of blocks so deep.
+func blockDepth[T kernel.Float]() int { return active.panel.depth / sizeOf[T]() }
+
 // Gemm computes g on up to GOMAXPROCS goroutines. The sum over K of one element
 // of C is always taken in the same order, so the result has the same bits for
 // any number of threads. If Alpha or K is 0, A and B are not read.
@@ -97,7 +100,7 @@ type run[T kernel.Float] struct {
 
 // blocks goes over the blocks of op(B).
 func (r *run[T]) blocks() {
-	blockK := active.panel.depth / sizeOf[T]()
+	blockK := blockDepth[T]()
 	r.panelN = active.panel.width / sizeOf[T]()
 	if r.mustPack() {
 		r.packedB = borrow[T](min(blockN, roundUp(r.N, r.panelN)) * min(blockK, r.K))

@@ -159,7 +159,7 @@ func testGemmSizes[T kernel.Float](t *testing.T) {
 
 func testGemmBlocks[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	blockK := active.panel.depth / sizeOf[T]()
+	blockK := blockDepth[T]()
 	for i, s := range [][3]int{{13, 3, 2*blockK + 5}, {3, blockN + 70, 4}, {2*blockM + 1, blockN + 17, 3}, {7, 66, blockK + 1}, {5, 66, tallK + 3}} {
 		for trans := range 4 {
 			p := randomProduct[T](r, trans&1 != 0, trans&2 != 0, s[0], s[1], s[2])
@@ -224,16 +224,18 @@ func TestGemmHasTheSameBitsForAnyNumberOfThreads(t *testing.T) {
 
 func TestGemmRowsDoNotDependOnTheOtherRows(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
-		p := randomProduct[float32](rand.New(rand.NewPCG(9, 10)), false, true, 29, 45, 33)
-		want := p.gemm()
-		for i := range p.c.rows {
-			one := p
-			one.a.off, one.a.rows = p.a.off+i*p.a.ld, 1
-			one.c.off, one.c.rows = p.c.off+i*p.c.ld, 1
-			got := one.gemm()
-			for j := range p.c.cols {
-				if got.at(0, j) != want.at(i, j) {
-					t.Fatalf("C[%d,%d] is %v alone and %v among %d rows", i, j, got.at(0, j), want.at(i, j), p.c.rows)
+		for _, k := range []int{33, blockDepth[float32]() + 33} {
+			p := randomProduct[float32](rand.New(rand.NewPCG(9, 10)), false, true, 29, 45, k)
+			want := p.gemm()
+			for i := range p.c.rows {
+				one := p
+				one.a.off, one.a.rows = p.a.off+i*p.a.ld, 1
+				one.c.off, one.c.rows = p.c.off+i*p.c.ld, 1
+				got := one.gemm()
+				for j := range p.c.cols {
+					if got.at(0, j) != want.at(i, j) {
+						t.Fatalf("depth %d: C[%d,%d] is %v alone and %v among %d rows", k, i, j, got.at(0, j), want.at(i, j), p.c.rows)
+					}
 				}
 			}
 		}

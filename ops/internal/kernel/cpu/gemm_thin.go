@@ -11,8 +11,8 @@ const (
 func (g *Matmul[T]) thin() bool { return g.TransB && g.M <= thinM && g.Alpha == 1 }
 
 // runThin computes Cᵀ = B·op(A)ᵀ instead: B is read in place as the left operand,
-// and the small op(A)ᵀ [K,M] takes the place of the panel. The sums, and so the
-// bits, are those of the packed way. Beta is 0 or 1.
+// and the small op(A)ᵀ [K,M] takes the place of the panel. The sums over blocks of
+// K, and so the bits, are those of the packed way. Beta is 0 or 1.
 func (g *Matmul[T]) runThin() {
 	at, ldat := g.A, g.LDA
 	if !g.TransA {
@@ -29,7 +29,9 @@ func (g *Matmul[T]) runThin() {
 		if g.Beta == 1 {
 			transpose(ct.data, g.M, g.C[j:], g.LDC, g.M, n, 1)
 		}
-		tileNN(ct.data, g.M, g.B[j*g.LDB:], g.LDB, at, ldat, n, g.M, g.K, g.Beta == 1)
+		for k, depth := 0, blockDepth[T](); k < g.K; k += depth {
+			tileNN(ct.data, g.M, g.B[j*g.LDB+k:], g.LDB, at[k*ldat:], ldat, n, g.M, min(depth, g.K-k), k > 0 || g.Beta == 1)
+		}
 		transpose(g.C[j:], g.LDC, ct.data, g.M, n, g.M, 1)
 	})
 }

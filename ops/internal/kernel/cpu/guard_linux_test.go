@@ -37,7 +37,8 @@ func testGuarded[T kernel.Float](t *testing.T) {
 			tileTN(c, n, a, m, b, n, m, n, k, true)
 			transpose(guarded[T](t, m*n), m, c, n, m, n, 1)
 			part := tilePart{n, m, n}
-			expSub(c, part, guarded[T](t, n), 1, guarded[T](t, n), guarded[T](t, n))
+			expSub(c, part, 1, guarded[T](t, n), guarded[T](t, n), guarded[T](t, n))
+			expSub(c, part, 1, guarded[T](t, n), nil, guarded[T](t, n))
 			columnMax(c, part, guarded[T](t, n))
 			subMul(c, guarded[T](t, m*n), part, guarded[T](t, n))
 			scaleRows(c, guarded[T](t, m*n), part, guarded[T](t, m), guarded[T](t, m))

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"os"
 	"unsafe"
 
@@ -26,7 +27,7 @@ type instructionSet struct {
 // matrices are row-major with the row stride (ld) counted in elements.
 type primitives[T kernel.Float] struct {
 	nn, tn    tileFunc[T]
-	expSub    func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T)
+	expSub    func(x []T, ld, rows, width int, scale T, ref, low, sum []T)
 	columnMax func(x []T, ld, rows, width int, high []T)
 	subMul    func(x, y []T, ld, rows, width int, ref []T)
 	scaleRows func(dst, src []T, ld, rows, width int, factor, low []T)
@@ -74,9 +75,9 @@ func primitivesOf[T kernel.Float]() *primitives[T] {
 }
 
 // tileNN computes C[m,n] (+)= A[m,k]·B[k,n] on the calling goroutine; acc says
-// whether the product is added to C or replaces it. Each element of C is one
-// chain of multiply-adds in the order of k, whatever m and n, so cutting C into
-// tiles elsewhere does not change a bit. The assembly reads and writes through
+// whether the product is added to C or replaces it. Each element of the product
+// is one chain of multiply-adds from zero in the order of k, whatever m and n, so
+// cutting C into tiles elsewhere does not change a bit; C is added to it at the end. The assembly reads and writes through
 // raw pointers, so the ends of the operands are checked here, once per tile.
 func tileNN[T kernel.Float](c []T, ldc int, a []T, lda int, b []T, ldb int, m, n, k int, acc bool) {
 	if m <= 0 || n <= 0 {
@@ -117,14 +118,27 @@ func (p tilePart) check(matrix, vector int) (empty bool) {
 }
 
 // expSub takes the softmax's exponential of a part of a score tile, whose lanes are query rows: x[r,j] becomes
-// exp2((x[r,j]-ref[j])·scale - low[j]), which is also added to sum[j], rows in order. The difference is scaled, not x, so that
-// rounding is relative to the former. The relative error of exp2 is below 2 ulp. Results under the smallest normal number are 0
-// (denormals would slow down the products that follow), -Inf gives 0, NaN stays NaN, overflow is +Inf. A column whose ref is -Inf
-// gives NaN where x is -Inf too.
-func expSub[T kernel.Float](x []T, p tilePart, ref []T, scale T, low, sum []T) {
-	if !p.check(len(x), min(len(ref), len(low), len(sum))) {
-		primitivesOf[T]().expSub(x, p.ld, p.rows, p.width, ref, scale, low, sum)
+// exp2((x[r,j]·scale - ref[j]) - low[j]), which is also added to sum[j], rows in order. The product and its difference from ref are
+// rounded once; low is what rounding took from ref, nil if that is of no interest. The relative error of exp2 is below 2 ulp. Results
+// under the smallest normal number are 0 (denormals would slow down the products that follow), -Inf gives 0, NaN stays NaN, overflow is
+// +Inf. A column whose ref is -Inf gives NaN where x is -Inf too.
+func expSub[T kernel.Float](x []T, p tilePart, scale T, ref, low, sum []T) {
+	shortest := min(len(ref), len(sum))
+	if low != nil {
+		shortest = min(shortest, len(low))
 	}
+	if !p.check(len(x), shortest) {
+		primitivesOf[T]().expSub(x, p.ld, p.rows, p.width, scale, ref, low, sum)
+	}
+}
+
+// reference splits exponent·score, as expSub's product has it, into ref and low. An infinite one has no low.
+func reference[T kernel.Float](exponent T, score float64) (ref, low T) {
+	ref = T(float64(exponent) * score)
+	if r := float64(ref); !math.IsInf(r, 0) {
+		low = T(math.FMA(float64(exponent), score, -r))
+	}
+	return ref, low
 }
 
 // columnMax raises high[j] to the largest x[r,j]; a NaN in x raises nothing.

@@ -23,11 +23,15 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 	return primitives[T]{
 		nn: tileNNGeneric[T],
 		tn: tileTNGeneric[T],
-		expSub: func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T) {
+		expSub: func(x []T, ld, rows, width int, scale T, ref, low, sum []T) {
 			for r := range rows {
 				row := x[r*ld:][:width]
 				for j, v := range row {
-					row[j] = exp2((v-ref[j])*scale - low[j])
+					e := T(math.FMA(float64(v), float64(scale), -float64(ref[j])))
+					if low != nil {
+						e -= low[j]
+					}
+					row[j] = exp2(e)
 					sum[j] += row[j]
 				}
 			}
@@ -117,21 +121,20 @@ func (p tiling[T]) cover(c []T, ldc int, b []T, m, n int, acc bool) {
 
 // element adds row i of A times the first column of b to c.
 func (p tiling[T]) element(c *T, i int, b []T) {
-	s := *c
+	var s T
 	x, y := i*p.row, 0
 	for range p.k {
 		s += p.a[x] * b[y]
 		x += p.column
 		y += p.ldb
 	}
-	*c = s
+	*c += s
 }
 
 // tile4x2 adds rows i to i+3 of A times the first two columns of b to c.
 func (p tiling[T]) tile4x2(c []T, ldc, i int, b []T) {
 	c0, c1, c2, c3 := c[:2], c[ldc:ldc+2], c[2*ldc:2*ldc+2], c[3*ldc:3*ldc+2]
-	s00, s01, s10, s11 := c0[0], c0[1], c1[0], c1[1]
-	s20, s21, s30, s31 := c2[0], c2[1], c3[0], c3[1]
+	var s00, s01, s10, s11, s20, s21, s30, s31 T
 	a0, a1, a2, a3 := p.a[i*p.row:], p.a[(i+1)*p.row:], p.a[(i+2)*p.row:], p.a[(i+3)*p.row:]
 	x, y := 0, 0
 	for range p.k {
@@ -147,8 +150,8 @@ func (p tiling[T]) tile4x2(c []T, ldc, i int, b []T) {
 		x += p.column
 		y += p.ldb
 	}
-	c0[0], c0[1], c1[0], c1[1] = s00, s01, s10, s11
-	c2[0], c2[1], c3[0], c3[1] = s20, s21, s30, s31
+	c0[0], c0[1], c1[0], c1[1] = c0[0]+s00, c0[1]+s01, c1[0]+s10, c1[1]+s11
+	c2[0], c2[1], c3[0], c3[1] = c2[0]+s20, c2[1]+s21, c3[0]+s30, c3[1]+s31
 }
 
 // transposeGeneric works in strips of 16 rows, so that the destination's cache

@@ -83,12 +83,15 @@ func addQueryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
 	}
 }
 
-// probabilities turns the scores into 2^(exponent·(score-ref) - low) and sums them by query.
+// probabilities turns the scores into 2^(exponent·score - ref - low) and sums them by query; low may be nil.
 func (s *tileScratch[T]) probabilities(g *geometry, t *tile, low []T) {
 	clear(s.sum)
 	for _, step := range t.steps() {
 		at, p := t.at(step)
-		expSub(s.scores[at:], p, s.ref[step.blind:], T(g.exponent), low[step.blind:], s.sum[step.blind:])
+		if low != nil {
+			low = s.low[step.blind:]
+		}
+		expSub(s.scores[at:], p, T(g.exponent), s.ref[step.blind:], low, s.sum[step.blind:])
 	}
 }
 

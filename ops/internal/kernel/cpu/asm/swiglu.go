@@ -76,18 +76,17 @@ func (g *exper) ofNegative(x set, high, rest operand.Op) {
 	g.each(func(v int) { g.byType(g.VFMSUB231PS, g.VFMSUB231PD)(high, x[v], g.f[v]) })
 	g.each(func(v int) { g.byType(g.VFMADD231PS, g.VFMADD231PD)(rest, x[v], g.f[v]) })
 	if g.wide() {
+		g.lookUp(t)
 		g.each(func(v int) { g.fraction(t[v], g.p[v]) })
-	} else {
-		g.each(func(v int) { g.floor(t[v], g.n[v]) })
-		g.each(func(v int) { g.sub(g.n[v], t[v], g.p[v]) })
+		g.each(func(v int) { g.add(g.p[v], g.f[v], g.f[v]) })
+		g.product512()
+		return
 	}
+	g.each(func(v int) { g.floor(t[v], g.n[v]) })
+	g.each(func(v int) { g.sub(g.n[v], t[v], g.p[v]) })
 	g.each(func(v int) { g.add(g.p[v], g.f[v], g.f[v]) })
 	g.polynomial()
-	if g.wide() {
-		g.scale512()
-	} else {
-		g.scale256()
-	}
+	g.scale256()
 }
 
 // swiglu writes SwiGLU of package cpu.

@@ -78,26 +78,32 @@ func (g *tiler) rows(name string, rows int, s strip) {
 	g.CMPQ(g.m, imm(rows))
 	g.JLT(operand.LabelRef(name + "end"))
 
-	// 1. Accumulators start at C or at 0.
+	// 1. One outer product for each k.
+	for _, r := range acc {
+		g.zero(r)
+	}
+	if rows == tileRows[0] {
+		g.prefetchC(rows, s)
+	}
+	g.products(name, rows, s, acc)
+
+	// 2. What C holds is added at the end: loads that the first multiply-adds had to wait for would stall them.
 	flag, err := g.Param("acc").Resolve()
 	if err != nil {
 		panic(err)
 	}
 	g.CMPB(flag.Addr, imm(0))
-	g.JNE(operand.LabelRef(name + "load"))
-	for _, r := range acc {
-		g.zero(r)
-	}
-	g.JMP(operand.LabelRef(name + "loaded"))
-	g.Label(name + "load")
-	g.eachOfC(rows, s, func(i int, m operand.Mem, partial bool) { g.load(m, acc[i], partial) })
-	if rows == tileRows[0] {
-		g.prefetchC(rows, s)
-	}
-	g.Label(name + "loaded")
-
-	// 2. One outer product for each k.
-	g.products(name, rows, s, acc)
+	g.JEQ(operand.LabelRef(name + "added"))
+	spare := g.registers()[len(acc)]
+	g.eachOfC(rows, s, func(i int, m operand.Mem, partial bool) {
+		if !partial {
+			g.add(m, acc[i], acc[i])
+			return
+		}
+		g.load(m, spare, partial)
+		g.add(spare, acc[i], acc[i])
+	})
+	g.Label(name + "added")
 
 	// 3. Store, and go on below.
 	g.eachOfC(rows, s, func(i int, m operand.Mem, partial bool) { g.store(acc[i], m, partial) })
