@@ -55,8 +55,21 @@ func (c Carry[T]) Reset() {
 // Inputs of a backward call. LSE and Delta belong to the whole row, not to the block; LSELow may be nil, see Carry.
 type Inputs[T Float] struct{ Q, K, V, DOut, LSE, LSELow, Delta []T }
 
-// Gradients are added to, never overwritten: DQ [H,S,D], DK [K,N,D], DV [K,N,Dv].
-type Gradients[T Float] struct{ DQ, DK, DV []T }
+// Gradients of a block: DQ [H,S,D], DK [K,N,D], DV [K,N,Dv]. Backward adds to them or, where they are Fresh, overwrites whatever is there:
+// the same as adding to zeros, without the passes over memory that write and read those.
+type Gradients[T Float] struct {
+	DQ, DK, DV []T
+	Fresh      bool
+}
+
+// Nothing is what a block without a pair gives.
+func (g Gradients[T]) Nothing() {
+	if g.Fresh {
+		clear(g.DQ)
+		clear(g.DK)
+		clear(g.DV)
+	}
+}
 
 // Attention computes blocks. Implementations are safe for concurrent use, repeat their bits whatever the number of threads, and
 // never touch their inputs.
@@ -68,7 +81,7 @@ type Attention[T Float] interface {
 	Finish(c Carry[T], out, lse []T, b Block)
 	// Delta writes rowsum(dO∘O), what the softmax subtracts from dP in the backward pass.
 	Delta(out, dOut, delta []T, b Block)
-	// Backward adds the gradients of one block, with P = exp(S - LSE) computed anew. A row with lse -Inf adds nothing.
+	// Backward adds the gradients of one block, or sets them to it, with P = exp(S - LSE) computed anew. A row with lse -Inf adds nothing.
 	Backward(g Gradients[T], in Inputs[T], b Block)
 }
 

@@ -57,6 +57,8 @@ func (f faulty) Backward(g kernel.Gradients[float64], in kernel.Inputs[float64],
 		f.attention.Backward(g, in, b)
 		return
 	}
+	g.Nothing() // the faults only know how to add
+	g.Fresh = false
 	f.backward(f.attention, g, in, b)
 }
 

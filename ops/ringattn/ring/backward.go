@@ -61,6 +61,11 @@ func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut [
 	if r.size > 1 {
 		b.sum = make([]float64, len(b.dq))
 	}
+	// What is added to is written first: a fresh page that is read before it is written is mapped twice, and the second time every
+	// processor that runs a rank is interrupted.
+	clear(b.dq)
+	clear(b.dkv)
+	clear(b.sum)
 	b.in = kernel.Inputs[T]{Q: make([]T, len(in.Q)), DOut: make([]T, len(dOut)), LSE: s.lse, LSELow: s.low, Delta: make([]T, len(s.lse))}
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
 	toHeads(b.in.DOut, dOut, s.shape)
@@ -136,15 +141,15 @@ func (b *backward[T]) share(kv []T, source int) []T {
 		share = make([]T, n)
 	}
 	b.spare, share = nil, share[:n]
-	clear(share)
-	if b.call.sees(b.rank, source) {
-		in := b.in
-		in.K, in.V = b.splitKV(kv, source)
-		dk, dv := b.split(share, source)
-		clear(b.dq)
-		b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv}, in, b.call.block(b.rank, source))
-		accumulate(b.sum, b.dq)
+	if !b.call.sees(b.rank, source) {
+		clear(share)
+		return share
 	}
+	in := b.in
+	in.K, in.V = b.splitKV(kv, source)
+	dk, dv := b.split(share, source)
+	b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv, Fresh: true}, in, b.call.block(b.rank, source))
+	accumulate(b.sum, b.dq)
 	return share
 }
 

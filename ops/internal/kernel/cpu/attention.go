@@ -57,8 +57,8 @@ func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 			value, rest := T(math.Inf(-1)), T(0)
 			if l != 0 {
 				inverse[j], low[j] = split[T](1 / float64(l))
-				ref, _ := reference(T(exponent), float64(c.M[row+j]))
-				value, rest = split[T](unit*float64(ref) + math.Log(float64(l)))
+				m := float64(scaled(T(exponent), c.M[row+j]))
+				value, rest = split[T](unit*m + math.Log(float64(l)))
 			}
 			lse[row+j] = value
 			if c.Low != nil {

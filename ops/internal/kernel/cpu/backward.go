@@ -6,7 +6,7 @@ import (
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
 
-// Backward adds the gradients of one block (FlashAttention-2, arXiv 2307.08691, algorithm 2), with P = exp(S - lse) recomputed:
+// Backward computes the gradients of one block (FlashAttention-2, arXiv 2307.08691, algorithm 2), with P = exp(S - lse) recomputed:
 //
 //	dV += Pᵀ·dO    dP = dO·Vᵀ    dS = P∘(dP - delta)    dK += scale·dSᵀ·Q    dQ += scale·dS·K
 //
@@ -15,10 +15,11 @@ func (attention[T]) Backward(g kernel.Gradients[T], in kernel.Inputs[T], b kerne
 	geo := newGeometry(b)
 	defer geo.release()
 	if geo.empty() {
+		g.Nothing()
 		return
 	}
 	runs := keyRuns(b.KVHeads, len(geo.cols))
-	dq := shareQueries(g.DQ, len(runs), T(b.Scale))
+	dq := shareQueries(g, len(runs), T(b.Scale))
 	defer dq.giveBack()
 	spread(geo.work(), len(runs)*b.KVHeads, func(task int) {
 		w := backward[T]{geometry: geo, tileScratch: borrowTileScratch[T](b.Dim, b.ValueDim), in: in, run: task / b.KVHeads, dq: dq}
@@ -54,8 +55,8 @@ func (w *backward[T]) keys(r keyRun, kv int, g kernel.Gradients[T]) {
 			w.panel(head, panel, r)
 		}
 	}
-	addTo(g.DK[at*d:][:r.n*d], w.dq.factors, w.dk)
-	addTo(g.DV[at*dv:][:r.n*dv], w.dq.one, w.dv)
+	addTo(g.DK[at*d:][:r.n*d], w.dq.factors, w.dk, g.Fresh)
+	addTo(g.DV[at*dv:][:r.n*dv], w.dq.one, w.dv, g.Fresh)
 }
 
 // panel goes over the run's keys for one panel of queries.
@@ -77,9 +78,7 @@ func (w *backward[T]) panel(head, panel int, r keyRun) {
 		pairs += t.queries * t.keys
 	}
 	w.worked(5 * pairs)
-	if p.q != nil {
-		w.dq.finish(at*w.Dim, dq)
-	}
+	w.dq.finish(at*w.Dim, dq, p.q != nil)
 }
 
 // queryPanel is one panel of one head as add reads it.

@@ -6,18 +6,19 @@ import (
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
 
-// Backward adds the gradients of one block as attention's Backward does, by the same tasks. dQᵀ is summed over the keys of a task:
+// Backward computes the gradients of one block as attention's Backward does, by the same tasks. dQᵀ is summed over the keys of a task:
 //
 //	dV += Pᵀ·dO    dPᵀ = V·dOᵀ    dS = P∘(dP - delta)    dK += scale·dSᵀ·Q    dQᵀ += scale·Kᵀ·dS
 func (a pairAttention) Backward(g kernel.Gradients[float32], in kernel.Inputs[float32], b kernel.Block) {
 	geo := newGeometry(b)
 	defer geo.release()
 	if geo.empty() {
+		g.Nothing()
 		return
 	}
 	n := len(geo.cols)
 	runs := keyRuns(b.KVHeads, n)
-	dq := shareQueries(g.DQ, len(runs), float32(b.Scale))
+	dq := shareQueries(g, len(runs), float32(b.Scale))
 	defer dq.giveBack()
 	keys, values, columns := rowsOf(in.K, b.KVHeads*n, b.Dim), rowsOf(in.V, b.KVHeads*n, b.ValueDim), a.turned(in.K, b.KVHeads, n, b.Dim)
 	defer keys.giveBack()
@@ -61,18 +62,21 @@ func (w *pairBackward) keys(r keyRun, g kernel.Gradients[float32]) {
 		}
 	}
 	at := w.kv*len(w.cols) + r.from
-	addRows(g.DK[at*w.Dim:], w.shared.factors, w.dk, r.n, w.Dim, d)
-	addRows(g.DV[at*w.ValueDim:], w.shared.one, w.dv, r.n, w.ValueDim, dv)
+	addRows(g.DK[at*w.Dim:], w.shared.factors, w.dk, paddedRows{r.n, w.Dim, d}, g.Fresh)
+	addRows(g.DV[at*w.ValueDim:], w.shared.one, w.dv, paddedRows{r.n, w.ValueDim, dv}, g.Fresh)
 }
 
-// addRows adds factor[0] times the first width columns of src [rows, stride] to dst [rows, width].
-func addRows(dst, factor, src []float32, rows, width, stride int) {
-	if width == stride {
-		addTo(dst[:rows*width], factor, src[:rows*width])
+// paddedRows are rows of width elements that lie stride apart.
+type paddedRows struct{ rows, width, stride int }
+
+// addRows adds factor[0] times the rows of src to dst [rows, width], or sets a fresh dst to them.
+func addRows(dst, factor, src []float32, p paddedRows, fresh bool) {
+	if p.width == p.stride {
+		addTo(dst[:p.rows*p.width], factor, src[:p.rows*p.width], fresh)
 		return
 	}
-	for i := range rows {
-		addTo(dst[i*width:][:width], factor, src[i*stride:][:width])
+	for i := range p.rows {
+		addTo(dst[i*p.width:][:p.width], factor, src[i*p.stride:][:p.width], fresh)
 	}
 }
 
@@ -95,15 +99,14 @@ func (w *pairBackward) panel(head, panel int, r keyRun) {
 	}
 	w.worked(5 * pairs)
 	dq := w.shared.start(w.run, at*w.Dim, w.dq[:n*w.Dim])
-	if !begun {
-		return
+	if begun {
+		d := roundUp(w.Dim, lanes)
+		w.turn(wordsOf(w.staged), d, wordsOf(w.sums), panelRows, d, panelRows)
+		for i := range n {
+			copy(dq[i*w.Dim:][:w.Dim], w.staged[i*d:])
+		}
 	}
-	d := roundUp(w.Dim, lanes)
-	w.turn(wordsOf(w.staged), d, wordsOf(w.sums), panelRows, d, panelRows)
-	for i := range n {
-		copy(dq[i*w.Dim:][:w.Dim], w.staged[i*d:])
-	}
-	w.shared.finish(at*w.Dim, dq)
+	w.shared.finish(at*w.Dim, dq, begun)
 }
 
 // begin arranges the n rows of a panel, which begin at row at of all heads.

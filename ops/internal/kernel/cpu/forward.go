@@ -98,13 +98,16 @@ func (f *forward[T]) prepareReferences() {
 	f.known = true
 	exponent := T(f.exponent)
 	for j, m := range f.m {
-		f.ref[j], _ = reference(exponent, float64(m))
+		f.ref[j] = scaled(exponent, m)
 		if math.IsInf(float64(m), -1) {
 			f.ref[j] = 0
 			f.known = f.known && f.l[j] != 0
 		}
 	}
 }
+
+// scaled is the reference of a row whose M is given.
+func scaled[T kernel.Float](exponent, m T) T { return T(float64(exponent) * float64(m)) }
 
 // exponentials turns scores into probabilities relative to M and sums them by row; false if a reference is too low. Where a score is NaN so is the
 // sum: no other reference would help it.
@@ -132,8 +135,7 @@ func (f *forward[T]) raise(t *tile) {
 			continue
 		}
 		if f.l[j] != 0 {
-			ref, _ := reference(T(f.exponent), float64(top))
-			factor := T(math.Exp2(float64(f.ref[j]) - float64(ref)))
+			factor := T(math.Exp2(float64(f.ref[j]) - float64(scaled(T(f.exponent), top))))
 			f.l[j] *= factor
 			o := f.o[j*f.ValueDim:][:f.ValueDim]
 			for d := range o {

@@ -21,17 +21,18 @@ func keyRuns(kvHeads, keys int) []keyRun {
 // sharedQueries is the dQ that several runs add to. Each has a copy of its own; a single run adds panel by panel instead.
 type sharedQueries[T kernel.Float] struct {
 	dq      []T
+	fresh   bool        // dQ is overwritten
 	numbers *scratch[T] // factors and one
 	factors []T         // [runs], all the softmax scale, which the sums dS·K and dSᵀ·Q take at the end
 	one     []T         // 1
 	copies  *scratch[T] // [runs, len(dq)]; nil for one run
 }
 
-func shareQueries[T kernel.Float](dq []T, runs int, scale T) sharedQueries[T] {
-	s := sharedQueries[T]{dq: dq, numbers: borrow[T](runs + 1)}
+func shareQueries[T kernel.Float](g kernel.Gradients[T], runs int, scale T) sharedQueries[T] {
+	s := sharedQueries[T]{dq: g.DQ, fresh: g.Fresh, numbers: borrow[T](runs + 1)}
 	s.factors, s.one = s.numbers.data[:runs], s.numbers.data[runs:]
 	if runs > 1 {
-		s.copies = borrow[T](runs * len(dq))
+		s.copies = borrow[T](runs * len(g.DQ))
 	}
 	setAll(s.factors, scale)
 	s.one[0] = 1
@@ -54,10 +55,14 @@ func (s sharedQueries[T]) start(run, at int, panel []T) []T {
 	return panel
 }
 
-// finish takes over a panel that was summed outside of the copies.
-func (s sharedQueries[T]) finish(at int, panel []T) {
-	if s.copies == nil {
-		addTo(s.dq[at:][:len(panel)], s.factors, panel)
+// finish takes over a panel that was summed outside of the copies, if anything was.
+func (s sharedQueries[T]) finish(at int, panel []T, some bool) {
+	switch dq := s.dq[at:][:len(panel)]; {
+	case s.copies != nil:
+	case some:
+		addTo(dq, s.factors, panel, s.fresh)
+	case s.fresh:
+		clear(dq)
 	}
 }
 
@@ -70,11 +75,11 @@ func (s sharedQueries[T]) addCopies() {
 	spread(len(s.copies.data)*copyWork, ceilDiv(len(s.dq), chunk), func(i int) {
 		from := i * chunk
 		n := min(chunk, len(s.dq)-from)
-		tileNN(s.dq[from:], n, s.factors, len(s.factors), s.copies.data[from:], len(s.dq), 1, n, len(s.factors), true)
+		tileNN(s.dq[from:], n, s.factors, len(s.factors), s.copies.data[from:], len(s.dq), 1, n, len(s.factors), !s.fresh)
 	})
 }
 
-// addTo adds factor[0]·src to dst.
-func addTo[T kernel.Float](dst, factor, src []T) {
-	tileNN(dst, len(dst), factor, 1, src, len(src), 1, len(dst), 1, true)
+// addTo adds factor[0]·src to dst, or sets a fresh dst to it.
+func addTo[T kernel.Float](dst, factor, src []T, fresh bool) {
+	tileNN(dst, len(dst), factor, 1, src, len(src), 1, len(dst), 1, !fresh)
 }

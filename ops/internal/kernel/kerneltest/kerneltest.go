@@ -34,6 +34,7 @@ func claims[T kernel.Float]() []claim[T] {
 		{"NaNReachesTheRowsThatSeeIt", true, nanReachesTheRowsThatSeeIt[T]},
 		{"InfiniteLogitsAreNotHidden", true, infiniteLogitsAreNotHidden[T]},
 		{"GradientsAccumulate", false, gradientsAccumulate[T]},
+		{"FreshGradientsOverwrite", false, freshGradientsOverwrite[T]},
 		{"TouchesNothingElse", false, touchesNothingElse[T]},
 		{"BitsDoNotDependOnThreads", false, bitsDoNotDependOnThreads[T]},
 		{"ConcurrentCallsDoNotMeet", false, concurrentCallsDoNotMeet[T]},

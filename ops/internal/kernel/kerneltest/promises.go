@@ -39,6 +39,35 @@ func gradientsAccumulate[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	}
 }
 
+// freshGradientsOverwrite: what is in fresh dQ, dK and dV beforehand is gone, also where the block gives nothing.
+func freshGradientsOverwrite[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
+	p := newProblem[T](shape{tokens: 300, heads: 4, kvHeads: 2, dim: 8, valueDim: 9, causal: true}, 1)
+	all, halves := contiguous(p.tokens, 1), contiguous(p.tokens, 2)
+	for _, c := range []struct{ rows, cols []kernel.Segment }{{all[0], all[0]}, {all[0], halves[1]}, {halves[0], halves[1]}} {
+		l := p.rows(c.rows)
+		l.forward(k, p, [][]kernel.Segment{c.cols}, []int{0})
+		run := func(fresh bool, start T) kernel.Gradients[T] {
+			n := kernel.Len(c.cols)
+			g := kernel.Gradients[T]{DQ: make([]T, len(l.q)), DK: make([]T, p.kvHeads*n*p.dim), DV: make([]T, p.kvHeads*n*p.valueDim), Fresh: fresh}
+			for _, x := range [][]T{g.DQ, g.DK, g.DV} {
+				for i := range x {
+					x[i] = start
+				}
+			}
+			l.backward(k, p, c.cols, g)
+			return g
+		}
+		added, fresh := run(false, 0), run(true, T(math.NaN()))
+		for i, pair := range [][2][]T{{added.DQ, fresh.DQ}, {added.DK, fresh.DK}, {added.DV, fresh.DV}} {
+			for j, x := range pair[0] {
+				if pair[1][j] != x {
+					t.Fatalf("%s[%d] is %v on top of 0 and %v over NaN", []string{"dq", "dk", "dv"}[i], j, x, pair[1][j])
+				}
+			}
+		}
+	}
+}
+
 // touchesNothingElse runs on arrays that lie between guards and compares inputs and guards afterwards.
 func touchesNothingElse[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
 	for _, s := range shapes {
