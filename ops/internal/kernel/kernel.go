@@ -37,19 +37,18 @@ func Len(segments []Segment) int {
 
 // Carry is the state of a row between blocks (FlashAttention-2, arXiv 2307.08691, algorithm 1): O [H,S,Dv] is the output before
 // normalisation, M [H,S] a reference for the exponent and L [H,S] the sum of exponentials; O and L are relative to the exponential of
-// M, in units that the implementation chooses.
+// M, in units that the implementation chooses. Where L is 0, O is of no meaning: it may hold anything.
 //
 // Low [H,S] may be nil. Where it is not, Finish leaves in it what rounding to T took from lse; as Inputs.LSELow it makes the
 // gradients of hot logits as exact as those of cold ones.
 type Carry[T Float] struct{ O, M, L, Low []T }
 
-// Reset makes a carry that has seen nothing: M = -Inf, L = 0, O = 0.
+// Reset makes a carry that has seen nothing: M = -Inf, L = 0.
 func (c Carry[T]) Reset() {
 	for i := range c.M {
 		c.M[i] = T(math.Inf(-1))
 	}
 	clear(c.L)
-	clear(c.O)
 }
 
 // Inputs of a backward call. LSE and Delta belong to the whole row, not to the block; LSELow may be nil, see Carry.

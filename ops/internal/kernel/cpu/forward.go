@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
@@ -47,6 +48,7 @@ type forward[T kernel.Float] struct {
 	q, k, v        []T
 	o, m, l        []T  // the carry's rows
 	known          bool // all rows have a reference
+	fresh          bool // no row has seen anything, and o is not written yet
 }
 
 func (f *forward[T]) run() {
@@ -59,6 +61,7 @@ func (f *forward[T]) run() {
 		if !prepared {
 			f.prepareScores(f.geometry, f.q, f.queries)
 			f.prepareReferences()
+			f.fresh = !slices.ContainsFunc(f.l, func(l T) bool { return l != 0 })
 			prepared = true
 		}
 		f.fold(&t)
@@ -84,12 +87,26 @@ func (f *forward[T]) fold(t *tile) {
 	dv := f.ValueDim
 	v := f.v[t.col*dv:][:t.keys*dv]
 	if t.partial && f.hiddenLeaks(v, t.keys, dv) {
+		f.begin(f.queries)
 		for i, j := range f.visible(*t) {
 			addScaled(f.o[j*dv:][:dv], f.scores[i*t.queries+j], v[i*dv:][:dv])
 		}
 		return
 	}
+	if f.fresh {
+		setQueryRows(f.o, t, f.scores, v, dv)
+		f.begin(t.steps()[0].blind)
+		return
+	}
 	addQueryRows(f.o, t, f.scores, v, dv)
+}
+
+// begin makes the first n rows of a fresh O zero, since nothing else writes them in the panel's first tile.
+func (f *forward[T]) begin(n int) {
+	if f.fresh {
+		clear(f.o[:n*f.ValueDim])
+	}
+	f.fresh = false
 }
 
 // prepareReferences takes M as the exponentials do: times the exponent, and 0 in rows that have seen nothing, or nothing but NaN. What

@@ -78,8 +78,17 @@ func addKeyRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
 
 // addQueryRows adds xᵀ·rows to dst [queries, width], for x [keys, queries] in the steps of a tile and rows [keys, width].
 func addQueryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
+	queryRows(dst, t, x, rows, width, true)
+}
+
+// setQueryRows sets dst to it, but for the rows that the first step is blind to.
+func setQueryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
+	queryRows(dst, t, x, rows, width, false)
+}
+
+func queryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int, acc bool) {
 	for i, step := range t.steps() {
-		tileTN(dst[step.blind*width:], width, x[step.blind:], t.queries, rows, width, t.width(i), width, step.key+step.keys, true)
+		tileTN(dst[step.blind*width:], width, x[step.blind:], t.queries, rows, width, t.width(i), width, step.key+step.keys, acc)
 	}
 }
 

@@ -135,6 +135,9 @@ func (p problem[T]) rows(segments []kernel.Segment) *localRows[T] {
 	if !p.withoutLow {
 		l.carry.Low = make([]T, n)
 	}
+	for i := range l.carry.O {
+		l.carry.O[i] = T(math.NaN()) // of no meaning yet
+	}
 	l.carry.Reset()
 	return l
 }
