@@ -99,6 +99,11 @@ func normInputAVX512F32(dx []float32, dy []float32, x []float32, weight []float3
 //go:noescape
 func rotateAVX512F32(y []float32, x []float32, cos []float64, sin []float64, sign float64)
 
+// weighAVX512F32 is weigh in AVX512.
+//
+//go:noescape
+func weighAVX512F32(x []float32, a []float32, b []float32, rows int, k int, scale float32, ref []float32, low []float32, sum []float32)
+
 // nnAVX512F64 is tileNN in AVX512.
 //
 //go:noescape

@@ -128,8 +128,10 @@ func (w *backward[T]) add(t *tile, key int, p queryPanel[T]) {
 	d, dv := w.Dim, w.ValueDim
 	k, v := w.k[key*d:][:t.keys*d], w.v[key*dv:][:t.keys*dv]
 	// 1. P = exp(scale·(S - ref)); its sums are not needed.
-	w.product(w.scores, t, k, w.qT, d)
-	w.probabilities(w.geometry, t, w.low)
+	if !w.weights(w.geometry, t, k, w.low) {
+		w.product(w.scores, t, k, w.qT, d)
+		w.probabilities(w.geometry, t, w.low)
+	}
 	// 2. dS = P∘(dP - delta), dP = dO·Vᵀ.
 	w.product(w.dProbs, t, v, w.dOutT, dv)
 	if t.partial {

@@ -73,11 +73,8 @@ func (f *forward[T]) run() {
 // fold takes one tile into the carry.
 func (f *forward[T]) fold(t *tile) {
 	// 1. P = exp(scale·(S - M)), with M raised first where a row has none or too low a one.
-	f.score(t)
-	if !f.known || !f.exponentials(t) {
-		if f.known {
-			f.score(t) // the attempt overwrote them
-		}
+	if !f.known || !f.attempt(t) {
+		f.score(t)
 		f.raise(t)
 		f.exponentials(t)
 	}
@@ -126,10 +123,24 @@ func (f *forward[T]) prepareReferences() {
 // scaled is the reference of a row whose M is given.
 func scaled[T kernel.Float](exponent, m T) T { return T(float64(exponent) * float64(m)) }
 
+// attempt computes probabilities relative to M as it is; false if that is too low for some row.
+func (f *forward[T]) attempt(t *tile) bool {
+	if f.weights(f.geometry, t, f.k[t.col*f.Dim:], f.zeros) {
+		return f.bounded(t)
+	}
+	f.score(t)
+	return f.exponentials(t)
+}
+
 // exponentials turns scores into probabilities relative to M and sums them by row; false if a reference is too low. Where a score is NaN so is the
 // sum: no other reference would help it.
 func (f *forward[T]) exponentials(t *tile) bool {
 	f.probabilities(f.geometry, t, nil)
+	return f.bounded(t)
+}
+
+// bounded reports whether no sum is so large that its reference must be raised.
+func (f *forward[T]) bounded(t *tile) bool {
 	for _, s := range f.sum[:t.queries] {
 		if s >= largeSum {
 			return false

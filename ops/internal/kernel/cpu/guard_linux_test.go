@@ -39,6 +39,10 @@ func testGuarded[T kernel.Float](t *testing.T) {
 			part := tilePart{n, m, n}
 			expSub(c, part, 1, guarded[T](t, n), guarded[T](t, n), guarded[T](t, n))
 			expSub(c, part, 1, guarded[T](t, n), nil, guarded[T](t, n))
+			if rows := weighable[T](m, weighDepth); n == panelRows && rows > 0 {
+				b := guarded[T](t, weighDepth*n)
+				weigh(guarded[T](t, rows*n), guarded[T](t, rows*weighDepth), b, rows, weighDepth, 1, guarded[T](t, n), guarded[T](t, n), guarded[T](t, n))
+			}
 			columnMax(c, part, guarded[T](t, n))
 			subMul(c, guarded[T](t, m*n), part, guarded[T](t, n))
 			scaleRows(c, guarded[T](t, m*n), part, guarded[T](t, m), guarded[T](t, m))

@@ -28,6 +28,7 @@ type instructionSet struct {
 type primitives[T kernel.Float] struct {
 	nn, tn    tileFunc[T]
 	expSub    func(x []T, ld, rows, width int, scale T, ref, low, sum []T)
+	weigh     func(x, a, b []T, rows, k int, scale T, ref, low, sum []T) // nil where expSub after nn is as fast
 	columnMax func(x []T, ld, rows, width int, high []T)
 	subMul    func(x, y []T, ld, rows, width int, ref []T)
 	scaleRows func(dst, src []T, ld, rows, width int, factor, low []T)
@@ -130,6 +131,32 @@ func expSub[T kernel.Float](x []T, p tilePart, scale T, ref, low, sum []T) {
 	if !p.check(len(x), shortest) {
 		primitivesOf[T]().expSub(x, p.ld, p.rows, p.width, scale, ref, low, sum)
 	}
+}
+
+// weighRows is what the rows of weigh are a multiple of, and weighDepth the least depth it takes.
+const (
+	weighRows  = 5
+	weighDepth = 20
+)
+
+// weigh is tileNN and expSub in one, for whole panels: x [rows, 64] becomes the exponentials of a [rows, k] · b [k, 64], to the bit as
+// from the two. The exponentials of some rows are taken while the products of the next are summed.
+func weigh[T kernel.Float](x, a, b []T, rows, k int, scale T, ref, low, sum []T) {
+	_, _, _ = x[rows*panelRows-1], a[rows*k-1], b[k*panelRows-1]
+	_, _, _ = ref[panelRows-1], low[panelRows-1], sum[panelRows-1]
+	primitivesOf[T]().weigh(x, a, b, rows, k, scale, ref, low, sum)
+}
+
+// weighable is how many of so many rows weigh takes, which never leaves a single one.
+func weighable[T kernel.Float](rows, k int) int {
+	if primitivesOf[T]().weigh == nil || k < weighDepth {
+		return 0
+	}
+	n := rows / weighRows * weighRows
+	if rows-n == 1 && n > 0 {
+		n -= weighRows
+	}
+	return n
 }
 
 // reference splits exponent·score, as expSub's product has it, into ref and low. An infinite one has no low.

@@ -212,6 +212,43 @@ func TestExpSubAddsRowsInOrderForEveryWidth(t *testing.T) {
 	})
 }
 
+func TestWeighIsProductAndExponentialToTheBit(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(25, 26))
+		for _, k := range []int{20, 21, 32, 39, 40, 41, 64, 129} {
+			for _, keys := range []int{5, 6, 10, 11, 13, 90, 95, 96} {
+				rows := weighable[float32](keys, k)
+				if rows == 0 {
+					continue
+				}
+				if keys-rows == 1 || keys-rows > weighRows+1 {
+					t.Fatalf("of %d rows weigh takes %d", keys, rows)
+				}
+				a, b := newMatrix[float32](r, 1, rows*k).data()[:rows*k], newMatrix[float32](r, 1, k*panelRows).data()[:k*panelRows]
+				ref, low := newMatrix[float32](r, 1, panelRows).data()[:panelRows], newMatrix[float32](r, 1, panelRows).data()[:panelRows]
+				a[r.IntN(len(a))] = float32([]float64{1, math.NaN(), math.Inf(1), math.Inf(-1), 1e30, -1e30}[r.IntN(6)])
+				want, got := newMatrix[float32](r, 1, rows*panelRows), newMatrix[float32](r, 1, rows*panelRows)
+				wantSum, gotSum := make([]float32, panelRows), make([]float32, panelRows)
+				x := want.data()[:rows*panelRows]
+				tileNN(x, panelRows, a, k, b, panelRows, rows, panelRows, k, false)
+				expSub(x, tilePart{panelRows, rows, panelRows}, 0.3, ref, low, wantSum)
+				weigh(got.data()[:rows*panelRows], a, b, rows, k, 0.3, ref, low, gotSum)
+				for i := range x {
+					if g := float32(got.at(0, i)); g != x[i] && (g == g || x[i] == x[i]) {
+						t.Fatalf("%d rows of depth %d: element %d is %v, want %v", rows, k, i, g, x[i])
+					}
+				}
+				for j, s := range wantSum {
+					if gotSum[j] != s && (gotSum[j] == gotSum[j] || s == s) {
+						t.Fatalf("%d rows of depth %d: sum %d is %v, want %v", rows, k, j, gotSum[j], s)
+					}
+				}
+				got.checkCanaries(t)
+			}
+		}
+	})
+}
+
 func testColumnMaxAndSubMul[T kernel.Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 18))
 	tileParts(r, func(p tilePart) {

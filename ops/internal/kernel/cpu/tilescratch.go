@@ -104,6 +104,26 @@ func (s *tileScratch[T]) probabilities(g *geometry, t *tile, low []T) {
 	}
 }
 
+// weights sets the scores of a whole tile to its probabilities as product and probabilities do, for the rows of keys, in one go; false if
+// the tile or the instruction set does not lend itself to that.
+func (s *tileScratch[T]) weights(g *geometry, t *tile, keys, low []T) bool {
+	if t.partial || t.count != 1 || t.all[0].blind != 0 || t.queries != panelRows {
+		return false
+	}
+	n := weighable[T](t.keys, g.Dim)
+	if n == 0 {
+		return false
+	}
+	clear(s.sum)
+	weigh(s.scores, keys, s.qT, n, g.Dim, T(g.exponent), s.ref, low, s.sum)
+	if rest := t.keys - n; rest > 0 {
+		x := s.scores[n*panelRows:]
+		tileNN(x, panelRows, keys[n*g.Dim:], g.Dim, s.qT, panelRows, rest, panelRows, g.Dim, false)
+		expSub(x, tilePart{panelRows, rest, panelRows}, T(g.exponent), s.ref, low, s.sum)
+	}
+	return true
+}
+
 // addScaled adds factor·x to a row.
 func addScaled[T kernel.Float](row []T, factor T, x []T) {
 	for i, a := range x {

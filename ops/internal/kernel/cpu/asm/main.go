@@ -64,6 +64,9 @@ func generate(isa, folder string) error {
 		t.transpose()
 		t.multiplyAdd()
 		t.vectorPrimitives()
+		if t.wide() && size == 4 {
+			t.weigh()
+		}
 	}
 	file, err := ctx.Result()
 	if err != nil {
