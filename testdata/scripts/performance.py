@@ -130,15 +130,18 @@ def measure(row, ours, peers, rounds):
 
 
 def machine(threads, isa):
-    """What was measured on: the processor's name, as Linux tells it."""
-    name = "unknown processor"
+    """What was measured on: the processor, as Linux tells it. A virtual machine often hides the model, but not the family."""
+    facts = {}
     try:
         for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
     except OSError:
         pass
+    name, family = facts.get("model name", "unknown processor"), facts.get("cpu family", "")
+    core = {("AuthenticAMD", "25"): "Zen 4", ("AuthenticAMD", "26"): "Zen 5"}.get((facts.get("vendor_id"), family))
+    if core and "avx512" in facts.get("flags", ""):  # family 25 is Zen 3 too, which has no AVX-512
+        name += f" ({core})"
     return f"{name}, {threads} threads of {os.cpu_count()} cores, {isa}"
 
 

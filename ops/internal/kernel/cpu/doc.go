@@ -23,5 +23,8 @@
 //	keys |   S, P, dS   |    O serve as they lie in memory, and only a panel of Q (and dO) is transposed.
 //	     +--------------+
 //
+// Where a mask leaves the whole tile and registers are many, weigh takes the exponentials of some keys while the products of the next are
+// under way: multiply-adds keep two of four units busy, and most of an exponential runs on the others.
+//
 // Every sum has one order, fixed by the shapes alone: the same inputs give the same bits on any number of threads.
 package cpu

@@ -2,8 +2,8 @@ package cpu
 
 // The minimax polynomial of 2^f on [0,1], least relative error with the
 // constant fixed at 1 so that exp2(0) is exactly 1: its error, 2e-9, is far
-// below float32's rounding. asm/exp.go holds the same numbers as bits, and
-// asm's degree-11 one for float64 (3e-18).
+// below float32's rounding. asm/exp.go holds the same numbers as bits, for AVX2,
+// beside shorter ones for AVX-512, whose registers hold a table of sixteenths.
 var exp2Poly32 = [...]float32{
 	1,
 	0.693147044443366555,

@@ -171,7 +171,7 @@ func transposeGeneric[T kernel.Float](dst []T, ldd int, src []T, lds int, rows, 
 }
 
 // exp2Float32 is 2^x as floor and fraction: 2^floor goes into the exponent
-// bits, 2^fraction is exp2Poly32. The assembly does the same.
+// bits, 2^fraction is exp2Poly32. The assembly for AVX2 does the same.
 func exp2Float32(x float32) float32 {
 	switch {
 	case x < -126:
