@@ -15,7 +15,7 @@ import (
 type Options struct {
 	Rounds  int           // 0: 7
 	Threads int           // 0: as many as the process may use
-	Sample  time.Duration // shortest time a sample takes: short work is repeated until then. 0: 20 ms
+	Sample  time.Duration // shortest time a sample takes: short work is repeated until then. 0: 100 ms
 }
 
 // EnsureDefaults fills in what is zero.
@@ -27,7 +27,7 @@ func (o *Options) EnsureDefaults() {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	if o.Sample == 0 {
-		o.Sample = 20 * time.Millisecond
+		o.Sample = 100 * time.Millisecond
 	}
 }
 

@@ -24,7 +24,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SAMPLE = 0.05  # seconds: what is shorter is run again until then
+SAMPLE = 0.1  # seconds: what is shorter is run again until then
 
 
 def seconds(*runs):
