@@ -17,53 +17,69 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/hf"
 )
 
-// Sizes of the two measurements: long enough to be at full speed, short enough not to be noticed.
+// Sizes of the two measurements. Rows and tokens double until the work takes long enough to be at full speed, which with small models
+// on fast processors is late.
 const (
-	speedRows   = 512  // of a matrix product
+	speedRows   = 512  // of a matrix product, at first
 	speedWidth  = 1024 // widest matrix
-	speedTokens = 1024 // in attention
+	speedTokens = 1024 // in attention, at first
 	speedHeads  = 4    // most heads
 	speedRounds = 5
+	speedTime   = 10 * time.Millisecond // long enough
+	speedMost   = 8                     // times the first size, at most
 )
 
 // measureSpeed times a matrix product and an attention of the model's shape, both forward and backward.
 func measureSpeed(ctx context.Context, m hf.Config) (s estimate.Speed, err error) {
-	if s.Products, err = productSpeed(m); err != nil {
+	if s.Products, err = growing(speedRows, func(rows int) (timing, error) { return productSpeed(m, rows) }); err != nil {
 		return s, err
 	}
-	s.Attention, err = attentionSpeed(ctx, m)
+	s.Attention, err = growing(speedTokens, func(tokens int) (timing, error) { return attentionSpeed(ctx, m, tokens) })
 	return s, err
 }
 
+// timing is what a measurement found.
+type timing struct{ seconds, gflops float64 }
+
+// growing measures with twice the size until that takes long enough.
+func growing(size int, measure func(size int) (timing, error)) (gflops float64, err error) {
+	for most := size * speedMost; ; size *= 2 {
+		t, err := measure(size)
+		if err != nil || t.seconds >= speedTime.Seconds() || size >= most {
+			return t.gflops, err
+		}
+	}
+}
+
 // productSpeed runs y = x·wᵀ and its gradients.
-func productSpeed(m hf.Config) (float64, error) {
+func productSpeed(m hf.Config, rows int) (timing, error) {
 	in, out := min(m.HiddenSize, speedWidth), min(m.IntermediateSize, speedWidth)
 	g := gorgonia.NewGraph()
 	node := func(name string, shape ...int) *gorgonia.Node {
 		value := tensor.New(tensor.WithShape(shape...), tensor.WithBacking(noise(tensor.Shape(shape).TotalSize())))
 		return gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithShape(shape...), gorgonia.WithName(name), gorgonia.WithValue(value))
 	}
-	x, w, dy := node("x", speedRows, in), node("w", out, in), node("dy", speedRows, out)
+	x, w, dy := node("x", rows, in), node("w", out, in), node("dy", rows, out)
 	y, err := ops.Linear(x, w, nil)
 	if err != nil {
-		return 0, err
+		return timing{}, err
 	}
 	if _, err := ops.Backpropagate(gorgonia.Nodes{y}, gorgonia.Nodes{dy}, gorgonia.Nodes{x, w}); err != nil {
-		return 0, err
+		return timing{}, err
 	}
 	vm := gorgonia.NewTapeMachine(g)
 	defer func() { _ = vm.Close() }()
-	return gflops(6*speedRows*float64(in)*float64(out), func() error {
+	return timed(6*float64(rows)*float64(in)*float64(out), func() error {
 		defer vm.Reset()
 		return vm.RunAll()
 	})
 }
 
 // attentionSpeed runs causal attention on one rank.
-func attentionSpeed(ctx context.Context, m hf.Config) (float64, error) {
-	sharding, err := shard.New(shard.Contiguous, speedTokens, 1)
+func attentionSpeed(ctx context.Context, m hf.Config, tokens int) (timing, error) {
+	sharding, err := shard.New(shard.Contiguous, tokens, 1)
 	if err != nil {
-		return 0, err
+		return timing{}, err
 	}
 	heads := min(m.NumHeads, speedHeads)
 	kvHeads := max(1, heads*m.NumKVHeads/m.NumHeads)
@@ -74,11 +90,11 @@ func attentionSpeed(ctx context.Context, m hf.Config) (float64, error) {
 		Scale: 1 / math.Sqrt(float64(m.HeadDim)), Causal: true, Sharding: sharding}
 	rank, err := ring.NewRank[float32](nil, call)
 	if err != nil {
-		return 0, err
+		return timing{}, err
 	}
-	q, kv := speedTokens*heads*m.HeadDim, speedTokens*kvHeads*m.HeadDim
+	q, kv := tokens*heads*m.HeadDim, tokens*kvHeads*m.HeadDim
 	in, dOut := ring.Inputs[float32]{Q: noise(q), K: noise(kv), V: noise(kv)}, noise(q)
-	return gflops(3.5*2*speedTokens*float64(q), func() error {
+	return timed(3.5*2*float64(tokens)*float64(q), func() error {
 		saved, err := rank.Forward(ctx, in)
 		if err != nil {
 			return err
@@ -88,18 +104,19 @@ func attentionSpeed(ctx context.Context, m hf.Config) (float64, error) {
 	})
 }
 
-// gflops is the median speed of work that takes the given operations.
-func gflops(flops float64, work func() error) (float64, error) {
+// timed is the median of rounds of work that takes the given operations.
+func timed(flops float64, work func() error) (timing, error) {
 	seconds := make([]float64, speedRounds)
 	for i := range seconds {
 		start := time.Now()
 		if err := work(); err != nil {
-			return 0, err
+			return timing{}, err
 		}
 		seconds[i] = time.Since(start).Seconds()
 	}
 	slices.Sort(seconds)
-	return flops / 1e9 / max(seconds[speedRounds/2], 1e-9), nil
+	median := max(seconds[speedRounds/2], 1e-9)
+	return timing{median, flops / 1e9 / median}, nil
 }
 
 // noise is normal and the same on every call.

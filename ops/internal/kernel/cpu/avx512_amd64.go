@@ -198,3 +198,8 @@ func normInputAVX512F64(dx []float64, dy []float64, x []float64, weight []float6
 //
 //go:noescape
 func rotateAVX512F64(y []float64, x []float64, cos []float64, sin []float64, sign float64)
+
+// weighAVX512F64 is weigh in AVX512.
+//
+//go:noescape
+func weighAVX512F64(x []float64, a []float64, b []float64, rows int, k int, scale float64, ref []float64, low []float64, sum []float64)

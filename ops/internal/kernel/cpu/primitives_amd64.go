@@ -16,7 +16,7 @@ func assemblySets() []instructionSet {
 			name:  "avx512",
 			panel: panelSize{width: 256, depth: 4096},
 			f32:   primitives[float32]{nnAVX512F32, tnAVX512F32, expSubAVX512F32, weighAVX512F32, columnMaxAVX512F32, subMulAVX512F32, scaleRowsAVX512F32, transposeAVX512F32, multiplyAddAVX512F32},
-			f64:   primitives[float64]{nnAVX512F64, tnAVX512F64, expSubAVX512F64, nil, columnMaxAVX512F64, subMulAVX512F64, scaleRowsAVX512F64, transposeAVX512F64, multiplyAddAVX512F64},
+			f64:   primitives[float64]{nnAVX512F64, tnAVX512F64, expSubAVX512F64, weighAVX512F64, columnMaxAVX512F64, subMulAVX512F64, scaleRowsAVX512F64, transposeAVX512F64, multiplyAddAVX512F64},
 			v32:   vectors[float32]{addAVX512F32, scaleAVX512F32, swigluAVX512F32, swigluGradAVX512F32, adamwAVX512F32, dotAVX512F32, accumulateAVX512F32, normScaleAVX512F32, normGradAVX512F32, normInputAVX512F32, rotateAVX512F32},
 			v64:   vectors[float64]{addAVX512F64, scaleAVX512F64, swigluAVX512F64, swigluGradAVX512F64, adamwAVX512F64, dotAVX512F64, accumulateAVX512F64, normScaleAVX512F64, normGradAVX512F64, normInputAVX512F64, rotateAVX512F64},
 		})

@@ -212,40 +212,40 @@ func TestExpSubAddsRowsInOrderForEveryWidth(t *testing.T) {
 	})
 }
 
-func TestWeighIsProductAndExponentialToTheBit(t *testing.T) {
-	eachISA(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(25, 26))
-		for _, k := range []int{20, 21, 32, 39, 40, 41, 64, 129} {
-			for _, keys := range []int{5, 6, 10, 11, 13, 90, 95, 96} {
-				rows := weighable[float32](keys, k)
-				if rows == 0 {
-					continue
+func testWeigh[T kernel.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(25, 26))
+	for _, k := range []int{20, 21, 32, 39, 40, 41, 64, 129} {
+		for _, keys := range []int{5, 6, 10, 11, 13, 90, 95, 96} {
+			rows := weighable[T](keys, k)
+			if rows == 0 {
+				continue
+			}
+			if keys-rows == 1 || keys-rows > weighRows+1 {
+				t.Fatalf("of %d rows weigh takes %d", keys, rows)
+			}
+			some := func(n int) []T { return newMatrix[T](r, 1, n).data()[:n] }
+			a, b, ref, low := some(rows*k), some(k*panelRows), some(panelRows), some(panelRows)
+			a[r.IntN(len(a))] = T([]float64{1, math.NaN(), math.Inf(1), math.Inf(-1), 1e30, -1e30}[r.IntN(6)])
+			want, got := some(rows*panelRows), newMatrix[T](r, 1, rows*panelRows)
+			wantSum, gotSum := make([]T, panelRows), make([]T, panelRows)
+			tileNN(want, panelRows, a, k, b, panelRows, rows, panelRows, k, false)
+			expSub(want, tilePart{panelRows, rows, panelRows}, 0.3, ref, low, wantSum)
+			weigh(got.data()[:rows*panelRows], a, b, rows, k, 0.3, ref, low, gotSum)
+			got.checkCanaries(t)
+			want, gotAll := append(want, wantSum...), append(got.data()[:rows*panelRows:rows*panelRows], gotSum...)
+			for i, x := range want {
+				if g := gotAll[i]; g != x && (g == g || x == x) {
+					t.Fatalf("%d rows of depth %d: element %d (of %d weights, then sums) is %v, want %v", rows, k, i, rows*panelRows, g, x)
 				}
-				if keys-rows == 1 || keys-rows > weighRows+1 {
-					t.Fatalf("of %d rows weigh takes %d", keys, rows)
-				}
-				a, b := newMatrix[float32](r, 1, rows*k).data()[:rows*k], newMatrix[float32](r, 1, k*panelRows).data()[:k*panelRows]
-				ref, low := newMatrix[float32](r, 1, panelRows).data()[:panelRows], newMatrix[float32](r, 1, panelRows).data()[:panelRows]
-				a[r.IntN(len(a))] = float32([]float64{1, math.NaN(), math.Inf(1), math.Inf(-1), 1e30, -1e30}[r.IntN(6)])
-				want, got := newMatrix[float32](r, 1, rows*panelRows), newMatrix[float32](r, 1, rows*panelRows)
-				wantSum, gotSum := make([]float32, panelRows), make([]float32, panelRows)
-				x := want.data()[:rows*panelRows]
-				tileNN(x, panelRows, a, k, b, panelRows, rows, panelRows, k, false)
-				expSub(x, tilePart{panelRows, rows, panelRows}, 0.3, ref, low, wantSum)
-				weigh(got.data()[:rows*panelRows], a, b, rows, k, 0.3, ref, low, gotSum)
-				for i := range x {
-					if g := float32(got.at(0, i)); g != x[i] && (g == g || x[i] == x[i]) {
-						t.Fatalf("%d rows of depth %d: element %d is %v, want %v", rows, k, i, g, x[i])
-					}
-				}
-				for j, s := range wantSum {
-					if gotSum[j] != s && (gotSum[j] == gotSum[j] || s == s) {
-						t.Fatalf("%d rows of depth %d: sum %d is %v, want %v", rows, k, j, gotSum[j], s)
-					}
-				}
-				got.checkCanaries(t)
 			}
 		}
+	}
+}
+
+func TestWeighIsProductAndExponentialToTheBit(t *testing.T) {
+	eachISA(t, func(t *testing.T) {
+		t.Run("float32", testWeigh[float32])
+		t.Run("float64", testWeigh[float64])
 	})
 }
 
@@ -363,6 +363,33 @@ func BenchmarkExpSub(b *testing.B) {
 				sets[i].f32.expSub(x, width, rows, width, 1, ref, low, sum)
 			}
 			b.ReportMetric(rows*width*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
+		})
+	}
+}
+
+// BenchmarkWeigh compares weigh with the product and the exponentials one after the other.
+func BenchmarkWeigh(b *testing.B) {
+	const rows, k = 90, 64
+	if weighable[float32](rows, k) == 0 {
+		b.Skipf("%s has no weigh", ISA())
+	}
+	x, y, z := make([]float32, rows*panelRows), make([]float32, rows*k), make([]float32, k*panelRows)
+	fill(y)
+	fill(z)
+	ref, low, sum := make([]float32, panelRows), make([]float32, panelRows), make([]float32, panelRows)
+	product := func() { tileNN(x, panelRows, y, k, z, panelRows, rows, panelRows, k, false) }
+	for name, run := range map[string]func(){
+		"weigh":   func() { weigh(x, y, z, rows, k, 0.1, ref, low, sum) },
+		"product": product,
+		"product, then exponentials": func() {
+			product()
+			expSub(x, tilePart{panelRows, rows, panelRows}, 0.1, ref, low, sum)
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				run()
+			}
 		})
 	}
 }

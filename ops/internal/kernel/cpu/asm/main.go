@@ -64,7 +64,7 @@ func generate(isa, folder string) error {
 		t.transpose()
 		t.multiplyAdd()
 		t.vectorPrimitives()
-		if t.wide() && size == 4 {
+		if t.wide() {
 			t.weigh()
 		}
 	}

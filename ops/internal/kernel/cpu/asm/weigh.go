@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -13,36 +15,53 @@ const (
 )
 
 // weigher generates weigh: products of tiles of five rows, and between their multiply-adds the exponentials of the tile before, which use
-// units that multiply-adds leave idle.
+// units that multiply-adds leave idle. A strip of columns, four vectors wide, goes through all rows before the next.
 type weigher struct {
 	*target
 	exp           *exper
 	acc, b, a     []reg.VecPhysical
+	strip         reg.GPVirtual // bytes of columns done
 	rows          reg.GPVirtual // still to do
-	c             reg.GPVirtual // the tile of x
-	left          reg.GPVirtual // first row of A
+	c             reg.GPVirtual // first row of x for the tile at hand
+	first         reg.GPVirtual // and of A
 	lda, lda3     reg.GPVirtual // in bytes, and three times that
 	pa, pb, ahead reg.GPVirtual // A and B at the k at hand; what to ask for of A's next rows
 	k             reg.GPVirtual // still to do
-	px, column    reg.GPVirtual // the next vector to take the exponential of, and its place in a row in bytes
+	px, column    reg.GPVirtual // row of x, and bytes into it, of the next vector to take the exponential of
 	count         reg.GPVirtual // of exponentials
-	ref, low, sum reg.GPVirtual
+	scratch       reg.GPVirtual
 }
+
+// rowBytes is a row of x and of B: a panel of queries.
+func (g *weigher) rowBytes() int { return 64 * g.size }
+
+// stripBytes is what a tile takes of it.
+func (g *weigher) stripBytes() int { return weighVectors * g.bytes() }
 
 // weigh writes weigh of primitives.go. Only 64-byte vectors have the registers.
 func (t *target) weigh() {
-	t.function("weigh", "is weigh in "+t.isa+".", "x, a, b []float32, rows, k int, scale float32, ref, low, sum []float32")
-	g := &weigher{target: t, acc: zmm[:20], b: zmm[20:24], a: zmm[24:26]}
-	g.exp = newExper(&columns{target: t, strip: strip{1, false}, free: zmm[26:]})
-	g.rows, g.c, g.left = t.number("rows"), t.base("x"), t.base("a")
+	e := t.element()
+	t.function("weigh", "is weigh in "+t.isa+".", fmt.Sprintf("x, a, b []%s, rows, k int, scale %s, ref, low, sum []%s", e, e, e))
+	g := &weigher{target: t, acc: zmm[:weighCount], b: zmm[weighCount:24], a: zmm[24:26]}
+	if t.size == 8 {
+		g.a = zmm[24:25] // the table of exponentials takes two registers
+	}
+	g.exp = newExper(&columns{target: t, strip: strip{1, false}, free: zmm[24+len(g.a):]})
 	g.lda, g.lda3 = t.stride("k"), t.GP64()
 	t.LEAQ(operand.Mem{Base: g.lda, Index: g.lda, Scale: 2}, g.lda3)
-	g.pa, g.pb, g.ahead, g.k, g.count = t.GP64(), t.GP64(), t.GP64(), t.GP64(), t.GP64()
-	g.px, g.column = t.GP64(), t.GP64()
-	t.MOVQ(g.c, g.px)
-	t.XORQ(g.column, g.column)
-	g.ref, g.low, g.sum = t.base("ref"), t.base("low"), t.base("sum")
+	for _, r := range []*reg.GPVirtual{
+		&g.strip, &g.rows, &g.c, &g.first, &g.pa, &g.pb, &g.ahead, &g.k, &g.px, &g.column, &g.count, &g.scratch,
+	} {
+		*r = t.GP64()
+	}
+	t.XORQ(g.strip, g.strip)
 
+	t.Label("strip")
+	t.Load(t.Param("rows"), g.rows)
+	t.Load(t.Param("x").Base(), g.c)
+	t.Load(t.Param("a").Base(), g.first)
+	t.MOVQ(g.c, g.px)
+	t.MOVQ(g.strip, g.column)
 	// 1. The first tile has no exponentials to do.
 	g.begin()
 	g.plain("first")
@@ -81,6 +100,9 @@ func (t *target) weigh() {
 	g.exponential()
 	t.DECQ(g.count)
 	t.JNE(operand.LabelRef("exponential"))
+	t.ADDQ(imm(g.stripBytes()), g.strip)
+	t.CMPQ(g.strip, imm(g.rowBytes()))
+	t.JLT(operand.LabelRef("strip"))
 	t.finish()
 }
 
@@ -89,10 +111,11 @@ func (g *weigher) begin() {
 	for _, r := range g.acc {
 		g.zero(r)
 	}
-	g.MOVQ(g.left, g.pa)
-	g.LEAQ(operand.Mem{Base: g.left, Index: g.lda, Scale: 4}, g.ahead)
+	g.MOVQ(g.first, g.pa)
+	g.LEAQ(operand.Mem{Base: g.first, Index: g.lda, Scale: 4}, g.ahead)
 	g.ADDQ(g.lda, g.ahead)
 	g.Load(g.Param("b").Base(), g.pb)
+	g.ADDQ(g.strip, g.pb)
 	g.Load(g.Param("k"), g.k)
 }
 
@@ -111,14 +134,14 @@ func (g *weigher) outer() {
 		{Base: g.pa, Index: g.lda, Scale: 4},
 	}
 	for r, m := range rows {
-		a := g.a[r%2]
+		a := g.a[r%len(g.a)]
 		g.broadcast(m, a)
 		for v, b := range g.b {
 			g.fma231(b, a, g.acc[r*weighVectors+v])
 		}
 	}
 	g.ADDQ(imm(g.size), g.pa)
-	g.ADDQ(imm(weighVectors*g.bytes()), g.pb)
+	g.ADDQ(imm(g.rowBytes()), g.pb)
 }
 
 // plain does the k that are left.
@@ -135,11 +158,12 @@ func (g *weigher) plain(name string) {
 // end stores a tile's scores and goes on to the next.
 func (g *weigher) end() {
 	for i, r := range g.acc {
-		g.store(r, operand.Mem{Base: g.c, Disp: i * g.bytes()}, false)
+		row, v := i/weighVectors, i%weighVectors
+		g.store(r, operand.Mem{Base: g.c, Index: g.strip, Scale: 1, Disp: row*g.rowBytes() + v*g.bytes()}, false)
 	}
-	g.ADDQ(imm(weighCount*g.bytes()), g.c)
-	g.LEAQ(operand.Mem{Base: g.left, Index: g.lda, Scale: 4}, g.left)
-	g.ADDQ(g.lda, g.left)
+	g.ADDQ(imm(weighRows*g.rowBytes()), g.c)
+	g.LEAQ(operand.Mem{Base: g.first, Index: g.lda, Scale: 4}, g.first)
+	g.ADDQ(g.lda, g.first)
 	g.SUBQ(imm(weighRows), g.rows)
 }
 
@@ -150,16 +174,26 @@ func (g *weigher) exponential() {
 		panic(err)
 	}
 	at := func(p reg.GPVirtual) operand.Mem { return operand.Mem{Base: p, Index: g.column, Scale: 1} }
+	of := func(parameter string) operand.Mem {
+		g.Load(g.Param(parameter).Base(), g.scratch)
+		return at(g.scratch)
+	}
 	x, p := g.exp.x[0], g.exp.p[0]
-	g.load(operand.Mem{Base: g.px}, x, false)
+	g.load(at(g.px), x, false)
 	g.broadcast(scale.Addr, p)
-	g.fms213(at(g.ref), p, x)
-	g.sub(at(g.low), x, x)
+	g.fms213(of("ref"), p, x)
+	g.sub(of("low"), x, x)
 	g.exp.exp512()
-	g.store(p, operand.Mem{Base: g.px}, false)
-	g.add(at(g.sum), p, p)
-	g.store(p, at(g.sum), false)
-	g.ADDQ(imm(g.bytes()), g.px)
+	g.store(p, at(g.px), false)
+	g.add(of("sum"), p, p)
+	g.store(p, at(g.scratch), false)
+
+	// The next vector is in this row, or at the strip's begin of the row below.
+	below := g.GP64()
+	g.LEAQ(operand.Mem{Base: g.px, Disp: g.rowBytes()}, below)
 	g.ADDQ(imm(g.bytes()), g.column)
-	g.ANDQ(imm(weighVectors*g.bytes()-1), g.column)
+	g.LEAQ(operand.Mem{Base: g.strip, Disp: g.stripBytes()}, g.scratch)
+	g.CMPQ(g.column, g.scratch)
+	g.CMOVQEQ(g.strip, g.column)
+	g.CMOVQEQ(below, g.px)
 }
