@@ -26,7 +26,7 @@ func newBench(out *output) *cobra.Command {
 			"lengthen; all figures are medians of the rounds.\n" +
 			"\n" +
 			"A second table is the roofline: operations, the bytes that must pass between memory and processor,\n" +
-			"and the lowest ceiling: the FMA peak, or the GEMM loop where that falls below 0.94 of the peak since\n" +
+			"and the lowest ceiling: the FMA peak, or the GEMM loop where that falls below 0.97 of the peak since\n" +
 			"feeding the registers costs clock, or memory, whose rate is that of copying.",
 		Example: "  train bench attention --seq 2048 --head-dim 64 --heads 8 --kv-heads 8 --causal\n" +
 			"  train bench attention --seq 16384 --head-dim 64 --heads 4 --kv-heads 4 --causal --ring 1,8\n" +

@@ -8,7 +8,7 @@ import (
 )
 
 // ceilingTime is how long each loop runs beside a sample.
-const ceilingTime = 20 * time.Millisecond
+const ceilingTime = 8 * time.Millisecond
 
 // ceilings runs the loops and keeps what they reached.
 type ceilings struct {

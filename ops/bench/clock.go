@@ -44,6 +44,9 @@ func sampleOf(ctx context.Context, p pass, runs int) (sample, error) {
 	return w.read(runs), nil
 }
 
+// loopsPerLook is how often a loop runs between two looks at the clock: a look may take as long as a fifth of a short loop.
+const loopsPerLook = 32
+
 // rate runs each loop on a goroutine of its own for about the given time, and returns 10^9 operations per core-second.
 func rate(loops []func() (flops int), d time.Duration) float64 {
 	done := make([]int, len(loops))
@@ -52,7 +55,9 @@ func rate(loops []func() (flops int), d time.Duration) float64 {
 	for i, loop := range loops {
 		wg.Go(func() {
 			for start := time.Now(); time.Since(start) < d; {
-				done[i] += loop()
+				for range loopsPerLook {
+					done[i] += loop()
+				}
 			}
 		})
 	}

@@ -41,6 +41,8 @@ strip2rows6:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -55,15 +57,17 @@ strip2rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -352,6 +356,8 @@ strip1rows6:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -366,15 +372,17 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -650,6 +658,8 @@ strip2rows6:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -664,11 +674,13 @@ strip2rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip2rows6k:
 	VMOVUPS      (R12), Y12
@@ -943,6 +955,8 @@ strip1rows6:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -957,11 +971,13 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip1rows6k:
 	VMASKMOVPS   (R12), Y15, Y6
@@ -3080,6 +3096,8 @@ strip2rows6:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3094,15 +3112,17 @@ strip2rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -3391,6 +3411,8 @@ strip1rows6:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3405,15 +3427,17 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -3679,6 +3703,8 @@ strip2rows6:
 	VXORPS     Y9, Y9, Y9
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3693,11 +3719,13 @@ strip2rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip2rows6k:
 	VMOVUPD      (R12), Y12
@@ -3972,6 +4000,8 @@ strip1rows6:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -3986,11 +4016,13 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip1rows6k:
 	VMASKMOVPD   (R12), Y15, Y6

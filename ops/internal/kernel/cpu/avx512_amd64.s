@@ -53,6 +53,8 @@ strip4rows6:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	VPXORD     Z23, Z23, Z23
+	CMPQ       DI, $0x0c
+	JLT        strip4rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -85,15 +87,17 @@ strip4rows6:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip4rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip4rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip4rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip4rows6k:
 	PREFETCHT0   (R15)
@@ -481,6 +485,8 @@ strip2rows6:
 	VPXORD     Z9, Z9, Z9
 	VPXORD     Z10, Z10, Z10
 	VPXORD     Z11, Z11, Z11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -501,15 +507,17 @@ strip2rows6:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -797,6 +805,8 @@ strip1rows6:
 	VPXORD     Z3, Z3, Z3
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -811,15 +821,17 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -1097,6 +1109,8 @@ strip4rows6:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	VPXORD     Z23, Z23, Z23
+	CMPQ       DI, $0x0c
+	JLT        strip4rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1129,11 +1143,13 @@ strip4rows6:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip4rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip4rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip4rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip4rows6k:
 	VMOVUPS      (R12), Z24
@@ -1507,6 +1523,8 @@ strip2rows6:
 	VPXORD     Z9, Z9, Z9
 	VPXORD     Z10, Z10, Z10
 	VPXORD     Z11, Z11, Z11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1527,11 +1545,13 @@ strip2rows6:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip2rows6k:
 	VMOVUPS      (R12), Z12
@@ -1805,6 +1825,8 @@ strip1rows6:
 	VPXORD     Z3, Z3, Z3
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1819,11 +1841,13 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip1rows6k:
 	VMOVUPS.Z    (R12), K1, Z6
@@ -4820,6 +4844,8 @@ strip4rows6:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	VPXORD     Z23, Z23, Z23
+	CMPQ       DI, $0x0c
+	JLT        strip4rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -4852,15 +4878,17 @@ strip4rows6:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip4rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip4rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip4rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip4rows6k:
 	PREFETCHT0   (R15)
@@ -5248,6 +5276,8 @@ strip2rows6:
 	VPXORD     Z9, Z9, Z9
 	VPXORD     Z10, Z10, Z10
 	VPXORD     Z11, Z11, Z11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -5268,15 +5298,17 @@ strip2rows6:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -5564,6 +5596,8 @@ strip1rows6:
 	VPXORD     Z3, Z3, Z3
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -5578,15 +5612,17 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)
@@ -5864,6 +5900,8 @@ strip4rows6:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	VPXORD     Z23, Z23, Z23
+	CMPQ       DI, $0x0c
+	JLT        strip4rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -5896,11 +5934,13 @@ strip4rows6:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip4rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip4rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip4rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip4rows6k:
 	VMOVUPD      (R12), Z24
@@ -6274,6 +6314,8 @@ strip2rows6:
 	VPXORD     Z9, Z9, Z9
 	VPXORD     Z10, Z10, Z10
 	VPXORD     Z11, Z11, Z11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -6294,11 +6336,13 @@ strip2rows6:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip2rows6k:
 	VMOVUPD      (R12), Z12
@@ -6572,6 +6616,8 @@ strip1rows6:
 	VPXORD     Z3, Z3, Z3
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -6586,11 +6632,13 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
 
 strip1rows6k:
 	VMOVUPD.Z    (R12), K1, Z6

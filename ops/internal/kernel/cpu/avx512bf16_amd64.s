@@ -53,6 +53,8 @@ strip4rows6:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	VPXORD     Z23, Z23, Z23
+	CMPQ       DI, $0x0c
+	JLT        strip4rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -85,15 +87,17 @@ strip4rows6:
 	PREFETCHT0 64(R11)
 	PREFETCHT0 128(R11)
 	PREFETCHT0 192(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip4rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip4rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip4rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip4rows6k:
 	PREFETCHT0   (R15)
@@ -637,6 +641,8 @@ strip2rows6:
 	VPXORD     Z9, Z9, Z9
 	VPXORD     Z10, Z10, Z10
 	VPXORD     Z11, Z11, Z11
+	CMPQ       DI, $0x0c
+	JLT        strip2rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -657,15 +663,17 @@ strip2rows6:
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
 	PREFETCHT0 64(R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip2rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip2rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip2rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip2rows6k:
 	PREFETCHT0   (R15)
@@ -1025,6 +1033,8 @@ strip1rows6:
 	VPXORD     Z3, Z3, Z3
 	VPXORD     Z4, Z4, Z4
 	VPXORD     Z5, Z5, Z5
+	CMPQ       DI, $0x0c
+	JLT        strip1rows6asked
 	MOVQ       DX, R11
 	IMUL3Q     $0x06, R11, R11
 	ADDQ       R10, R11
@@ -1039,15 +1049,17 @@ strip1rows6:
 	PREFETCHT0 (R11)
 	ADDQ       DX, R11
 	PREFETCHT0 (R11)
-	MOVQ       k+112(FP), R11
-	TESTQ      R11, R11
-	JLE        strip1rows6summed
-	MOVQ       R9, R12
-	MOVQ       R8, R13
-	LEAQ       (R8)(AX*2), R14
-	ADDQ       AX, R14
-	LEAQ       (R14)(AX*2), R15
-	ADDQ       AX, R15
+
+strip1rows6asked:
+	MOVQ  k+112(FP), R11
+	TESTQ R11, R11
+	JLE   strip1rows6summed
+	MOVQ  R9, R12
+	MOVQ  R8, R13
+	LEAQ  (R8)(AX*2), R14
+	ADDQ  AX, R14
+	LEAQ  (R14)(AX*2), R15
+	ADDQ  AX, R15
 
 strip1rows6k:
 	PREFETCHT0   (R15)

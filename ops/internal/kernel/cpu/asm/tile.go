@@ -83,7 +83,7 @@ func (g *tiler) rows(name string, rows int, s strip) {
 		g.zero(r)
 	}
 	if rows == tileRows[0] {
-		g.prefetchC(rows, s)
+		g.prefetchC(name, rows, s)
 	}
 	g.products(name, rows, s, acc)
 
@@ -138,8 +138,11 @@ func (g *tiler) eachOfC(rows int, s strip, visit func(i int, m operand.Mem, part
 	}
 }
 
-// prefetchC asks for the tile of C that follows, since it may have been written long ago.
-func (g *tiler) prefetchC(rows int, s strip) {
+// prefetchC asks for the tile of C that follows, since it may have been written long ago. If none follows, what lies there may be what
+// another processor is writing, which asking for it would stall.
+func (g *tiler) prefetchC(name string, rows int, s strip) {
+	g.CMPQ(g.m, imm(2*rows))
+	g.JLT(operand.LabelRef(name + "asked"))
 	p := g.GP64()
 	g.MOVQ(g.ldc, p)
 	g.IMUL3Q(imm(rows), p, p)
@@ -152,6 +155,7 @@ func (g *tiler) prefetchC(rows int, s strip) {
 			g.ADDQ(g.ldc, p)
 		}
 	}
+	g.Label(name + "asked")
 }
 
 // products accumulates A's rows times B's strip over all k.
