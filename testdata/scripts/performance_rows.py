@@ -454,7 +454,7 @@ GROUPS = [
 # The README's table: a label, and the keys of lines whose ratios stand beside each other.
 MAIN_FIGURES = [
     (
-        "attention, of the processor's peak: forward, backward",
+        "attention, of the ceiling: forward, backward",
         ["n 2,048 d 64 h 8 full forward ceiling", "n 2,048 d 64 h 8 full backward ceiling"],
     ),
     ("the same, causal", ["n 2,048 d 64 h 8 causal forward ceiling", "n 2,048 d 64 h 8 causal backward ceiling"]),

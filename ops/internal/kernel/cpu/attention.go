@@ -44,11 +44,9 @@ func eachRow(n, width int, f func(row int)) {
 	})
 }
 
-// Finish writes out = O/L and lse = |scale|·M + ln(L), with scale·M as rounded as Forward had it: M is an unscaled score.
+// Finish writes out = O/L and lse = |scale|·M + ln(L): M is an unscaled score, see Forward.
 func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 	dv := b.ValueDim
-	exponent := exponentOf(b.Scale)
-	unit := math.Abs(b.Scale) / float64(T(exponent))
 	eachChunk(len(c.L), dv, func(row, rows int) {
 		memory := borrow[T](2 * rows)
 		defer memory.giveBack()
@@ -57,8 +55,7 @@ func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 			value, rest := T(math.Inf(-1)), T(0)
 			if l != 0 {
 				inverse[j], low[j] = split[T](1 / float64(l))
-				m := float64(scaled(T(exponent), c.M[row+j]))
-				value, rest = split[T](unit*m + math.Log(float64(l)))
+				value, rest = split[T](math.Abs(b.Scale)*float64(c.M[row+j]) + math.Log(float64(l)))
 			}
 			lse[row+j] = value
 			if c.Low != nil {

@@ -17,7 +17,7 @@ func tnAVX2F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb int,
 // expSubAVX2F32 is expSub in AVX2.
 //
 //go:noescape
-func expSubAVX2F32(x []float32, ld int, rows int, width int, scale float32, ref []float32, low []float32, sum []float32)
+func expSubAVX2F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
 
 // columnMaxAVX2F32 is columnMax in AVX2.
 //
@@ -112,7 +112,7 @@ func tnAVX2F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb int,
 // expSubAVX2F64 is expSub in AVX2.
 //
 //go:noescape
-func expSubAVX2F64(x []float64, ld int, rows int, width int, scale float64, ref []float64, low []float64, sum []float64)
+func expSubAVX2F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
 
 // columnMaxAVX2F64 is columnMax in AVX2.
 //

@@ -1192,7 +1192,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX2F32(x []float32, ld int, rows int, width int, scale float32, ref []float32, low []float32, sum []float32)
+// func expSubAVX2F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·expSubAVX2F32(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -1203,84 +1203,33 @@ TEXT ·expSubAVX2F32(SB), NOSPLIT, $0-128
 strip2:
 	CMPQ         AX, $0x10
 	JLT          strip2end
-	VBROADCASTSS scale+48(FP), Y12
+	VBROADCASTSS scale+72(FP), Y12
 	VMOVUPS      exp2F32<>+448(SB), Y13
 	VMOVUPS      exp2F32<>+0(SB), Y14
 	VMOVUPS      exp2F32<>+64(SB), Y15
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
-	VMOVUPS      (DI), Y10
-	VMOVUPS      32(DI), Y11
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip2without
-	ADDQ         CX, SI
-	MOVQ         rows+32(FP), R8
+	VMOVUPS      (R8), Y10
+	VMOVUPS      32(R8), Y11
+	MOVQ         rows+32(FP), SI
 
 strip2row:
 	VMOVUPS     (BX), Y0
 	VMOVUPS     32(BX), Y1
-	VFMSUB213PS Y8, Y12, Y0
-	VFMSUB213PS Y9, Y12, Y1
-	VMOVUPS     (SI), Y6
-	VMOVUPS     32(SI), Y7
-	VSUBPS      Y6, Y0, Y0
-	VSUBPS      Y7, Y1, Y1
-	VMOVUPS     exp2F32<>+512(SB), Y6
-	VMOVUPS     exp2F32<>+512(SB), Y7
-	VMINPS      Y0, Y6, Y0
-	VMINPS      Y1, Y7, Y1
-	VROUNDPS    $0x01, Y0, Y6
-	VROUNDPS    $0x01, Y1, Y7
-	VSUBPS      Y6, Y0, Y2
-	VSUBPS      Y7, Y1, Y3
-	VMOVUPS     exp2F32<>+384(SB), Y4
-	VMOVUPS     exp2F32<>+384(SB), Y5
-	VFMADD213PS exp2F32<>+320(SB), Y2, Y4
-	VFMADD213PS exp2F32<>+320(SB), Y3, Y5
-	VFMADD213PS exp2F32<>+256(SB), Y2, Y4
-	VFMADD213PS exp2F32<>+256(SB), Y3, Y5
-	VFMADD213PS exp2F32<>+192(SB), Y2, Y4
-	VFMADD213PS exp2F32<>+192(SB), Y3, Y5
-	VFMADD213PS exp2F32<>+128(SB), Y2, Y4
-	VFMADD213PS exp2F32<>+128(SB), Y3, Y5
-	VFMADD213PS Y15, Y2, Y4
-	VFMADD213PS Y15, Y3, Y5
-	VFMADD213PS Y14, Y2, Y4
-	VFMADD213PS Y14, Y3, Y5
-	VCVTPS2DQ   Y6, Y6
-	VPSLLD      $0x17, Y6, Y6
-	VPADDD      Y6, Y4, Y4
-	VCVTPS2DQ   Y7, Y7
-	VPSLLD      $0x17, Y7, Y7
-	VPADDD      Y7, Y5, Y5
-	VCMPPS      $0x15, Y13, Y0, Y2
-	VCMPPS      $0x15, Y13, Y1, Y3
-	VANDPS      Y2, Y4, Y4
-	VANDPS      Y3, Y5, Y5
-	VMOVUPS     Y4, (BX)
-	VMOVUPS     Y5, 32(BX)
-	VADDPS      Y4, Y10, Y10
-	VADDPS      Y5, Y11, Y11
-	ADDQ        DX, BX
-	DECQ        R8
-	JNE         strip2row
-	JMP         strip2summed
-
-strip2without:
-	MOVQ rows+32(FP), SI
-
-strip2withoutrow:
-	VMOVUPS     (BX), Y0
-	VMOVUPS     32(BX), Y1
-	VFMSUB213PS Y8, Y12, Y0
-	VFMSUB213PS Y9, Y12, Y1
+	VMOVUPS     (DI), Y6
+	VMOVUPS     32(DI), Y7
+	VSUBPS      Y8, Y0, Y0
+	VSUBPS      Y9, Y1, Y1
+	VFMSUB213PS Y6, Y12, Y0
+	VFMSUB213PS Y7, Y12, Y1
 	VMOVUPS     exp2F32<>+512(SB), Y6
 	VMOVUPS     exp2F32<>+512(SB), Y7
 	VMINPS      Y0, Y6, Y0
@@ -1319,14 +1268,12 @@ strip2withoutrow:
 	VADDPS      Y5, Y11, Y11
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip2withoutrow
-
-strip2summed:
-	VMOVUPS Y10, (DI)
-	VMOVUPS Y11, 32(DI)
-	ADDQ    $0x40, CX
-	SUBQ    $0x10, AX
-	JMP     strip2
+	JNE         strip2row
+	VMOVUPS     Y10, (R8)
+	VMOVUPS     Y11, 32(R8)
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, AX
+	JMP         strip2
 
 strip2end:
 strip1:
@@ -1339,7 +1286,7 @@ strip1:
 	SHLQ         $0x02, BX
 	SUBQ         BX, SI
 	VMOVUPS      (SI), Y15
-	VBROADCASTSS scale+48(FP), Y6
+	VBROADCASTSS scale+72(FP), Y6
 	VMOVUPS      exp2F32<>+448(SB), Y7
 	VMOVUPS      exp2F32<>+0(SB), Y8
 	VMOVUPS      exp2F32<>+64(SB), Y9
@@ -1350,52 +1297,21 @@ strip1:
 	VMOVUPS      exp2F32<>+384(SB), Y14
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMASKMOVPS   (SI), Y15, Y4
-	VMASKMOVPS   (DI), Y15, Y5
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip1without
-	ADDQ         CX, SI
-	MOVQ         rows+32(FP), R8
+	VMASKMOVPS   (R8), Y15, Y5
+	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMASKMOVPS  (BX), Y15, Y0
-	VFMSUB213PS Y4, Y6, Y0
-	VMASKMOVPS  (SI), Y15, Y3
-	VSUBPS      Y3, Y0, Y0
-	VMOVUPS     exp2F32<>+512(SB), Y3
-	VMINPS      Y0, Y3, Y0
-	VROUNDPS    $0x01, Y0, Y3
-	VSUBPS      Y3, Y0, Y1
-	VMOVUPS     Y14, Y2
-	VFMADD213PS Y13, Y1, Y2
-	VFMADD213PS Y12, Y1, Y2
-	VFMADD213PS Y11, Y1, Y2
-	VFMADD213PS Y10, Y1, Y2
-	VFMADD213PS Y9, Y1, Y2
-	VFMADD213PS Y8, Y1, Y2
-	VCVTPS2DQ   Y3, Y3
-	VPSLLD      $0x17, Y3, Y3
-	VPADDD      Y3, Y2, Y2
-	VCMPPS      $0x15, Y7, Y0, Y1
-	VANDPS      Y1, Y2, Y2
-	VMASKMOVPS  Y2, Y15, (BX)
-	VADDPS      Y2, Y5, Y5
-	ADDQ        DX, BX
-	DECQ        R8
-	JNE         strip1row
-	JMP         strip1summed
-
-strip1without:
-	MOVQ rows+32(FP), SI
-
-strip1withoutrow:
-	VMASKMOVPS  (BX), Y15, Y0
-	VFMSUB213PS Y4, Y6, Y0
+	VMASKMOVPS  (DI), Y15, Y3
+	VSUBPS      Y4, Y0, Y0
+	VFMSUB213PS Y3, Y6, Y0
 	VMOVUPS     exp2F32<>+512(SB), Y3
 	VMINPS      Y0, Y3, Y0
 	VROUNDPS    $0x01, Y0, Y3
@@ -1416,13 +1332,11 @@ strip1withoutrow:
 	VADDPS      Y2, Y5, Y5
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip1withoutrow
-
-strip1summed:
-	VMASKMOVPS Y5, Y15, (DI)
-	ADDQ       $0x20, CX
-	SUBQ       $0x08, AX
-	JMP        strip1
+	JNE         strip1row
+	VMASKMOVPS  Y5, Y15, (R8)
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, AX
+	JMP         strip1
 
 strip1end:
 	VZEROUPPER
@@ -4237,7 +4151,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX2F64(x []float64, ld int, rows int, width int, scale float64, ref []float64, low []float64, sum []float64)
+// func expSubAVX2F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
 // Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·expSubAVX2F64(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -4248,96 +4162,33 @@ TEXT ·expSubAVX2F64(SB), NOSPLIT, $0-128
 strip2:
 	CMPQ         AX, $0x08
 	JLT          strip2end
-	VBROADCASTSD scale+48(FP), Y12
+	VBROADCASTSD scale+72(FP), Y12
 	VMOVUPD      exp2F64<>+768(SB), Y13
 	VMOVUPD      exp2F64<>+0(SB), Y14
 	VMOVUPD      exp2F64<>+64(SB), Y15
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMOVUPD      (SI), Y8
 	VMOVUPD      32(SI), Y9
-	VMOVUPD      (DI), Y10
-	VMOVUPD      32(DI), Y11
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip2without
-	ADDQ         CX, SI
-	MOVQ         rows+32(FP), R8
+	VMOVUPD      (R8), Y10
+	VMOVUPD      32(R8), Y11
+	MOVQ         rows+32(FP), SI
 
 strip2row:
 	VMOVUPD     (BX), Y0
 	VMOVUPD     32(BX), Y1
-	VFMSUB213PD Y8, Y12, Y0
-	VFMSUB213PD Y9, Y12, Y1
-	VMOVUPD     (SI), Y6
-	VMOVUPD     32(SI), Y7
-	VSUBPD      Y6, Y0, Y0
-	VSUBPD      Y7, Y1, Y1
-	VMOVUPD     exp2F64<>+832(SB), Y6
-	VMOVUPD     exp2F64<>+832(SB), Y7
-	VMINPD      Y0, Y6, Y0
-	VMINPD      Y1, Y7, Y1
-	VROUNDPD    $0x01, Y0, Y6
-	VROUNDPD    $0x01, Y1, Y7
-	VSUBPD      Y6, Y0, Y2
-	VSUBPD      Y7, Y1, Y3
-	VMOVUPD     exp2F64<>+704(SB), Y4
-	VMOVUPD     exp2F64<>+704(SB), Y5
-	VFMADD213PD exp2F64<>+640(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+640(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+576(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+576(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+512(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+512(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+448(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+448(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+384(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+384(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+320(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+320(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+256(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+256(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+192(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+192(SB), Y3, Y5
-	VFMADD213PD exp2F64<>+128(SB), Y2, Y4
-	VFMADD213PD exp2F64<>+128(SB), Y3, Y5
-	VFMADD213PD Y15, Y2, Y4
-	VFMADD213PD Y15, Y3, Y5
-	VFMADD213PD Y14, Y2, Y4
-	VFMADD213PD Y14, Y3, Y5
-	VCVTPD2DQY  Y6, X6
-	VPMOVSXDQ   X6, Y6
-	VPSLLQ      $0x34, Y6, Y6
-	VPADDQ      Y6, Y4, Y4
-	VCVTPD2DQY  Y7, X7
-	VPMOVSXDQ   X7, Y7
-	VPSLLQ      $0x34, Y7, Y7
-	VPADDQ      Y7, Y5, Y5
-	VCMPPD      $0x15, Y13, Y0, Y2
-	VCMPPD      $0x15, Y13, Y1, Y3
-	VANDPD      Y2, Y4, Y4
-	VANDPD      Y3, Y5, Y5
-	VMOVUPD     Y4, (BX)
-	VMOVUPD     Y5, 32(BX)
-	VADDPD      Y4, Y10, Y10
-	VADDPD      Y5, Y11, Y11
-	ADDQ        DX, BX
-	DECQ        R8
-	JNE         strip2row
-	JMP         strip2summed
-
-strip2without:
-	MOVQ rows+32(FP), SI
-
-strip2withoutrow:
-	VMOVUPD     (BX), Y0
-	VMOVUPD     32(BX), Y1
-	VFMSUB213PD Y8, Y12, Y0
-	VFMSUB213PD Y9, Y12, Y1
+	VMOVUPD     (DI), Y6
+	VMOVUPD     32(DI), Y7
+	VSUBPD      Y8, Y0, Y0
+	VSUBPD      Y9, Y1, Y1
+	VFMSUB213PD Y6, Y12, Y0
+	VFMSUB213PD Y7, Y12, Y1
 	VMOVUPD     exp2F64<>+832(SB), Y6
 	VMOVUPD     exp2F64<>+832(SB), Y7
 	VMINPD      Y0, Y6, Y0
@@ -4388,14 +4239,12 @@ strip2withoutrow:
 	VADDPD      Y5, Y11, Y11
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip2withoutrow
-
-strip2summed:
-	VMOVUPD Y10, (DI)
-	VMOVUPD Y11, 32(DI)
-	ADDQ    $0x40, CX
-	SUBQ    $0x08, AX
-	JMP     strip2
+	JNE         strip2row
+	VMOVUPD     Y10, (R8)
+	VMOVUPD     Y11, 32(R8)
+	ADDQ        $0x40, CX
+	SUBQ        $0x08, AX
+	JMP         strip2
 
 strip2end:
 strip1:
@@ -4408,7 +4257,7 @@ strip1:
 	SHLQ         $0x03, BX
 	SUBQ         BX, SI
 	VMOVUPS      (SI), Y15
-	VBROADCASTSD scale+48(FP), Y6
+	VBROADCASTSD scale+72(FP), Y6
 	VMOVUPD      exp2F64<>+768(SB), Y7
 	VMOVUPD      exp2F64<>+0(SB), Y8
 	VMOVUPD      exp2F64<>+64(SB), Y9
@@ -4419,58 +4268,21 @@ strip1:
 	VMOVUPD      exp2F64<>+384(SB), Y14
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMASKMOVPD   (SI), Y15, Y4
-	VMASKMOVPD   (DI), Y15, Y5
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip1without
-	ADDQ         CX, SI
-	MOVQ         rows+32(FP), R8
+	VMASKMOVPD   (R8), Y15, Y5
+	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMASKMOVPD  (BX), Y15, Y0
-	VFMSUB213PD Y4, Y6, Y0
-	VMASKMOVPD  (SI), Y15, Y3
-	VSUBPD      Y3, Y0, Y0
-	VMOVUPD     exp2F64<>+832(SB), Y3
-	VMINPD      Y0, Y3, Y0
-	VROUNDPD    $0x01, Y0, Y3
-	VSUBPD      Y3, Y0, Y1
-	VMOVUPD     exp2F64<>+704(SB), Y2
-	VFMADD213PD exp2F64<>+640(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+576(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+512(SB), Y1, Y2
-	VFMADD213PD exp2F64<>+448(SB), Y1, Y2
-	VFMADD213PD Y14, Y1, Y2
-	VFMADD213PD Y13, Y1, Y2
-	VFMADD213PD Y12, Y1, Y2
-	VFMADD213PD Y11, Y1, Y2
-	VFMADD213PD Y10, Y1, Y2
-	VFMADD213PD Y9, Y1, Y2
-	VFMADD213PD Y8, Y1, Y2
-	VCVTPD2DQY  Y3, X3
-	VPMOVSXDQ   X3, Y3
-	VPSLLQ      $0x34, Y3, Y3
-	VPADDQ      Y3, Y2, Y2
-	VCMPPD      $0x15, Y7, Y0, Y1
-	VANDPD      Y1, Y2, Y2
-	VMASKMOVPD  Y2, Y15, (BX)
-	VADDPD      Y2, Y5, Y5
-	ADDQ        DX, BX
-	DECQ        R8
-	JNE         strip1row
-	JMP         strip1summed
-
-strip1without:
-	MOVQ rows+32(FP), SI
-
-strip1withoutrow:
-	VMASKMOVPD  (BX), Y15, Y0
-	VFMSUB213PD Y4, Y6, Y0
+	VMASKMOVPD  (DI), Y15, Y3
+	VSUBPD      Y4, Y0, Y0
+	VFMSUB213PD Y3, Y6, Y0
 	VMOVUPD     exp2F64<>+832(SB), Y3
 	VMINPD      Y0, Y3, Y0
 	VROUNDPD    $0x01, Y0, Y3
@@ -4497,13 +4309,11 @@ strip1withoutrow:
 	VADDPD      Y2, Y5, Y5
 	ADDQ        DX, BX
 	DECQ        SI
-	JNE         strip1withoutrow
-
-strip1summed:
-	VMASKMOVPD Y5, Y15, (DI)
-	ADDQ       $0x20, CX
-	SUBQ       $0x04, AX
-	JMP        strip1
+	JNE         strip1row
+	VMASKMOVPD  Y5, Y15, (R8)
+	ADDQ        $0x20, CX
+	SUBQ        $0x04, AX
+	JMP         strip1
 
 strip1end:
 	VZEROUPPER

@@ -17,7 +17,7 @@ func tnAVX512F32(c []float32, ldc int, a []float32, lda int, b []float32, ldb in
 // expSubAVX512F32 is expSub in AVX512.
 //
 //go:noescape
-func expSubAVX512F32(x []float32, ld int, rows int, width int, scale float32, ref []float32, low []float32, sum []float32)
+func expSubAVX512F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
 
 // columnMaxAVX512F32 is columnMax in AVX512.
 //
@@ -102,7 +102,7 @@ func rotateAVX512F32(y []float32, x []float32, cos []float64, sin []float64, sig
 // weighAVX512F32 is weigh in AVX512.
 //
 //go:noescape
-func weighAVX512F32(x []float32, a []float32, b []float32, rows int, k int, scale float32, ref []float32, low []float32, sum []float32)
+func weighAVX512F32(x []float32, a []float32, b []float32, rows int, k int, ref []float32, scale float32, low []float32, sum []float32)
 
 // nnAVX512F64 is tileNN in AVX512.
 //
@@ -117,7 +117,7 @@ func tnAVX512F64(c []float64, ldc int, a []float64, lda int, b []float64, ldb in
 // expSubAVX512F64 is expSub in AVX512.
 //
 //go:noescape
-func expSubAVX512F64(x []float64, ld int, rows int, width int, scale float64, ref []float64, low []float64, sum []float64)
+func expSubAVX512F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
 
 // columnMaxAVX512F64 is columnMax in AVX512.
 //
@@ -202,4 +202,4 @@ func rotateAVX512F64(y []float64, x []float64, cos []float64, sin []float64, sig
 // weighAVX512F64 is weigh in AVX512.
 //
 //go:noescape
-func weighAVX512F64(x []float64, a []float64, b []float64, rows int, k int, scale float64, ref []float64, low []float64, sum []float64)
+func weighAVX512F64(x []float64, a []float64, b []float64, rows int, k int, ref []float64, scale float64, low []float64, sum []float64)

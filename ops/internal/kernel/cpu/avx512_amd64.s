@@ -2062,7 +2062,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX512F32(x []float32, ld int, rows int, width int, scale float32, ref []float32, low []float32, sum []float32)
+// func expSubAVX512F32(x []float32, ld int, rows int, width int, ref []float32, scale float32, low []float32, sum []float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·expSubAVX512F32(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -2075,30 +2075,28 @@ strip4:
 	JLT          strip4end
 	VMOVUPS      exp2TableF32<>+0(SB), Z16
 	VMOVUPS      exp2MagicF32<>+0(SB), Z17
-	VBROADCASTSS scale+48(FP), Z26
+	VBROADCASTSS scale+72(FP), Z26
 	VMOVUPS      exp2F32<>+256(SB), Z31
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMOVUPS      (SI), Z18
 	VMOVUPS      64(SI), Z19
 	VMOVUPS      128(SI), Z20
 	VMOVUPS      192(SI), Z21
-	VMOVUPS      (DI), Z22
-	VMOVUPS      64(DI), Z23
-	VMOVUPS      128(DI), Z24
-	VMOVUPS      192(DI), Z25
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip4without
-	ADDQ         CX, SI
-	VMOVUPS      (SI), Z27
-	VMOVUPS      64(SI), Z28
-	VMOVUPS      128(SI), Z29
-	VMOVUPS      192(SI), Z30
+	VMOVUPS      (R8), Z22
+	VMOVUPS      64(R8), Z23
+	VMOVUPS      128(R8), Z24
+	VMOVUPS      192(R8), Z25
+	VMOVUPS      (DI), Z27
+	VMOVUPS      64(DI), Z28
+	VMOVUPS      128(DI), Z29
+	VMOVUPS      192(DI), Z30
 	MOVQ         rows+32(FP), SI
 
 strip4row:
@@ -2106,14 +2104,14 @@ strip4row:
 	VMOVUPS       64(BX), Z1
 	VMOVUPS       128(BX), Z2
 	VMOVUPS       192(BX), Z3
-	VFMSUB213PS   Z18, Z26, Z0
-	VFMSUB213PS   Z19, Z26, Z1
-	VFMSUB213PS   Z20, Z26, Z2
-	VFMSUB213PS   Z21, Z26, Z3
-	VSUBPS        Z27, Z0, Z0
-	VSUBPS        Z28, Z1, Z1
-	VSUBPS        Z29, Z2, Z2
-	VSUBPS        Z30, Z3, Z3
+	VSUBPS        Z18, Z0, Z0
+	VSUBPS        Z19, Z1, Z1
+	VSUBPS        Z20, Z2, Z2
+	VSUBPS        Z21, Z3, Z3
+	VFMSUB213PS   Z27, Z26, Z0
+	VFMSUB213PS   Z28, Z26, Z1
+	VFMSUB213PS   Z29, Z26, Z2
+	VFMSUB213PS   Z30, Z26, Z3
 	VADDPS.RD_SAE Z17, Z0, Z12
 	VADDPS.RD_SAE Z17, Z1, Z13
 	VADDPS.RD_SAE Z17, Z2, Z14
@@ -2165,80 +2163,13 @@ strip4row:
 	ADDQ          DX, BX
 	DECQ          SI
 	JNE           strip4row
-	JMP           strip4summed
-
-strip4without:
-	MOVQ rows+32(FP), SI
-
-strip4withoutrow:
-	VMOVUPS       (BX), Z0
-	VMOVUPS       64(BX), Z1
-	VMOVUPS       128(BX), Z2
-	VMOVUPS       192(BX), Z3
-	VFMSUB213PS   Z18, Z26, Z0
-	VFMSUB213PS   Z19, Z26, Z1
-	VFMSUB213PS   Z20, Z26, Z2
-	VFMSUB213PS   Z21, Z26, Z3
-	VADDPS.RD_SAE Z17, Z0, Z12
-	VADDPS.RD_SAE Z17, Z1, Z13
-	VADDPS.RD_SAE Z17, Z2, Z14
-	VADDPS.RD_SAE Z17, Z3, Z15
-	VPERMPS       Z16, Z12, Z12
-	VPERMPS       Z16, Z13, Z13
-	VPERMPS       Z16, Z14, Z14
-	VPERMPS       Z16, Z15, Z15
-	VREDUCEPS     $0x41, Z0, Z4
-	VREDUCEPS     $0x41, Z1, Z5
-	VREDUCEPS     $0x41, Z2, Z6
-	VREDUCEPS     $0x41, Z3, Z7
-	VMOVUPS       exp2F32<>+192(SB), Z8
-	VMOVUPS       exp2F32<>+192(SB), Z9
-	VMOVUPS       exp2F32<>+192(SB), Z10
-	VMOVUPS       exp2F32<>+192(SB), Z11
-	VFMADD213PS   exp2F32<>+128(SB), Z4, Z8
-	VFMADD213PS   exp2F32<>+128(SB), Z5, Z9
-	VFMADD213PS   exp2F32<>+128(SB), Z6, Z10
-	VFMADD213PS   exp2F32<>+128(SB), Z7, Z11
-	VFMADD213PS   exp2F32<>+64(SB), Z4, Z8
-	VFMADD213PS   exp2F32<>+64(SB), Z5, Z9
-	VFMADD213PS   exp2F32<>+64(SB), Z6, Z10
-	VFMADD213PS   exp2F32<>+64(SB), Z7, Z11
-	VMULPS        Z12, Z4, Z4
-	VMULPS        Z13, Z5, Z5
-	VMULPS        Z14, Z6, Z6
-	VMULPS        Z15, Z7, Z7
-	VFMADD213PS   Z12, Z4, Z8
-	VFMADD213PS   Z13, Z5, Z9
-	VFMADD213PS   Z14, Z6, Z10
-	VFMADD213PS   Z15, Z7, Z11
-	VCMPPS        $0x15, Z31, Z0, K2
-	VCMPPS        $0x15, Z31, Z1, K3
-	VCMPPS        $0x15, Z31, Z2, K4
-	VCMPPS        $0x15, Z31, Z3, K5
-	VSCALEFPS.Z   Z0, Z8, K2, Z8
-	VSCALEFPS.Z   Z1, Z9, K3, Z9
-	VSCALEFPS.Z   Z2, Z10, K4, Z10
-	VSCALEFPS.Z   Z3, Z11, K5, Z11
-	VMOVUPS       Z8, (BX)
-	VMOVUPS       Z9, 64(BX)
-	VMOVUPS       Z10, 128(BX)
-	VMOVUPS       Z11, 192(BX)
-	VADDPS        Z8, Z22, Z22
-	VADDPS        Z9, Z23, Z23
-	VADDPS        Z10, Z24, Z24
-	VADDPS        Z11, Z25, Z25
-	ADDQ          DX, BX
-	DECQ          SI
-	JNE           strip4withoutrow
-
-strip4summed:
-	VMOVUPS Z22, (DI)
-	VMOVUPS Z23, 64(DI)
-	VMOVUPS Z24, 128(DI)
-	VMOVUPS Z25, 192(DI)
-	ADDQ    $0x00000100, CX
-	SUBQ    $0x40, AX
-	JMP     strip4
+	VMOVUPS       Z22, (R8)
+	VMOVUPS       Z23, 64(R8)
+	VMOVUPS       Z24, 128(R8)
+	VMOVUPS       Z25, 192(R8)
+	ADDQ          $0x00000100, CX
+	SUBQ          $0x40, AX
+	JMP           strip4
 
 strip4end:
 strip1:
@@ -2252,7 +2183,7 @@ strip1:
 	KMOVW        SI, K1
 	VMOVUPS      exp2TableF32<>+0(SB), Z4
 	VMOVUPS      exp2MagicF32<>+0(SB), Z5
-	VBROADCASTSS scale+48(FP), Z8
+	VBROADCASTSS scale+72(FP), Z8
 	VMOVUPS      exp2F32<>+256(SB), Z10
 	VMOVUPS      exp2F32<>+0(SB), Z11
 	VMOVUPS      exp2F32<>+64(SB), Z12
@@ -2260,23 +2191,21 @@ strip1:
 	VMOVUPS      exp2F32<>+192(SB), Z14
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMOVUPS.Z    (SI), K1, Z6
-	VMOVUPS.Z    (DI), K1, Z7
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip1without
-	ADDQ         CX, SI
-	VMOVUPS.Z    (SI), K1, Z9
+	VMOVUPS.Z    (R8), K1, Z7
+	VMOVUPS.Z    (DI), K1, Z9
 	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMOVUPS.Z     (BX), K1, Z0
-	VFMSUB213PS   Z6, Z8, Z0
-	VSUBPS        Z9, Z0, Z0
+	VSUBPS        Z6, Z0, Z0
+	VFMSUB213PS   Z9, Z8, Z0
 	VADDPS.RD_SAE Z5, Z0, Z3
 	VPERMPS       Z4, Z3, Z3
 	VREDUCEPS     $0x41, Z0, Z1
@@ -2292,35 +2221,10 @@ strip1row:
 	ADDQ          DX, BX
 	DECQ          SI
 	JNE           strip1row
-	JMP           strip1summed
-
-strip1without:
-	MOVQ rows+32(FP), SI
-
-strip1withoutrow:
-	VMOVUPS.Z     (BX), K1, Z0
-	VFMSUB213PS   Z6, Z8, Z0
-	VADDPS.RD_SAE Z5, Z0, Z3
-	VPERMPS       Z4, Z3, Z3
-	VREDUCEPS     $0x41, Z0, Z1
-	VMOVUPS       Z14, Z2
-	VFMADD213PS   Z13, Z1, Z2
-	VFMADD213PS   Z12, Z1, Z2
-	VMULPS        Z3, Z1, Z1
-	VFMADD213PS   Z3, Z1, Z2
-	VCMPPS        $0x15, Z10, Z0, K2
-	VSCALEFPS.Z   Z0, Z2, K2, Z2
-	VMOVUPS       Z2, K1, (BX)
-	VADDPS        Z2, Z7, Z7
-	ADDQ          DX, BX
-	DECQ          SI
-	JNE           strip1withoutrow
-
-strip1summed:
-	VMOVUPS Z7, K1, (DI)
-	ADDQ    $0x40, CX
-	SUBQ    $0x10, AX
-	JMP     strip1
+	VMOVUPS       Z7, K1, (R8)
+	ADDQ          $0x40, CX
+	SUBQ          $0x10, AX
+	JMP           strip1
 
 strip1end:
 	VZEROUPPER
@@ -4386,7 +4290,7 @@ restend:
 	VZEROUPPER
 	RET
 
-// func weighAVX512F32(x []float32, a []float32, b []float32, rows int, k int, scale float32, ref []float32, low []float32, sum []float32)
+// func weighAVX512F32(x []float32, a []float32, b []float32, rows int, k int, ref []float32, scale float32, low []float32, sum []float32)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·weighAVX512F32(SB), NOSPLIT, $8-168
 	VMOVUPS exp2TableF32<>+0(SB), Z30
@@ -4595,11 +4499,11 @@ sparse:
 	ADDQ          $0x04, R8
 	ADDQ          $0x00000100, R9
 	VMOVUPS       (R12)(R13*1), Z26
-	VBROADCASTSS  scale+88(FP), Z28
-	MOVQ          ref_base+96(FP), R15
-	VFMSUB213PS   (R15)(R13*1), Z28, Z26
-	MOVQ          low_base+120(FP), R15
+	VBROADCASTSS  scale+112(FP), Z28
+	MOVQ          ref_base+88(FP), R15
 	VSUBPS        (R15)(R13*1), Z26, Z26
+	MOVQ          low_base+120(FP), R15
+	VFMSUB213PS   (R15)(R13*1), Z28, Z26
 	VADDPS.RD_SAE Z31, Z26, Z29
 	VPERMPS       Z30, Z29, Z29
 	VREDUCEPS     $0x41, Z26, Z27
@@ -4660,11 +4564,11 @@ dense:
 	ADDQ          $0x04, R8
 	ADDQ          $0x00000100, R9
 	VMOVUPS       (R12)(R13*1), Z26
-	VBROADCASTSS  scale+88(FP), Z28
-	MOVQ          ref_base+96(FP), R15
-	VFMSUB213PS   (R15)(R13*1), Z28, Z26
-	MOVQ          low_base+120(FP), R15
+	VBROADCASTSS  scale+112(FP), Z28
+	MOVQ          ref_base+88(FP), R15
 	VSUBPS        (R15)(R13*1), Z26, Z26
+	MOVQ          low_base+120(FP), R15
+	VFMSUB213PS   (R15)(R13*1), Z28, Z26
 	VADDPS.RD_SAE Z31, Z26, Z29
 	VPERMPS       Z30, Z29, Z29
 	VREDUCEPS     $0x41, Z26, Z27
@@ -4762,11 +4666,11 @@ last:
 
 exponential:
 	VMOVUPS       (R12)(R13*1), Z26
-	VBROADCASTSS  scale+88(FP), Z28
-	MOVQ          ref_base+96(FP), R15
-	VFMSUB213PS   (R15)(R13*1), Z28, Z26
-	MOVQ          low_base+120(FP), R15
+	VBROADCASTSS  scale+112(FP), Z28
+	MOVQ          ref_base+88(FP), R15
 	VSUBPS        (R15)(R13*1), Z26, Z26
+	MOVQ          low_base+120(FP), R15
+	VFMSUB213PS   (R15)(R13*1), Z28, Z26
 	VADDPS.RD_SAE Z31, Z26, Z29
 	VPERMPS       Z30, Z29, Z29
 	VREDUCEPS     $0x41, Z26, Z27
@@ -6853,7 +6757,7 @@ strip1end:
 	VZEROUPPER
 	RET
 
-// func expSubAVX512F64(x []float64, ld int, rows int, width int, scale float64, ref []float64, low []float64, sum []float64)
+// func expSubAVX512F64(x []float64, ld int, rows int, width int, ref []float64, scale float64, low []float64, sum []float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·expSubAVX512F64(SB), NOSPLIT, $0-128
 	MOVQ width+40(FP), AX
@@ -6867,29 +6771,27 @@ strip4:
 	VMOVUPD      exp2TableF64<>+0(SB), Z16
 	VMOVUPD      exp2TableF64<>+64(SB), Z17
 	VMOVUPD      exp2MagicF64<>+0(SB), Z18
-	VBROADCASTSD scale+48(FP), Z27
+	VBROADCASTSD scale+72(FP), Z27
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMOVUPD      (SI), Z19
 	VMOVUPD      64(SI), Z20
 	VMOVUPD      128(SI), Z21
 	VMOVUPD      192(SI), Z22
-	VMOVUPD      (DI), Z23
-	VMOVUPD      64(DI), Z24
-	VMOVUPD      128(DI), Z25
-	VMOVUPD      192(DI), Z26
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip4without
-	ADDQ         CX, SI
-	VMOVUPD      (SI), Z28
-	VMOVUPD      64(SI), Z29
-	VMOVUPD      128(SI), Z30
-	VMOVUPD      192(SI), Z31
+	VMOVUPD      (R8), Z23
+	VMOVUPD      64(R8), Z24
+	VMOVUPD      128(R8), Z25
+	VMOVUPD      192(R8), Z26
+	VMOVUPD      (DI), Z28
+	VMOVUPD      64(DI), Z29
+	VMOVUPD      128(DI), Z30
+	VMOVUPD      192(DI), Z31
 	MOVQ         rows+32(FP), SI
 
 strip4row:
@@ -6897,14 +6799,14 @@ strip4row:
 	VMOVUPD       64(BX), Z1
 	VMOVUPD       128(BX), Z2
 	VMOVUPD       192(BX), Z3
-	VFMSUB213PD   Z19, Z27, Z0
-	VFMSUB213PD   Z20, Z27, Z1
-	VFMSUB213PD   Z21, Z27, Z2
-	VFMSUB213PD   Z22, Z27, Z3
-	VSUBPD        Z28, Z0, Z0
-	VSUBPD        Z29, Z1, Z1
-	VSUBPD        Z30, Z2, Z2
-	VSUBPD        Z31, Z3, Z3
+	VSUBPD        Z19, Z0, Z0
+	VSUBPD        Z20, Z1, Z1
+	VSUBPD        Z21, Z2, Z2
+	VSUBPD        Z22, Z3, Z3
+	VFMSUB213PD   Z28, Z27, Z0
+	VFMSUB213PD   Z29, Z27, Z1
+	VFMSUB213PD   Z30, Z27, Z2
+	VFMSUB213PD   Z31, Z27, Z3
 	VADDPD.RD_SAE Z18, Z0, Z12
 	VADDPD.RD_SAE Z18, Z1, Z13
 	VADDPD.RD_SAE Z18, Z2, Z14
@@ -6968,92 +6870,13 @@ strip4row:
 	ADDQ          DX, BX
 	DECQ          SI
 	JNE           strip4row
-	JMP           strip4summed
-
-strip4without:
-	MOVQ rows+32(FP), SI
-
-strip4withoutrow:
-	VMOVUPD       (BX), Z0
-	VMOVUPD       64(BX), Z1
-	VMOVUPD       128(BX), Z2
-	VMOVUPD       192(BX), Z3
-	VFMSUB213PD   Z19, Z27, Z0
-	VFMSUB213PD   Z20, Z27, Z1
-	VFMSUB213PD   Z21, Z27, Z2
-	VFMSUB213PD   Z22, Z27, Z3
-	VADDPD.RD_SAE Z18, Z0, Z12
-	VADDPD.RD_SAE Z18, Z1, Z13
-	VADDPD.RD_SAE Z18, Z2, Z14
-	VADDPD.RD_SAE Z18, Z3, Z15
-	VPERMI2PD     Z17, Z16, Z12
-	VPERMI2PD     Z17, Z16, Z13
-	VPERMI2PD     Z17, Z16, Z14
-	VPERMI2PD     Z17, Z16, Z15
-	VREDUCEPD     $0x41, Z0, Z4
-	VREDUCEPD     $0x41, Z1, Z5
-	VREDUCEPD     $0x41, Z2, Z6
-	VREDUCEPD     $0x41, Z3, Z7
-	VMOVUPD       exp2F64<>+384(SB), Z8
-	VMOVUPD       exp2F64<>+384(SB), Z9
-	VMOVUPD       exp2F64<>+384(SB), Z10
-	VMOVUPD       exp2F64<>+384(SB), Z11
-	VFMADD213PD   exp2F64<>+320(SB), Z4, Z8
-	VFMADD213PD   exp2F64<>+320(SB), Z5, Z9
-	VFMADD213PD   exp2F64<>+320(SB), Z6, Z10
-	VFMADD213PD   exp2F64<>+320(SB), Z7, Z11
-	VFMADD213PD   exp2F64<>+256(SB), Z4, Z8
-	VFMADD213PD   exp2F64<>+256(SB), Z5, Z9
-	VFMADD213PD   exp2F64<>+256(SB), Z6, Z10
-	VFMADD213PD   exp2F64<>+256(SB), Z7, Z11
-	VFMADD213PD   exp2F64<>+192(SB), Z4, Z8
-	VFMADD213PD   exp2F64<>+192(SB), Z5, Z9
-	VFMADD213PD   exp2F64<>+192(SB), Z6, Z10
-	VFMADD213PD   exp2F64<>+192(SB), Z7, Z11
-	VFMADD213PD   exp2F64<>+128(SB), Z4, Z8
-	VFMADD213PD   exp2F64<>+128(SB), Z5, Z9
-	VFMADD213PD   exp2F64<>+128(SB), Z6, Z10
-	VFMADD213PD   exp2F64<>+128(SB), Z7, Z11
-	VFMADD213PD   exp2F64<>+64(SB), Z4, Z8
-	VFMADD213PD   exp2F64<>+64(SB), Z5, Z9
-	VFMADD213PD   exp2F64<>+64(SB), Z6, Z10
-	VFMADD213PD   exp2F64<>+64(SB), Z7, Z11
-	VMULPD        Z12, Z4, Z4
-	VMULPD        Z13, Z5, Z5
-	VMULPD        Z14, Z6, Z6
-	VMULPD        Z15, Z7, Z7
-	VFMADD213PD   Z12, Z4, Z8
-	VFMADD213PD   Z13, Z5, Z9
-	VFMADD213PD   Z14, Z6, Z10
-	VFMADD213PD   Z15, Z7, Z11
-	VCMPPD        $0x15, exp2F64<>+448(SB), Z0, K2
-	VCMPPD        $0x15, exp2F64<>+448(SB), Z1, K3
-	VCMPPD        $0x15, exp2F64<>+448(SB), Z2, K4
-	VCMPPD        $0x15, exp2F64<>+448(SB), Z3, K5
-	VSCALEFPD.Z   Z0, Z8, K2, Z8
-	VSCALEFPD.Z   Z1, Z9, K3, Z9
-	VSCALEFPD.Z   Z2, Z10, K4, Z10
-	VSCALEFPD.Z   Z3, Z11, K5, Z11
-	VMOVUPD       Z8, (BX)
-	VMOVUPD       Z9, 64(BX)
-	VMOVUPD       Z10, 128(BX)
-	VMOVUPD       Z11, 192(BX)
-	VADDPD        Z8, Z23, Z23
-	VADDPD        Z9, Z24, Z24
-	VADDPD        Z10, Z25, Z25
-	VADDPD        Z11, Z26, Z26
-	ADDQ          DX, BX
-	DECQ          SI
-	JNE           strip4withoutrow
-
-strip4summed:
-	VMOVUPD Z23, (DI)
-	VMOVUPD Z24, 64(DI)
-	VMOVUPD Z25, 128(DI)
-	VMOVUPD Z26, 192(DI)
-	ADDQ    $0x00000100, CX
-	SUBQ    $0x20, AX
-	JMP     strip4
+	VMOVUPD       Z23, (R8)
+	VMOVUPD       Z24, 64(R8)
+	VMOVUPD       Z25, 128(R8)
+	VMOVUPD       Z26, 192(R8)
+	ADDQ          $0x00000100, CX
+	SUBQ          $0x20, AX
+	JMP           strip4
 
 strip4end:
 strip1:
@@ -7068,7 +6891,7 @@ strip1:
 	VMOVUPD      exp2TableF64<>+0(SB), Z4
 	VMOVUPD      exp2TableF64<>+64(SB), Z5
 	VMOVUPD      exp2MagicF64<>+0(SB), Z6
-	VBROADCASTSD scale+48(FP), Z9
+	VBROADCASTSD scale+72(FP), Z9
 	VMOVUPD      exp2F64<>+448(SB), Z11
 	VMOVUPD      exp2F64<>+0(SB), Z12
 	VMOVUPD      exp2F64<>+64(SB), Z13
@@ -7079,23 +6902,21 @@ strip1:
 	VMOVUPD      exp2F64<>+384(SB), Z18
 	MOVQ         x_base+0(FP), BX
 	ADDQ         CX, BX
-	MOVQ         ref_base+56(FP), SI
+	MOVQ         ref_base+48(FP), SI
 	ADDQ         CX, SI
-	MOVQ         sum_base+104(FP), DI
+	MOVQ         low_base+80(FP), DI
 	ADDQ         CX, DI
+	MOVQ         sum_base+104(FP), R8
+	ADDQ         CX, R8
 	VMOVUPD.Z    (SI), K1, Z7
-	VMOVUPD.Z    (DI), K1, Z8
-	MOVQ         low_base+80(FP), SI
-	TESTQ        SI, SI
-	JZ           strip1without
-	ADDQ         CX, SI
-	VMOVUPD.Z    (SI), K1, Z10
+	VMOVUPD.Z    (R8), K1, Z8
+	VMOVUPD.Z    (DI), K1, Z10
 	MOVQ         rows+32(FP), SI
 
 strip1row:
 	VMOVUPD.Z     (BX), K1, Z0
-	VFMSUB213PD   Z7, Z9, Z0
-	VSUBPD        Z10, Z0, Z0
+	VSUBPD        Z7, Z0, Z0
+	VFMSUB213PD   Z10, Z9, Z0
 	VADDPD.RD_SAE Z6, Z0, Z3
 	VPERMI2PD     Z5, Z4, Z3
 	VREDUCEPD     $0x41, Z0, Z1
@@ -7114,38 +6935,10 @@ strip1row:
 	ADDQ          DX, BX
 	DECQ          SI
 	JNE           strip1row
-	JMP           strip1summed
-
-strip1without:
-	MOVQ rows+32(FP), SI
-
-strip1withoutrow:
-	VMOVUPD.Z     (BX), K1, Z0
-	VFMSUB213PD   Z7, Z9, Z0
-	VADDPD.RD_SAE Z6, Z0, Z3
-	VPERMI2PD     Z5, Z4, Z3
-	VREDUCEPD     $0x41, Z0, Z1
-	VMOVUPD       Z18, Z2
-	VFMADD213PD   Z17, Z1, Z2
-	VFMADD213PD   Z16, Z1, Z2
-	VFMADD213PD   Z15, Z1, Z2
-	VFMADD213PD   Z14, Z1, Z2
-	VFMADD213PD   Z13, Z1, Z2
-	VMULPD        Z3, Z1, Z1
-	VFMADD213PD   Z3, Z1, Z2
-	VCMPPD        $0x15, Z11, Z0, K2
-	VSCALEFPD.Z   Z0, Z2, K2, Z2
-	VMOVUPD       Z2, K1, (BX)
-	VADDPD        Z2, Z8, Z8
-	ADDQ          DX, BX
-	DECQ          SI
-	JNE           strip1withoutrow
-
-strip1summed:
-	VMOVUPD Z8, K1, (DI)
-	ADDQ    $0x40, CX
-	SUBQ    $0x08, AX
-	JMP     strip1
+	VMOVUPD       Z8, K1, (R8)
+	ADDQ          $0x40, CX
+	SUBQ          $0x08, AX
+	JMP           strip1
 
 strip1end:
 	VZEROUPPER
@@ -9066,7 +8859,7 @@ restend:
 	VZEROUPPER
 	RET
 
-// func weighAVX512F64(x []float64, a []float64, b []float64, rows int, k int, scale float64, ref []float64, low []float64, sum []float64)
+// func weighAVX512F64(x []float64, a []float64, b []float64, rows int, k int, ref []float64, scale float64, low []float64, sum []float64)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·weighAVX512F64(SB), NOSPLIT, $8-168
 	VMOVUPD exp2TableF64<>+0(SB), Z29
@@ -9276,11 +9069,11 @@ sparse:
 	ADDQ          $0x08, R8
 	ADDQ          $0x00000200, R9
 	VMOVUPD       (R12)(R13*1), Z25
-	VBROADCASTSD  scale+88(FP), Z27
-	MOVQ          ref_base+96(FP), R15
-	VFMSUB213PD   (R15)(R13*1), Z27, Z25
-	MOVQ          low_base+120(FP), R15
+	VBROADCASTSD  scale+112(FP), Z27
+	MOVQ          ref_base+88(FP), R15
 	VSUBPD        (R15)(R13*1), Z25, Z25
+	MOVQ          low_base+120(FP), R15
+	VFMSUB213PD   (R15)(R13*1), Z27, Z25
 	VADDPD.RD_SAE Z31, Z25, Z28
 	VPERMI2PD     Z30, Z29, Z28
 	VREDUCEPD     $0x41, Z25, Z26
@@ -9344,11 +9137,11 @@ dense:
 	ADDQ          $0x08, R8
 	ADDQ          $0x00000200, R9
 	VMOVUPD       (R12)(R13*1), Z25
-	VBROADCASTSD  scale+88(FP), Z27
-	MOVQ          ref_base+96(FP), R15
-	VFMSUB213PD   (R15)(R13*1), Z27, Z25
-	MOVQ          low_base+120(FP), R15
+	VBROADCASTSD  scale+112(FP), Z27
+	MOVQ          ref_base+88(FP), R15
 	VSUBPD        (R15)(R13*1), Z25, Z25
+	MOVQ          low_base+120(FP), R15
+	VFMSUB213PD   (R15)(R13*1), Z27, Z25
 	VADDPD.RD_SAE Z31, Z25, Z28
 	VPERMI2PD     Z30, Z29, Z28
 	VREDUCEPD     $0x41, Z25, Z26
@@ -9449,11 +9242,11 @@ last:
 
 exponential:
 	VMOVUPD       (R12)(R13*1), Z25
-	VBROADCASTSD  scale+88(FP), Z27
-	MOVQ          ref_base+96(FP), R15
-	VFMSUB213PD   (R15)(R13*1), Z27, Z25
-	MOVQ          low_base+120(FP), R15
+	VBROADCASTSD  scale+112(FP), Z27
+	MOVQ          ref_base+88(FP), R15
 	VSUBPD        (R15)(R13*1), Z25, Z25
+	MOVQ          low_base+120(FP), R15
+	VFMSUB213PD   (R15)(R13*1), Z27, Z25
 	VADDPD.RD_SAE Z31, Z25, Z28
 	VPERMI2PD     Z30, Z29, Z28
 	VREDUCEPD     $0x41, Z25, Z26

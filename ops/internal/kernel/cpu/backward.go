@@ -97,29 +97,25 @@ func (w *backward[T]) prepare(at, n int) queryPanel[T] {
 	return p
 }
 
-// references takes the lse of n rows as the exponentials do: P = exp(scale·S - lse) = 2^(exponent·S - ref - low), where low is what a T
-// does not hold of the reference, which at hot logits is most of the error. The score that lse stands for goes through the same rounded
-// exponent as S. A row that saw no key has ref +Inf: P = 0.
+// references splits the lse of n rows: P = exp(scale·S - lse) = 2^(exponent·(S - ref) - low), where ref is lse/scale as far as a T
+// holds it and low what it does not hold, which at hot logits is most of the error. A row that saw no key has ref +Inf: P = 0.
 func (w *backward[T]) references(at, n int) {
-	scale, exponent := math.Abs(w.Scale), T(w.exponent)
-	if w.exponent > scale*math.Log2E {
-		scale = w.exponent * math.Ln2 // 0, or all but 0: see exponentOf
-	}
+	scale := math.Abs(w.Scale)
+	inverse := 1 / scale
 	for j, x := range w.in.LSE[at:][:n] {
 		lse := float64(x)
-		score := lse / scale
-		rest := math.FMA(-score, scale, lse)
+		ref := T(lse * inverse)
+		if r := float64(ref); math.IsInf(r, 0) || math.IsNaN(r) {
+			ref = 0 // scale is 0, or all but 0, or lse is infinite or NaN: low does it all
+		}
+		rest := math.FMA(-float64(ref), scale, lse)
 		if w.in.LSELow != nil {
 			rest += float64(w.in.LSELow[at+j])
 		}
-		ref, low := reference(exponent, score)
-		if !math.IsInf(float64(ref), 0) {
-			low += T(rest * math.Log2E)
-		}
+		w.ref[j], w.low[j] = ref, T(rest*math.Log2E)
 		if math.IsInf(lse, -1) {
-			ref = T(math.Inf(1))
+			w.ref[j], w.low[j] = T(math.Inf(1)), 0
 		}
-		w.ref[j], w.low[j] = ref, low
 	}
 }
 

@@ -106,22 +106,17 @@ func (f *forward[T]) begin(n int) {
 	f.fresh = false
 }
 
-// prepareReferences takes M as the exponentials do: times the exponent, and 0 in rows that have seen nothing, or nothing but NaN. What
-// rounding takes from that product is a factor that all of a row's probabilities and L share, and Finish's lse allows for it.
+// prepareReferences copies M as the exponentials take it: 0 in rows that have seen nothing, or nothing but NaN.
 func (f *forward[T]) prepareReferences() {
 	f.known = true
-	exponent := T(f.exponent)
 	for j, m := range f.m {
-		f.ref[j] = scaled(exponent, m)
+		f.ref[j] = m
 		if math.IsInf(float64(m), -1) {
 			f.ref[j] = 0
 			f.known = f.known && f.l[j] != 0
 		}
 	}
 }
-
-// scaled is the reference of a row whose M is given.
-func scaled[T kernel.Float](exponent, m T) T { return T(float64(exponent) * float64(m)) }
 
 // attempt computes probabilities relative to M as it is; false if that is too low for some row.
 func (f *forward[T]) attempt(t *tile) bool {
@@ -135,7 +130,7 @@ func (f *forward[T]) attempt(t *tile) bool {
 // exponentials turns scores into probabilities relative to M and sums them by row; false if a reference is too low. Where a score is NaN so is the
 // sum: no other reference would help it.
 func (f *forward[T]) exponentials(t *tile) bool {
-	f.probabilities(f.geometry, t, nil)
+	f.probabilities(f.geometry, t, f.zeros)
 	return f.bounded(t)
 }
 
@@ -163,7 +158,7 @@ func (f *forward[T]) raise(t *tile) {
 			continue
 		}
 		if f.l[j] != 0 {
-			factor := T(math.Exp2(float64(f.ref[j]) - float64(scaled(T(f.exponent), top))))
+			factor := T(math.Exp2((float64(f.m[j]) - float64(top)) * f.exponent))
 			f.l[j] *= factor
 			o := f.o[j*f.ValueDim:][:f.ValueDim]
 			for d := range o {

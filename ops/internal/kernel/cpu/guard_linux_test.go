@@ -37,11 +37,10 @@ func testGuarded[T kernel.Float](t *testing.T) {
 			tileTN(c, n, a, m, b, n, m, n, k, true)
 			transpose(guarded[T](t, m*n), m, c, n, m, n, 1)
 			part := tilePart{n, m, n}
-			expSub(c, part, 1, guarded[T](t, n), guarded[T](t, n), guarded[T](t, n))
-			expSub(c, part, 1, guarded[T](t, n), nil, guarded[T](t, n))
+			expSub(c, part, guarded[T](t, n), 1, guarded[T](t, n), guarded[T](t, n))
 			if rows := weighable[T](m, weighDepth); n == panelRows && rows > 0 {
 				b := guarded[T](t, weighDepth*n)
-				weigh(guarded[T](t, rows*n), guarded[T](t, rows*weighDepth), b, rows, weighDepth, 1, guarded[T](t, n), guarded[T](t, n), guarded[T](t, n))
+				weigh(guarded[T](t, rows*n), guarded[T](t, rows*weighDepth), b, rows, weighDepth, guarded[T](t, n), 1, guarded[T](t, n), guarded[T](t, n))
 			}
 			columnMax(c, part, guarded[T](t, n))
 			subMul(c, guarded[T](t, m*n), part, guarded[T](t, n))

@@ -36,16 +36,11 @@ var geometries = sync.Pool{New: func() any { return new(geometry) }}
 // newGeometry returns the geometry of a call; release gives it back.
 func newGeometry(b kernel.Block) *geometry {
 	g := geometries.Get().(*geometry)
-	g.Block, g.group, g.exponent = b, b.Heads/max(1, b.KVHeads), exponentOf(b.Scale)
+	const least = 1e-30 // for scale 0: all visible scores give 2^0, and a hidden -Inf still 2^-Inf
+	g.Block, g.group, g.exponent = b, b.Heads/max(1, b.KVHeads), max(math.Abs(b.Scale)*math.Log2E, least)
 	g.rows, g.cols = appendPositions(g.rows[:0], b.Rows), appendPositions(g.cols[:0], b.Cols)
 	g.rowSpans, g.colSpans = appendSpans(g.rowSpans[:0], g.rows, panelRows), appendSpans(g.colSpans[:0], g.cols, tileKeys)
 	return g
-}
-
-// exponentOf is what a score is multiplied with in the exponent of 2.
-func exponentOf(scale float64) float64 {
-	const least = 1e-30 // for scale 0: all visible scores give 2^0, and a hidden -Inf still 2^-Inf
-	return max(math.Abs(scale)*math.Log2E, least)
 }
 
 func (g *geometry) release() {

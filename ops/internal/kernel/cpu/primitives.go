@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"math"
 	"os"
 	"unsafe"
 
@@ -27,8 +26,8 @@ type instructionSet struct {
 // matrices are row-major with the row stride (ld) counted in elements.
 type primitives[T kernel.Float] struct {
 	nn, tn    tileFunc[T]
-	expSub    func(x []T, ld, rows, width int, scale T, ref, low, sum []T)
-	weigh     func(x, a, b []T, rows, k int, scale T, ref, low, sum []T) // nil where expSub after nn is as fast
+	expSub    func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T)
+	weigh     func(x, a, b []T, rows, k int, ref []T, scale T, low, sum []T) // nil where expSub after nn is as fast
 	columnMax func(x []T, ld, rows, width int, high []T)
 	subMul    func(x, y []T, ld, rows, width int, ref []T)
 	scaleRows func(dst, src []T, ld, rows, width int, factor, low []T)
@@ -119,17 +118,13 @@ func (p tilePart) check(matrix, vector int) (empty bool) {
 }
 
 // expSub takes the softmax's exponential of a part of a score tile, whose lanes are query rows: x[r,j] becomes
-// exp2((x[r,j]·scale - ref[j]) - low[j]), which is also added to sum[j], rows in order. The product and its difference from ref are
-// rounded once; low is what rounding took from ref, nil if that is of no interest. The relative error of exp2 is below 2 ulp. Results
-// under the smallest normal number are 0 (denormals would slow down the products that follow), -Inf gives 0, NaN stays NaN, overflow is
-// +Inf. A column whose ref is -Inf gives NaN where x is -Inf too.
-func expSub[T kernel.Float](x []T, p tilePart, scale T, ref, low, sum []T) {
-	shortest := min(len(ref), len(sum))
-	if low != nil {
-		shortest = min(shortest, len(low))
-	}
-	if !p.check(len(x), shortest) {
-		primitivesOf[T]().expSub(x, p.ld, p.rows, p.width, scale, ref, low, sum)
+// exp2((x[r,j]-ref[j])·scale - low[j]), which is also added to sum[j], rows in order. The difference is scaled, not x, so that
+// rounding is relative to the former. The relative error of exp2 is below 2 ulp. Results under the smallest normal number are 0
+// (denormals would slow down the products that follow), -Inf gives 0, NaN stays NaN, overflow is +Inf. A column whose ref is -Inf
+// gives NaN where x is -Inf too.
+func expSub[T kernel.Float](x []T, p tilePart, ref []T, scale T, low, sum []T) {
+	if !p.check(len(x), min(len(ref), len(low), len(sum))) {
+		primitivesOf[T]().expSub(x, p.ld, p.rows, p.width, ref, scale, low, sum)
 	}
 }
 
@@ -141,10 +136,10 @@ const (
 
 // weigh is tileNN and expSub in one, for whole panels: x [rows, 64] becomes the exponentials of a [rows, k] · b [k, 64], to the bit as
 // from the two. The exponentials of some rows are taken while the products of the next are summed.
-func weigh[T kernel.Float](x, a, b []T, rows, k int, scale T, ref, low, sum []T) {
+func weigh[T kernel.Float](x, a, b []T, rows, k int, ref []T, scale T, low, sum []T) {
 	_, _, _ = x[rows*panelRows-1], a[rows*k-1], b[k*panelRows-1]
 	_, _, _ = ref[panelRows-1], low[panelRows-1], sum[panelRows-1]
-	primitivesOf[T]().weigh(x, a, b, rows, k, scale, ref, low, sum)
+	primitivesOf[T]().weigh(x, a, b, rows, k, ref, scale, low, sum)
 }
 
 // weighable is how many of so many rows weigh takes, which never leaves a single one.
@@ -157,15 +152,6 @@ func weighable[T kernel.Float](rows, k int) int {
 		n -= weighRows
 	}
 	return n
-}
-
-// reference splits exponent·score, as expSub's product has it, into ref and low. An infinite one has no low.
-func reference[T kernel.Float](exponent T, score float64) (ref, low T) {
-	ref = T(float64(exponent) * score)
-	if r := float64(ref); !math.IsInf(r, 0) {
-		low = T(math.FMA(float64(exponent), score, -r))
-	}
-	return ref, low
 }
 
 // columnMax raises high[j] to the largest x[r,j]; a NaN in x raises nothing.

@@ -23,15 +23,11 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 	return primitives[T]{
 		nn: tileNNGeneric[T],
 		tn: tileTNGeneric[T],
-		expSub: func(x []T, ld, rows, width int, scale T, ref, low, sum []T) {
+		expSub: func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T) {
 			for r := range rows {
 				row := x[r*ld:][:width]
 				for j, v := range row {
-					e := T(math.FMA(float64(v), float64(scale), -float64(ref[j])))
-					if low != nil {
-						e -= low[j]
-					}
-					row[j] = exp2(e)
+					row[j] = exp2((v-ref[j])*scale - low[j])
 					sum[j] += row[j]
 				}
 			}

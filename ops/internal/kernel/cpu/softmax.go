@@ -17,7 +17,7 @@ const (
 func ExpSum[T kernel.Float](x []T) (largest T, sum float64) {
 	memory := borrow[T](3 * expLanes)
 	defer memory.giveBack()
-	lanes, lows, sums := memory.data[:expLanes], memory.data[expLanes:2*expLanes], memory.data[2*expLanes:3*expLanes]
+	lanes, zeros, sums := memory.data[:expLanes], memory.data[expLanes:2*expLanes], memory.data[2*expLanes:3*expLanes]
 	// 1. The largest of each lane, and of all.
 	setAll(lanes, T(math.Inf(-1)))
 	eachTile(x, len(x), func(x []T, p tilePart) { columnMax(x, p, lanes) })
@@ -26,13 +26,11 @@ func ExpSum[T kernel.Float](x []T) (largest T, sum float64) {
 		largest = max(largest, high)
 	}
 	// 2. Exponentials, base 2.
-	exponent := T(math.Log2E)
-	ref, low := reference(exponent, float64(largest))
-	setAll(lanes, ref)
-	setAll(lows, low)
+	setAll(lanes, largest)
+	clear(zeros)
 	eachTile(x, expRows*expLanes, func(x []T, p tilePart) {
 		clear(sums)
-		expSub(x, p, exponent, lanes, lows, sums)
+		expSub(x, p, lanes, math.Log2E, zeros, sums)
 		for _, s := range sums {
 			sum += float64(s)
 		}

@@ -92,15 +92,12 @@ func queryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int, acc boo
 	}
 }
 
-// probabilities turns the scores into 2^(exponent·score - ref - low) and sums them by query; low may be nil.
+// probabilities turns the scores into 2^(exponent·(score-ref) - low) and sums them by query.
 func (s *tileScratch[T]) probabilities(g *geometry, t *tile, low []T) {
 	clear(s.sum)
 	for _, step := range t.steps() {
 		at, p := t.at(step)
-		if low != nil {
-			low = s.low[step.blind:]
-		}
-		expSub(s.scores[at:], p, T(g.exponent), s.ref[step.blind:], low, s.sum[step.blind:])
+		expSub(s.scores[at:], p, s.ref[step.blind:], T(g.exponent), low[step.blind:], s.sum[step.blind:])
 	}
 }
 
@@ -115,11 +112,11 @@ func (s *tileScratch[T]) weights(g *geometry, t *tile, keys, low []T) bool {
 		return false
 	}
 	clear(s.sum)
-	weigh(s.scores, keys, s.qT, n, g.Dim, T(g.exponent), s.ref, low, s.sum)
+	weigh(s.scores, keys, s.qT, n, g.Dim, s.ref, T(g.exponent), low, s.sum)
 	if rest := t.keys - n; rest > 0 {
 		x := s.scores[n*panelRows:]
 		tileNN(x, panelRows, keys[n*g.Dim:], g.Dim, s.qT, panelRows, rest, panelRows, g.Dim, false)
-		expSub(x, tilePart{panelRows, rest, panelRows}, T(g.exponent), s.ref, low, s.sum)
+		expSub(x, tilePart{panelRows, rest, panelRows}, s.ref, T(g.exponent), low, s.sum)
 	}
 	return true
 }

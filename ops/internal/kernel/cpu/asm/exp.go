@@ -45,11 +45,11 @@ type exper struct {
 	powers set               // 2^(j/16) of each lane
 }
 
-// expSub writes expSub of primitives.go: a loop over the rows, and one without low.
+// expSub writes expSub of primitives.go.
 func (t *target) expSub() {
 	e := t.element()
 	t.function("expSub", "is expSub in "+t.isa+".",
-		fmt.Sprintf("x []%s, ld, rows, width int, scale %s, ref, low, sum []%s", e, e, e))
+		fmt.Sprintf("x []%s, ld, rows, width int, ref []%s, scale %s, low, sum []%s", e, e, e, e))
 	t.eachStrip(func(c *columns) {
 		g := newExper(c)
 		ref, sum, scale := g.take(), g.take(), g.scalar("scale")
@@ -58,42 +58,27 @@ func (t *target) expSub() {
 			low = g.take()
 		}
 		g.holdConstants()
-		px, pr, ps := g.pointer("x"), g.pointer("ref"), g.pointer("sum")
+		px, pr, pl, ps := g.pointer("x"), g.pointer("ref"), g.pointer("low"), g.pointer("sum")
 		g.loadAll(pr, ref)
 		g.loadAll(ps, sum)
-		pl, name := g.base("low"), g.name
-		row := func(subtractLow func()) func() {
-			return func() {
-				g.loadAll(px, g.x)
-				g.each(func(v int) { g.fms213(ref[v], scale, g.x[v]) })
-				subtractLow()
-				if g.wide() {
-					g.exp512()
-				} else {
-					g.exp256()
-				}
-				g.storeAll(g.p, px)
-				g.each(func(v int) { g.add(g.p[v], sum[v], sum[v]) })
-			}
-		}
-		g.TESTQ(pl, pl)
-		g.JZ(operand.LabelRef(name + "without"))
-		g.ADDQ(g.left, pl)
 		if g.wide() {
 			g.loadAll(pl, low)
 		}
-		g.rows([]reg.GPVirtual{px}, row(func() {
+		g.rows([]reg.GPVirtual{px}, func() {
+			g.loadAll(px, g.x)
 			if !g.wide() {
 				g.loadAll(pl, low)
 			}
-			g.each(func(v int) { g.sub(low[v], g.x[v], g.x[v]) })
-		}))
-		g.JMP(operand.LabelRef(name + "summed"))
-		g.Label(name + "without")
-		g.name += "without"
-		g.rows([]reg.GPVirtual{px}, row(func() {}))
-		g.name = name
-		g.Label(name + "summed")
+			g.each(func(v int) { g.sub(ref[v], g.x[v], g.x[v]) })
+			g.each(func(v int) { g.fms213(low[v], scale, g.x[v]) })
+			if g.wide() {
+				g.exp512()
+			} else {
+				g.exp256()
+			}
+			g.storeAll(g.p, px)
+			g.each(func(v int) { g.add(g.p[v], sum[v], sum[v]) })
+		})
 		g.storeAll(sum, ps)
 	})
 	t.finish()

@@ -41,7 +41,7 @@ func (g *weigher) stripBytes() int { return weighVectors * g.bytes() }
 // weigh writes weigh of primitives.go. Only 64-byte vectors have the registers.
 func (t *target) weigh() {
 	e := t.element()
-	t.function("weigh", "is weigh in "+t.isa+".", fmt.Sprintf("x, a, b []%s, rows, k int, scale %s, ref, low, sum []%s", e, e, e))
+	t.function("weigh", "is weigh in "+t.isa+".", fmt.Sprintf("x, a, b []%s, rows, k int, ref []%s, scale %s, low, sum []%s", e, e, e, e))
 	g := &weigher{target: t, acc: zmm[:weighCount], b: zmm[weighCount:24], a: zmm[24:26]}
 	if t.size == 8 {
 		g.a = zmm[24:25] // the table of exponentials takes two registers
@@ -181,8 +181,8 @@ func (g *weigher) exponential() {
 	x, p := g.exp.x[0], g.exp.p[0]
 	g.load(at(g.px), x, false)
 	g.broadcast(scale.Addr, p)
-	g.fms213(of("ref"), p, x)
-	g.sub(of("low"), x, x)
+	g.sub(of("ref"), x, x)
+	g.fms213(of("low"), p, x)
 	g.exp.exp512()
 	g.store(p, at(g.px), false)
 	g.add(of("sum"), p, p)
