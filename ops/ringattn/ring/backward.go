@@ -61,11 +61,6 @@ func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut [
 	if r.size > 1 {
 		b.sum = make([]float64, len(b.dq))
 	}
-	// What is added to is written first: a fresh page that is read before it is written is mapped twice, and the second time every
-	// processor that runs a rank is interrupted.
-	clear(b.dq)
-	clear(b.dkv)
-	clear(b.sum)
 	b.in = kernel.Inputs[T]{Q: make([]T, len(in.Q)), DOut: make([]T, len(dOut)), LSE: s.lse, LSELow: s.low, Delta: make([]T, len(s.lse))}
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
 	toHeads(b.in.DOut, dOut, s.shape)

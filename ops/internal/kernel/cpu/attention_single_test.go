@@ -34,8 +34,7 @@ func testSingleKey[T kernel.Float](t *testing.T) {
 		g := kernel.Gradients[T]{DQ: make([]T, heads*dim), DK: make([]T, heads*dim), DV: make([]T, heads*dim), Fresh: true}
 		a.Backward(g, kernel.Inputs[T]{Q: q, K: k, V: v, DOut: dOut, LSE: lse, LSELow: carry.Low, Delta: delta}, b)
 		for i := range v {
-			exact := epsilon[T]() > 0x1p-50
-			if out[i] != v[i] || exact && g.DV[i] != dOut[i] {
+			if out[i] != v[i] || sizeOf[T]() == 4 && g.DV[i] != dOut[i] {
 				t.Fatalf("logits of %v: out[%d] is %v for the value %v, dV %v for dO %v", size*size, i, out[i], v[i], g.DV[i], dOut[i])
 			}
 		}

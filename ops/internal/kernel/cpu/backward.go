@@ -151,7 +151,7 @@ func (w *backward[T]) add(t *tile, key int, p queryPanel[T]) {
 	}
 	addKeyRows(s.dv, t, s.probs, s.dOut, dv)
 	addKeyRows(s.dk, t, s.ds, s.q, d)
-	addQueryRows(s.dq, t, s.ds, k, d)
+	queryRows(s.dq, t, s.ds, k, d, true)
 }
 
 // tileSums is what a tile's P and dS are multiplied with and added to.

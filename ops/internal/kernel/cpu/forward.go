@@ -14,8 +14,8 @@ const largeSum = 1 << 24
 //
 // A row's reference M is the largest score of the first tile it sees, and stays: that saves the pass over the scores that a running
 // maximum takes. Only if a tile's sum of exponentials shows that the reference has become far too low is the tile done again, M
-// raised to the true maximum and the row rescaled. O and L are sums over tiles, which are sums over keys, in the order in which they
-// come; a tile is a tile whatever the cut into blocks, so the cut adds no rounding.
+// raised to the true maximum and the row rescaled. O and L are sums over tiles, each a sum over keys, in the order in which they
+// come: a cut into blocks moves the tiles' edges and adds at most a tile to sum.
 func (attention[T]) Forward(c kernel.Carry[T], q, k, v []T, b kernel.Block) {
 	g := newGeometry(b)
 	defer g.release()
@@ -90,15 +90,11 @@ func (f *forward[T]) fold(t *tile) {
 		}
 		return
 	}
-	if f.fresh {
-		setQueryRows(f.o, t, f.scores, v, dv)
-		f.begin(t.steps()[0].blind)
-		return
-	}
-	addQueryRows(f.o, t, f.scores, v, dv)
+	queryRows(f.o, t, f.scores, v, dv, !f.fresh)
+	f.begin(t.steps()[0].blind)
 }
 
-// begin makes the first n rows of a fresh O zero, since nothing else writes them in the panel's first tile.
+// begin makes the first n rows of a fresh O zero, which the panel's first tile does not write.
 func (f *forward[T]) begin(n int) {
 	if f.fresh {
 		clear(f.o[:n*f.ValueDim])

@@ -98,6 +98,9 @@ const register = 16
 
 func (t *tile) steps() []step { return t.all[:t.count] }
 
+// whole reports whether every query sees every key.
+func (t *tile) whole() bool { return !t.partial && t.count == 1 && t.all[0].blind == 0 }
+
 // at is the place of the step's first number in a matrix of the tile, and the part to work on.
 func (t *tile) at(s step) (int, tilePart) {
 	return s.key*t.queries + s.blind, tilePart{t.queries, s.keys, t.queries - s.blind}

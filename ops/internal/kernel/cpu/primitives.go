@@ -27,7 +27,7 @@ type instructionSet struct {
 type primitives[T kernel.Float] struct {
 	nn, tn    tileFunc[T]
 	expSub    func(x []T, ld, rows, width int, ref []T, scale T, low, sum []T)
-	weigh     func(x, a, b []T, rows, k int, ref []T, scale T, low, sum []T) // nil where expSub after nn is as fast
+	weigh     func(x, a, b []T, rows, k int, ref []T, scale T, low, sum []T) // nil where there are too few registers
 	columnMax func(x []T, ld, rows, width int, high []T)
 	subMul    func(x, y []T, ld, rows, width int, ref []T)
 	scaleRows func(dst, src []T, ld, rows, width int, factor, low []T)

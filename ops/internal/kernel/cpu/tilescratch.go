@@ -76,16 +76,8 @@ func addKeyRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
 	}
 }
 
-// addQueryRows adds xᵀ·rows to dst [queries, width], for x [keys, queries] in the steps of a tile and rows [keys, width].
-func addQueryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
-	queryRows(dst, t, x, rows, width, true)
-}
-
-// setQueryRows sets dst to it, but for the rows that the first step is blind to.
-func setQueryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int) {
-	queryRows(dst, t, x, rows, width, false)
-}
-
+// queryRows adds xᵀ·rows to dst [queries, width], for x [keys, queries] in the steps of a tile and rows [keys, width]; without acc it
+// overwrites the rows of dst, but for those that the first step is blind to.
 func queryRows[T kernel.Float](dst []T, t *tile, x, rows []T, width int, acc bool) {
 	for i, step := range t.steps() {
 		tileTN(dst[step.blind*width:], width, x[step.blind:], t.queries, rows, width, t.width(i), width, step.key+step.keys, acc)
@@ -104,11 +96,8 @@ func (s *tileScratch[T]) probabilities(g *geometry, t *tile, low []T) {
 // weights sets the scores of a whole tile to its probabilities as product and probabilities do, for the rows of keys, in one go; false if
 // the tile or the instruction set does not lend itself to that.
 func (s *tileScratch[T]) weights(g *geometry, t *tile, keys, low []T) bool {
-	if t.partial || t.count != 1 || t.all[0].blind != 0 || t.queries != panelRows {
-		return false
-	}
 	n := weighable[T](t.keys, g.Dim)
-	if n == 0 {
+	if n == 0 || t.queries != panelRows || !t.whole() {
 		return false
 	}
 	clear(s.sum)

@@ -8,13 +8,13 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Minimax polynomials of 2^f with constant 1, lowest power first, as bits. Where vectors are 64 bytes wide a table of sixteenths leaves
-// f in [0,1/16]: relative errors 1.3e-9 and 7.6e-18. AVX2 has f in [0,1]: exp2Poly32 of package cpu (2e-9), and degree 11 (3e-18).
+// Minimax polynomials, lowest power first, as bits. Where vectors are 64 bytes wide a table of sixteenths leaves f in [0,1/16], and the short
+// ones are (2^f - 1)/f: relative errors of 2^f 1.3e-9 and 7.6e-18. AVX2 has 2^f for f in [0,1], with constant 1: exp2Poly32 of package
+// cpu (2e-9), and degree 11 (3e-18).
 var (
-	shortPoly32 = []uint64{0x3f800000, 0x3f31721f, 0x3e75f2dc, 0x3d681eb2}
+	shortPoly32 = []uint64{0x3f31721f, 0x3e75f2dc, 0x3d681eb2}
 	shortPoly64 = []uint64{
-		0x3ff0000000000000, 0x3fe62e42fefa39ab, 0x3fcebfbdff84120f, 0x3fac6b08d4e93fd1,
-		0x3f83b2ad019500df, 0x3f55d7518c7bba1a, 0x3f24a0386de010f6,
+		0x3fe62e42fefa39ab, 0x3fcebfbdff84120f, 0x3fac6b08d4e93fd1, 0x3f83b2ad019500df, 0x3f55d7518c7bba1a, 0x3f24a0386de010f6,
 	}
 	poly32 = []uint64{0x3f800000, 0x3f317216, 0x3e75feac, 0x3d634489, 0x3c1e85c9, 0x3aa36b27, 0x3962a0ba}
 	poly64 = []uint64{
@@ -146,14 +146,11 @@ func (g *exper) holdConstants() {
 	}
 }
 
-// polynomial sets p to 2^f by Horner's rule.
-func (g *exper) polynomial() { g.horner(0) }
-
-// horner goes down to the coefficient of power last.
-func (g *exper) horner(last int) {
+// polynomial sets p to that of f by Horner's rule.
+func (g *exper) polynomial() {
 	n := len(g.poly) - 1
 	g.each(func(v int) { g.byType(g.VMOVUPS, g.VMOVUPD)(g.poly[n], g.p[v]) })
-	for i := n - 1; i >= last; i-- {
+	for i := n - 1; i >= 0; i-- {
 		g.each(func(v int) { g.fma213(g.poly[i], g.f[v], g.p[v]) })
 	}
 }
@@ -187,7 +184,7 @@ func (g *exper) fraction(x, f reg.VecPhysical) {
 // product512 sets p to 2^floor(x)·power·2^f; f is overwritten. The power goes in last, as power + power·(2^f - 1), which rounds less than
 // a product of the two.
 func (g *exper) product512() {
-	g.horner(1)
+	g.polynomial()
 	g.each(func(v int) { g.mul(g.powers[v], g.f[v], g.f[v]) })
 	g.each(func(v int) { g.fma213(g.powers[v], g.f[v], g.p[v]) })
 	g.scale512()

@@ -19,7 +19,8 @@ const (
 type weigher struct {
 	*target
 	exp           *exper
-	acc, b, a     []reg.VecPhysical
+	acc, b        []reg.VecPhysical
+	a             reg.VecPhysical
 	strip         reg.GPVirtual // bytes of columns done
 	rows          reg.GPVirtual // still to do
 	c             reg.GPVirtual // first row of x for the tile at hand
@@ -42,11 +43,8 @@ func (g *weigher) stripBytes() int { return weighVectors * g.bytes() }
 func (t *target) weigh() {
 	e := t.element()
 	t.function("weigh", "is weigh in "+t.isa+".", fmt.Sprintf("x, a, b []%s, rows, k int, ref []%s, scale %s, low, sum []%s", e, e, e, e))
-	g := &weigher{target: t, acc: zmm[:weighCount], b: zmm[weighCount:24], a: zmm[24:26]}
-	if t.size == 8 {
-		g.a = zmm[24:25] // the table of exponentials takes two registers
-	}
-	g.exp = newExper(&columns{target: t, strip: strip{1, false}, free: zmm[24+len(g.a):]})
+	g := &weigher{target: t, acc: zmm[:weighCount], b: zmm[weighCount:24], a: zmm[24]}
+	g.exp = newExper(&columns{target: t, strip: strip{1, false}, free: zmm[25:]})
 	g.lda, g.lda3 = t.stride("k"), t.GP64()
 	t.LEAQ(operand.Mem{Base: g.lda, Index: g.lda, Scale: 2}, g.lda3)
 	for _, r := range []*reg.GPVirtual{
@@ -134,10 +132,9 @@ func (g *weigher) outer() {
 		{Base: g.pa, Index: g.lda, Scale: 4},
 	}
 	for r, m := range rows {
-		a := g.a[r%len(g.a)]
-		g.broadcast(m, a)
+		g.broadcast(m, g.a)
 		for v, b := range g.b {
-			g.fma231(b, a, g.acc[r*weighVectors+v])
+			g.fma231(b, g.a, g.acc[r*weighVectors+v])
 		}
 	}
 	g.ADDQ(imm(g.size), g.pa)
