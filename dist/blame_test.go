@@ -67,10 +67,33 @@ func TestTagsOfGroupsKindsAndHopsAreApart(t *testing.T) {
 		(&Comm{context: 5}).tag(slotBackwardDKV, 3): "backward_dkv hop 3",
 		(&Comm{}).tag(Kind("mine").slot(), 66):      "other hop 2",
 		(&Comm{context: 1}).tag(slotBroadcast, 12):  "broadcast (call 12)",
-		1<<slotBits - 1: "tag 15",
+		(&Comm{}).tag(BackwardQ.Outer().slot(), 9):  "backward_q hop 9",
+		(&Comm{}).tag(slotAllToAll, 2):              "alltoall (call 2)",
 	} {
 		if got := TagName(tag); got != want {
 			t.Errorf("tag %d is called %q, want %q", tag, got, want)
+		}
+	}
+}
+
+func TestKindsHaveSlotsOfTheirOwnThatTheirOuterFormsShare(t *testing.T) {
+	seen := map[int]Kind{}
+	for inner, outer := range map[Kind]Kind{
+		ForwardKV: ForwardKVOuter, BackwardKV: BackwardKVOuter, BackwardDKV: BackwardDKVOuter, ForwardQ: ForwardQOuter,
+		ForwardCarry: ForwardCarryOuter, BackwardQ: BackwardQOuter, BackwardDQ: BackwardDQOuter,
+	} {
+		slot := inner.slot()
+		if other, taken := seen[slot]; taken || slot == slotOther {
+			t.Errorf("%s has slot %d, as %s", inner, slot, other)
+		}
+		seen[slot] = inner
+		if inner.Outer() != outer || outer.slot() != slot || slotNames[slot] != string(inner) {
+			t.Errorf("%s: outer form %s with slot %d, want %s with %d, called %s", inner, inner.Outer(), outer.slot(), outer, slot, slotNames[slot])
+		}
+	}
+	for _, other := range []Kind{"mine", Ulysses, Ulysses.Outer(), "split", "other"} {
+		if other.slot() != slotOther {
+			t.Errorf("%s has slot %d", other, other.slot())
 		}
 	}
 }
@@ -82,6 +105,8 @@ func TestErrorsReadAsSentences(t *testing.T) {
 			Op: "receive", Kind: ForwardKV, Hop: 1, Rank: 2, Peer: 1, Err: ErrPeerLost},
 		"dist: rank 0: allreduce: send to rank 3: the job was aborted: disk full": &Error{
 			Op: "send", Call: "allreduce", Kind: Collective, Peer: 3, Err: Aborted(cause)},
+		"dist: rank 1: ulysses alltoall: receive from rank 0: peer lost": &Error{
+			Op: "receive", Call: "alltoall", Kind: Ulysses, Rank: 1, Err: ErrPeerLost},
 		"dist: rank 2: forward_kv hop 1: receive from rank 1: no message within 30s; rank 1 is late (it waits for nobody: computing or stuck)": &Error{
 			Op: "receive", Kind: ForwardKV, Hop: 1, Rank: 2, Peer: 1, Err: &Late{Rank: 1, After: 30 * time.Second, Chain: []Waiting{{Rank: 2, Peer: 1}}}},
 		"not received within 1s; rank 1 is late, or waits for a rank that is": &Late{Rank: 1, After: time.Second, sender: true},

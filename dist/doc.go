@@ -22,6 +22,9 @@
 //	}
 //	attend(block)
 //
+// SendRecv is an exchange with any members; either side of it may be None, for blocks that go one way: those of ranks that have nothing
+// to do with each other under the mask stay at home.
+//
 // # Whose memory it is
 //
 //   - What is given to Shift or SendRecv is never written again by the sender. Engines whose ranks share memory (Lender) hand the slice
@@ -29,12 +32,13 @@
 //   - Blocks that all ranks only read (K and V) may still be read by the sender, and sent on by the receiver. Blocks that are written on
 //     their way (dK and dV) have one holder at a time: the sender lets go.
 //   - What Wait returns is the receiver's under the same rules. It is valid until its holder sends it on or drops it.
-//   - Collectives leave the caller's slices to the caller when they return nil. AllGather returns copies.
+//   - Collectives leave the caller's slices to the caller when they return nil. AllGather returns copies. AllToAll, which is W-1
+//     exchanges, follows the rules of Shift instead.
 //   - After an error all slices in flight are lost, and the job with them: Abort, join, start again from a checkpoint.
 //
 // # Collectives
 //
-// AllReduce, AllGather, Broadcast, Barrier and Split are written here once, over the engine's transfers. All members call them
+// AllReduce, AllGather, AllToAll, Broadcast, Barrier and Split are written here once, over the engine's transfers. All members call them
 // in the same order. AllReduce adds every element in the order of the ranks, so its bits are the same on every engine, whatever
 // arrives first; they do depend on how the sum was divided among W ranks. Split makes groups that can be used side by
 // side: the two axes of a mesh are Split(rank/cp, rank) and Split(rank%cp, rank). What is split may be split again.

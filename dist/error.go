@@ -39,7 +39,10 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) what() string {
-	if e.Call != "" {
+	switch {
+	case e.Call != "" && e.Kind != Collective:
+		return fmt.Sprintf("%s %s", e.Kind, e.Call)
+	case e.Call != "":
 		return e.Call
 	}
 	return fmt.Sprintf("%s hop %d", e.Kind, e.Hop)

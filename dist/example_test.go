@@ -40,6 +40,25 @@ func ExampleShift() {
 	// 2 hops, 8 bytes sent
 }
 
+// A matrix of blocks is transposed: rank r gets the r-th part of everybody.
+func ExampleAllToAll() {
+	err := local.Run(context.Background(), 3, dist.Options{}, func(ctx context.Context, c *dist.Comm) error {
+		parts, lens := make([][]int32, 3), make([]int, 3)
+		for m := range parts {
+			parts[m], lens[m] = []int32{int32(10*c.Rank() + m)}, 1
+		}
+		all, err := dist.AllToAll(ctx, c, dist.Ulysses, parts, lens)
+		if c.Rank() == 1 {
+			fmt.Println(all)
+		}
+		return err
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output: [[1] [11] [21]]
+}
+
 // The sum of what four ranks hold, on each of them.
 func ExampleAllReduce() {
 	var mu sync.Mutex

@@ -16,11 +16,34 @@ const (
 	BackwardKV  Kind = "backward_kv"  // K and V of the backward pass
 	BackwardDKV Kind = "backward_dkv" // dK and dV on their way home
 	Collective  Kind = "collective"   // AllReduce, AllGather, Broadcast, Barrier, Split
+
+	ForwardQ     Kind = "forward_q"     // Q on its way round, where it is Q that travels (pass-Q)
+	ForwardCarry Kind = "forward_carry" // its O, m and l
+	BackwardQ    Kind = "backward_q"    // Q, dO, LSE and delta
+	BackwardDQ   Kind = "backward_dq"   // dQ on its way home
+	Ulysses      Kind = "ulysses"       // rows against heads, by AllToAll
 )
+
+// The kinds that travel round a double ring, for its hops between the inner rings: those that cross from host to host.
+const (
+	ForwardKVOuter    = ForwardKV + outer
+	BackwardKVOuter   = BackwardKV + outer
+	BackwardDKVOuter  = BackwardDKV + outer
+	ForwardQOuter     = ForwardQ + outer
+	ForwardCarryOuter = ForwardCarry + outer
+	BackwardQOuter    = BackwardQ + outer
+	BackwardDQOuter   = BackwardDQ + outer
+)
+
+const outer = "_outer"
+
+// Outer is the same kind on a hop between inner rings, as "forward_kv_outer" of ForwardKV: a ledger entry of its own. It has the tags
+// of the inner kind, so the hops of both are numbered together.
+func (k Kind) Outer() Kind { return k + outer }
 
 // Entry is what one rank has sent of one kind.
 type Entry struct {
-	Hops    int           // transfers started: a Shift, a SendRecv or a collective call is one
+	Hops    int           // messages sent by Shift, SendRecv and AllToAll, and calls of the other collectives
 	Tensors int           // tensors in them, as told by Move.Tensors
 	Bytes   int64         // bytes sent to other ranks
 	Wait    time.Duration // time blocked: communication that compute did not hide

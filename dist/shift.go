@@ -13,7 +13,10 @@ type Move struct {
 	Step    int  // +1 sends to the next rank and receives from the previous one, -1 the other way round
 }
 
-// Exchange is a SendRecv: a message to one member of the group, and one from another (or the same).
+// None in place of a member: nothing is sent, or nothing received.
+const None = -1
+
+// Exchange is a SendRecv: a message to one member of the group, and one from another (or the same). Either may be None.
 type Exchange struct {
 	Kind     Kind
 	Tensors  int
@@ -24,7 +27,7 @@ type Exchange struct {
 // Pending is a started exchange.
 type Pending[T Number] struct {
 	c              *Comm
-	sent, received transfer
+	sent, received transfer // without a handle where there is none
 	block          []T
 	loan           Loan // the engine provides the block
 	done           bool
@@ -42,24 +45,39 @@ func Shift[T Number](c *Comm, m Move, b []T, recvLen int) *Pending[T] {
 	return SendRecv(c, Exchange{Kind: m.Kind, Tensors: m.Tensors, Hop: m.Hop, To: to, From: from}, b, recvLen)
 }
 
-// SendRecv starts sending b to one member and receiving recvLen elements from another, under the rules of Shift.
+// SendRecv starts sending b to one member and receiving recvLen elements from another, under the rules of Shift. Where To is None b
+// is ignored, where From is None recvLen is, and Wait gives no block, once the send has ended. Only a send counts as a hop.
 func SendRecv[T Number](c *Comm, x Exchange, b []T, recvLen int) *Pending[T] {
 	p := &Pending[T]{c: c}
-	if err := c.checkMembers(x.To, x.From); err != nil {
-		p.done, p.err = true, err
-		return p
+	for _, m := range []int{x.To, x.From} {
+		if m == None {
+			continue
+		}
+		if err := c.checkMembers(m); err != nil {
+			p.done, p.err = true, err
+			return p
+		}
 	}
 	label := Error{Kind: x.Kind, Hop: x.Hop, Tag: c.tag(x.Kind.slot(), x.Hop)}
 	if x.To == c.me && x.From == c.me {
 		return p.toSelf(c.label(label, c.me), b, recvLen)
 	}
-	c.ledger.add(x.Kind, Entry{Hops: 1, Tensors: x.Tensors, Bytes: int64(len(bytesOf(b)))})
-	p.receive(c.label(label, x.From), recvLen)
-	p.sent = c.lend(bytesOf(b), c.label(label, x.To))
+	return p.start(x, label, b, recvLen)
+}
+
+// start begins the two halves, or the one that is not None. The receive comes first, so that no engine has to buffer.
+func (p *Pending[T]) start(x Exchange, label Error, b []T, recvLen int) *Pending[T] {
+	if x.From != None {
+		p.receive(p.c.label(label, x.From), recvLen)
+	}
+	if x.To != None {
+		p.c.ledger.add(x.Kind, Entry{Hops: 1, Tensors: x.Tensors, Bytes: int64(len(bytesOf(b)))})
+		p.sent = p.c.lend(bytesOf(b), p.c.label(label, x.To))
+	}
 	return p
 }
 
-// receive is started before the send, so that no engine has to buffer.
+// receive starts the received half.
 func (p *Pending[T]) receive(label Error, n int) {
 	if lender, ok := p.c.engine.(Lender); ok {
 		label.Op = "receive"
@@ -86,7 +104,7 @@ func (p *Pending[T]) toSelf(label Error, b []T, recvLen int) *Pending[T] {
 func (p *Pending[T]) Wait(ctx context.Context) ([]T, error) {
 	if !p.done {
 		p.done = true
-		p.err = p.c.wait(ctx, p.received, p.sent)
+		p.err = p.c.wait(ctx, p.halves()...)
 		if p.loan != nil && p.err == nil {
 			p.block = numbersOf[T](p.loan.Bytes())
 		}
@@ -95,6 +113,17 @@ func (p *Pending[T]) Wait(ctx context.Context) ([]T, error) {
 		return nil, p.err
 	}
 	return p.block, nil
+}
+
+// halves are those that were started.
+func (p *Pending[T]) halves() []transfer {
+	var ts []transfer
+	for _, t := range []transfer{p.received, p.sent} {
+		if t.handle != nil {
+			ts = append(ts, t)
+		}
+	}
+	return ts
 }
 
 // checkMembers refuses ranks that the group does not have.

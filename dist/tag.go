@@ -1,6 +1,10 @@
 package dist
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // A tag is context<<10 | (number mod 64)<<4 | slot. The context keeps groups that share members apart; the slot keeps kinds and
 // collectives apart; the number, of the hop or of the collective call, makes a rank that is one off wait (where the watchdog sees
@@ -17,6 +21,10 @@ const (
 	slotForwardKV = iota
 	slotBackwardKV
 	slotBackwardDKV
+	slotForwardQ
+	slotForwardCarry
+	slotBackwardQ
+	slotBackwardDQ
 	slotOther // all other kinds together
 	slotReduce
 	slotReduced
@@ -25,12 +33,13 @@ const (
 	slotBroadcast
 	slotBarrier
 	slotSplit
+	slotAllToAll
 	slots
 )
 
 var slotNames = [slots]string{
-	"forward_kv", "backward_kv", "backward_dkv", "other",
-	"allreduce", "allreduce", "allgather", "allgather", "broadcast", "barrier", "split",
+	"forward_kv", "backward_kv", "backward_dkv", "forward_q", "forward_carry", "backward_q", "backward_dq", "other",
+	"allreduce", "allreduce", "allgather", "allgather", "broadcast", "barrier", "split", "alltoall",
 }
 
 func (c *Comm) tag(slot, number int) int {
@@ -46,23 +55,17 @@ func numberOf(tag int) int { return tag >> slotBits & numberMask }
 // modulo 64.
 func TagName(tag int) string {
 	slot := slotOf(tag)
-	switch {
-	case slot >= slots:
-		return fmt.Sprintf("tag %d", tag)
-	case slot <= slotOther:
+	if slot <= slotOther {
 		return fmt.Sprintf("%s hop %d", slotNames[slot], numberOf(tag))
 	}
 	return fmt.Sprintf("%s (call %d)", slotNames[slot], numberOf(tag))
 }
 
+// slot of a kind; its outer form has the same.
 func (k Kind) slot() int {
-	switch k {
-	case ForwardKV:
-		return slotForwardKV
-	case BackwardKV:
-		return slotBackwardKV
-	case BackwardDKV:
-		return slotBackwardDKV
+	inner := strings.TrimSuffix(string(k), outer)
+	if slot := slices.Index(slotNames[:slotOther], inner); slot >= 0 {
+		return slot
 	}
 	return slotOther
 }

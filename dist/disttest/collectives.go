@@ -12,6 +12,8 @@ import (
 var collectives = []testCase{
 	onComm("shift brings every block to everybody and home", rotate),
 	onComm("sendrecv swaps with the mirror rank", mirror),
+	onComm("exchanges of one way bring a block down the line", line),
+	onComm("alltoall transposes unequal parts", allToAll),
 	onComm("allreduce adds in the order of the ranks", allReduce),
 	onComm("allgather of unequal lengths", allGather),
 	onComm("broadcast from every root", broadcast),
@@ -58,6 +60,57 @@ func mirror(ctx context.Context, c *dist.Comm) error {
 		return err
 	}
 	return same("block of the mirror rank", got, values[float64](2, peer, 10+peer))
+}
+
+// line sends from rank to rank without closing the ring: the first receives nothing, the last sends nothing.
+func line(ctx context.Context, c *dist.Comm) error {
+	x := dist.Exchange{Kind: dist.ForwardQ, Tensors: 1, To: c.Rank() + 1, From: c.Rank() - 1} // before rank 0 is None
+	want := values[float32](5, c.Rank()-1, 4*c.Rank())
+	if x.To == c.Size() {
+		x.To = dist.None
+	}
+	if x.From == dist.None {
+		want = nil
+	}
+	sent := values[float32](5, c.Rank(), 4*(c.Rank()+1))
+	got, err := dist.SendRecv(c, x, sent, 4*c.Rank()).Wait(ctx)
+	if err != nil {
+		return err
+	}
+	hops := 1
+	if x.To == dist.None {
+		hops = 0
+	}
+	if e := c.Ledger().Snapshot()[dist.ForwardQ]; e.Hops != hops || e.Tensors != hops || e.Bytes != int64(16*(c.Rank()+1)*hops) {
+		return fmt.Errorf("the ledger has %+v, want %d hops", e, hops)
+	}
+	return same("block of the rank before", got, want)
+}
+
+// allToAll goes twice, with another collective between; among the parts are empty ones.
+func allToAll(ctx context.Context, c *dist.Comm) error {
+	return errors.Join(allToAllOf[float32](ctx, c, 0), dist.Barrier(ctx, c), allToAllOf[int64](ctx, c, 1), allToAllOf[byte](ctx, c, 2))
+}
+
+func allToAllOf[T dist.Number](ctx context.Context, c *dist.Comm, seed int) error {
+	part := func(from, to int) []T { return values[T](uint64(20+seed), 100*from+to, (3*from+to+seed)%5) }
+	parts, lens := make([][]T, c.Size()), make([]int, c.Size())
+	for m := range parts {
+		parts[m], lens[m] = part(c.Rank(), m), len(part(m, c.Rank()))
+	}
+	all, err := dist.AllToAll(ctx, c, dist.Ulysses, parts, lens)
+	if err != nil {
+		return err
+	}
+	if len(all) != c.Size() {
+		return fmt.Errorf("%d parts, want %d", len(all), c.Size())
+	}
+	for m, got := range all {
+		if err := same(fmt.Sprintf("part of rank %d", m), got, part(m, c.Rank())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func allReduce(ctx context.Context, c *dist.Comm) error {

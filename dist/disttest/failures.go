@@ -16,6 +16,7 @@ var failures = []testCase{
 	{"a rank that leaves is lost to its peers", 2, leaving},
 	{"a wait ends with its context", 2, contextEnds},
 	{"the watchdog names the late rank", 2, watchdog},
+	{"alltoall of another length is an error", 2, wrongPart},
 }
 
 // sizeMismatch is between neighbours 0 and 1; engines whose sender can not know are excused on that side.
@@ -118,4 +119,25 @@ func watchdog(ctx context.Context, e dist.Engine) error {
 		return nil // and the others hear of it
 	}
 	return fmt.Errorf("got %w, want rank 0 named as late", orNone(err))
+}
+
+// wrongPart lets rank 0 give rank 1 more than it wants. The others may go through, or be aborted.
+func wrongPart(ctx context.Context, e dist.Engine) error {
+	c := dist.New(e, dist.Options{})
+	parts, lens := make([][]int32, c.Size()), make([]int, c.Size())
+	for m := range parts {
+		parts[m], lens[m] = make([]int32, 2), 2
+	}
+	if c.Rank() == 0 {
+		parts[1] = make([]int32, 3)
+	}
+	_, err := dist.AllToAll(ctx, c, dist.Ulysses, parts, lens)
+	if c.Rank() != 1 {
+		return nil
+	}
+	var seen *dist.Error
+	if !errors.As(err, &seen) || seen.Peer != 0 || seen.Kind != dist.Ulysses {
+		return fmt.Errorf("got %w, want an error that names rank 0", orNone(err))
+	}
+	return wantError("receive of 8 bytes from 12", err, dist.ErrSize)
 }
