@@ -25,8 +25,8 @@ func Gather[T any](s Sharding, rank int, local, global []T, width int) {
 
 // eachRun calls f for every run of neighbouring positions that a rank holds, in the order of its rows.
 func (s Sharding) eachRun(rank int, f func(position, rows int)) {
-	parts, n := s.segments(rank)
-	for _, p := range parts[:n] {
+	var room [2]Segment
+	for _, p := range s.segments(rank, &room) {
 		if p.Stride == 1 {
 			f(p.Start, p.Count)
 			continue

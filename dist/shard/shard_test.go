@@ -16,15 +16,42 @@ func anySharding(t *rapid.T) shard.Sharding {
 	tokens := rapid.OneOf(rapid.IntRange(0, 5), rapid.IntRange(0, 300)).Draw(t, "tokens")
 	ranks := rapid.OneOf(rapid.IntRange(1, 9), rapid.IntRange(1, 400)).Draw(t, "ranks")
 	s, err := shard.New(layout, tokens, ranks)
+	if layout == shard.Balanced {
+		loads := rapid.SliceOfN(rapid.IntRange(0, 9), tokens, tokens).Draw(t, "loads")
+		s, err = shard.NewBalanced(tokens, ranks, func(from, to int) (sum int64) {
+			for _, load := range loads[from:to] {
+				sum += int64(load)
+			}
+			return sum
+		})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+// layoutOrTable draws shardings by layout, by table and in groups.
+func layoutOrTable(t *rapid.T) shard.Sharding {
+	s := anySharding
+	if rapid.Bool().Draw(t, "by table") {
+		s = anyTable
+	}
+	all := s(t)
+	size := rapid.SampledFrom([]int{1, 1, 2, 3}).Draw(t, "group")
+	if all.Ranks()%size != 0 {
+		return all
+	}
+	grouped, err := all.Grouped(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return grouped
+}
+
 func TestEveryPositionIsHeldExactlyOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := anySharding(t)
+		s := layoutOrTable(t)
 		held := make([]int, s.Tokens())
 		for rank := range s.Ranks() {
 			for row := range s.Len(rank) {
@@ -41,11 +68,11 @@ func TestEveryPositionIsHeldExactlyOnce(t *testing.T) {
 
 func TestSegmentsListThePositionsOfTheRows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := anySharding(t)
+		s := layoutOrTable(t)
 		for rank := range s.Ranks() {
 			row := 0
 			for _, g := range s.Segments(rank) {
-				if g.Count < 1 || g.Stride < 1 {
+				if g.Count < 1 {
 					t.Fatalf("rank %d has segment %+v", rank, g)
 				}
 				for i := range g.Count {
@@ -78,7 +105,7 @@ func TestRowsAscend(t *testing.T) {
 
 func TestOwnerIsTheInverseOfPosition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := anySharding(t)
+		s := layoutOrTable(t)
 		for position := range s.Tokens() {
 			rank, row := s.Owner(position)
 			if got := s.Position(rank, row); got != position {
@@ -90,7 +117,7 @@ func TestOwnerIsTheInverseOfPosition(t *testing.T) {
 
 func TestGatherUndoesScatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := anySharding(t)
+		s := layoutOrTable(t)
 		width := rapid.IntRange(0, 4).Draw(t, "width")
 		global := make([]int, s.Tokens()*width)
 		for i := range global {
@@ -113,7 +140,7 @@ func TestGatherUndoesScatter(t *testing.T) {
 }
 
 func TestLengthsAreEven(t *testing.T) {
-	slack := map[shard.Layout]int{shard.Contiguous: 1, shard.Zigzag: 2, shard.Striped: 1}
+	slack := map[shard.Layout]int{shard.Contiguous: 1, shard.Zigzag: 2, shard.Striped: 1, shard.Balanced: 1}
 	rapid.Check(t, func(t *rapid.T) {
 		s := anySharding(t)
 		longest, shortest := 0, s.Tokens()
@@ -188,7 +215,7 @@ func TestNewRefusesWhatItCannotDeal(t *testing.T) {
 		tokens, ranks int
 		want          string
 	}{
-		{"spiral", 8, 2, `layout "spiral" is not known: use contiguous, zigzag or striped`},
+		{"spiral", 8, 2, `layout "spiral" is not known: use contiguous, zigzag, striped or balanced`},
 		{shard.Zigzag, -1, 2, "-1 tokens"},
 		{shard.Zigzag, 8, 0, "0 ranks"},
 		{shard.Zigzag, 1 << 41, 2, "tokens"},
