@@ -8,8 +8,9 @@ import "math"
 // much, and an arc that slides from here to there has, on its way, just half. For another share than half the same holds of
 // the arcs on average. (N. Alon, "Splitting necklaces", Advances in Mathematics 63, 1987: two kinds of beads.)
 //
-//	area    . . - = # . . - = #         two documents; an arc of half the rows
-//	          [ . . . . )               with half of the area
+//	1 2 3 4 5 6 7 8        the areas of eight queries under a causal mask: 36
+//	    3 4 5 6            half of the rows with half of the area: 18
+//	1 2         7 8        what is left, closed to a ring
 type necklace struct {
 	area   func(from, to int) int64
 	pieces []Segment // of stride 1, rising

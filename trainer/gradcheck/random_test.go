@@ -10,7 +10,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestRingsComputeWhatOneRankComputes covers W up to 8 for 2×29 and for 3 tokens, all layouts, both types.
+// TestRingsComputeWhatOneRankComputes covers W up to 8 for 2×29 and for 3 tokens, three layouts, both types.
 func TestRingsComputeWhatOneRankComputes(t *testing.T) {
 	results, err := Invariance(context.Background(), Options{Rings: []int{2, 3, 4, 8}})
 	if err != nil {
