@@ -6,7 +6,11 @@
 // by the caller; query head h reads KV head h/(H/K).
 package kernel
 
-import "math"
+import (
+	"math"
+
+	"github.com/ringgrad/ringgrad/ops/mask"
+)
 
 // MaxDim is the largest head dim, of keys and of values, that an Attention need take.
 const MaxDim = 256
@@ -20,10 +24,33 @@ type Segment struct{ Start, Stride, Count int }
 // Block describes one call.
 type Block struct {
 	Heads, KVHeads, Dim, ValueDim int
-	Scale                         float64   // of q·k
-	Causal                        bool      // a query sees the keys at its own and at smaller global positions
-	Rows                          []Segment // global positions of the S queries, in order
-	Cols                          []Segment // global positions of the N keys, in order
+	Scale                         float64 // of q·k
+	// Softcap c, if not 0, replaces a score s by c·tanh(s/c).
+	Softcap float64
+	// Slopes [H], if any, are ALiBi's: behind the softcap, slope·|i-j| is subtracted from the score of positions i and j.
+	Slopes []float64
+	// Sinks [H], if any, are logits that every query which sees anything sees besides its keys, with a value of 0. They concern
+	// Finish alone: the lse that Backward gets includes them.
+	Sinks []float64
+	// Dropout, if any, hides pairs from the output, not from the softmax's sum; the others count 1/(1-p) times as much.
+	Dropout Dropout
+	Mask    *mask.Mask // which keys a query sees, in global positions
+	Rows    []Segment  // global positions of the S queries, in order
+	Cols    []Segment  // global positions of the N keys, in order
+}
+
+// HeadRange is the block of the query heads from..from+n-1 alone, which read the KV heads of a smaller block.
+func (b Block) HeadRange(from, n, kvHeads int) Block {
+	b.Heads, b.KVHeads = n, kvHeads
+	b.Slopes, b.Sinks, b.Dropout.Keys = part(b.Slopes, from, n), part(b.Sinks, from, n), part(b.Dropout.Keys, from, n)
+	return b
+}
+
+func part[E any](x []E, from, n int) []E {
+	if x == nil {
+		return nil
+	}
+	return x[from:][:n]
 }
 
 // Len is the number of positions in segments.
@@ -75,6 +102,8 @@ func (g Gradients[T]) Nothing() {
 type Attention[T Float] interface {
 	// Forward folds one block of keys into the carry.
 	Forward(c Carry[T], q, k, v []T, b Block)
+	// Merge folds a carry of the same queries over other keys into c; other may be written over. Of b it needs the sizes and what a score is.
+	Merge(c, other Carry[T], b Block)
 	// Finish writes out = O/L and lse = log of the softmax denominator (natural). A row that saw no key gets out 0 and lse -Inf, and
 	// so does one whose logits are all -Inf. Of b it needs the sizes and the scale.
 	Finish(c Carry[T], out, lse []T, b Block)

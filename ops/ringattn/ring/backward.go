@@ -3,28 +3,30 @@ package ring
 import (
 	"context"
 	"fmt"
+	"math"
 
-	"github.com/ringgrad/ringgrad/dist"
-	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
-	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
 )
 
 // Backward returns the gradients of this rank's q, k and v, given s of the forward on the same inputs and dOut, the
 // token-major gradient [B,S,H,Dv] of its output. All ranks must call it together.
 //
-// The keys and values travel the ring the other way round, so the first foreign block a rank meets is the one that its
-// forward met last. Rank r works on the block of rank r+t in step t, adds its share to the dK, dV that arrive for that
-// block, and sends the sum after it: born at rank j-1 in step 1, the gradients of block j are home after W-1 hops. The
-// own block is worked on in two halves, one while the first keys arrive and one while the last dK, dV come home.
-// P is recomputed from the saved log-sum-exp (FlashAttention-2, arXiv 2307.08691, algorithm 2).
+// Blocks travel the ring the other way round, so the first foreign block a rank meets is the one that its forward met last. Where keys
+// travel, rank r of a single ring works on the block of rank r+t in step t, adds its share to the dK, dV that arrive for that block, and
+// sends the sum after it; where queries travel the same happens to dQ. The own block is worked on in two halves, one while the first
+// block arrives and one while the last gradients come home; see tour. P is recomputed from the saved log-sum-exp (FlashAttention-2,
+// arXiv 2307.08691, algorithm 2).
 func (r *Rank[T]) Backward(ctx context.Context, in Inputs[T], s *Saved[T], dOut []T) (Gradients[T], error) {
+	if r.heads != nil {
+		return r.heads.backward(ctx, in, s, dOut)
+	}
 	if err := r.checkBackward(in, s, dOut); err != nil {
 		return Gradients[T]{}, err
 	}
 	b := r.prepare(ctx, in, s, dOut)
-	if err := b.round(ctx); err != nil {
+	t, own := b.tour()
+	if err := t.walk(ctx, own); err != nil {
 		return Gradients[T]{}, err
 	}
 	return b.tokens(), nil
@@ -47,109 +49,121 @@ func (r *Rank[T]) checkBackward(in Inputs[T], s *Saved[T], dOut []T) error {
 // backward is one backward pass. All arrays are head-major.
 type backward[T kernel.Float] struct {
 	run[T]
-	in    kernel.Inputs[T] // of the local rows; K and V are set for each block
-	dq    []T              // what one block gives to dQ
-	sum   []float64        // dQ over all blocks: in float32 its error would grow with W
-	kv    []T              // the own block
-	dkv   []T              // its gradient: this rank's share, and after the round the sum of all ranks'
-	spare []T              // memory that nobody else reads, for the next share
+	message []T              // all that is needed of the local queries
+	in      kernel.Inputs[T] // its parts; K and V are set for each block
+	dq      []T              // what one block gives to dQ; where queries travel, all that the local keys give
+	sum     []float64        // dQ over all blocks: in float32 its error would grow with W; nil where queries travel
+	kv      []T              // the own block
+	dkv     []T              // its gradient: this rank's share, and after the tour the sum of all ranks'
+	spare   []T              // memory that nobody else reads, for the next share
 }
 
 func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut []T) *backward[T] {
 	c := r.call
-	b := &backward[T]{run: r.begin(ctx), kv: r.packKV(in), dq: make([]T, len(in.Q)), dkv: make([]T, c.kvLen(r.rows))}
-	if r.size > 1 {
+	b := &backward[T]{run: r.begin(ctx, in.Sinks, s.step), kv: r.packKV(in), dq: make([]T, len(in.Q)), dkv: make([]T, c.kvLen(r.keys))}
+	if r.size > 1 && r.plan.travel == KV {
 		b.sum = make([]float64, len(b.dq))
 	}
-	b.in = kernel.Inputs[T]{Q: make([]T, len(in.Q)), DOut: make([]T, len(dOut)), LSE: s.lse, LSELow: s.low, Delta: make([]T, len(s.lse))}
+	b.message = make([]T, b.queriesLen(r.rank))
+	b.in = b.asQueries(b.message, r.rank)
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
 	toHeads(b.in.DOut, dOut, s.shape)
+	copy(b.in.LSE, s.lse)
+	copy(b.in.LSELow, s.low)
 	if r.rows > 0 {
 		// delta = rowsum(dO∘O) once, from the final O: that of a single block would be another softmax's.
-		b.kernel.Delta(s.out, b.in.DOut, b.in.Delta, c.block(r.rank, r.rank))
+		b.kernel.Delta(s.out, b.in.DOut, b.in.Delta, b.block(r.rank, r.rank))
 	}
 	return b
 }
 
-// round makes the W-1 hops of K, V and the W-1 hops of dK, dV.
-func (b *backward[T]) round(ctx context.Context) error {
-	if b.size == 1 {
-		b.diagonal(b.whole())
-		return nil
+// queriesLen is the length of the message with all that backward needs of a rank's queries.
+func (b *backward[T]) queriesLen(source int) int {
+	s := b.call.rows(source)
+	return b.call.qLen(s) + b.call.outLen(s) + 3*b.call.rowLen(s)
+}
+
+// asQueries cuts that message into Q, dO, lse, its low part, and delta.
+func (b *backward[T]) asQueries(message []T, source int) (in kernel.Inputs[T]) {
+	s := b.call.rows(source)
+	for _, x := range []struct {
+		to *[]T
+		n  int
+	}{{&in.Q, b.call.qLen(s)}, {&in.DOut, b.call.outLen(s)}, {&in.LSE, b.call.rowLen(s)}, {&in.LSELow, b.call.rowLen(s)}, {&in.Delta, b.call.rowLen(s)}} {
+		*x.to, message = message[:x.n:x.n], message[x.n:]
 	}
+	return in
+}
+
+func (b *backward[T]) tour() (t *tour[T], own []T) {
+	t = &tour[T]{run: b.run, route: b.plan.backward}
+	_, _, t.kind, t.sumKind = b.plan.kinds()
+	_, _, t.tensors, t.sumTensors = b.plan.tensors()
 	first, second := b.halves()
-	keys := b.sendKV(b.kv, 1)
-	b.diagonal(first)
-
-	var grads seam.Pending[T]
-	for step := 1; step < b.size; step++ {
-		source := b.source(step)
-		kv, err := keys.Wait(ctx)
-		if err != nil {
-			return err
-		}
-		if step < b.size-1 {
-			keys = b.sendKV(kv, step+1)
-		}
-		share := b.share(kv, source) // while the sum of the ranks before us is on its way
-		if grads != nil {
-			sum, err := grads.Wait(ctx)
-			if err != nil {
-				return err
-			}
-			add(share, sum)
-			b.spare = sum // its sender has let go of it
-		}
-		grads = b.sendDKV(share, step)
+	t.before, t.after = func() { b.own(first) }, func() { b.own(second) }
+	t.merge = func(share, sum []T, _ int) {
+		add(share, sum)
+		b.spare = sum // its sender has let go of it
 	}
-
-	b.diagonal(second)
-	home, err := grads.Wait(ctx)
-	if err != nil {
-		return err
+	if b.plan.travel == Q {
+		t.length, t.sumLength = b.queriesLen, func(source int) int { return b.call.qLen(b.call.rows(source)) }
+		t.work, t.home = b.visitor, func(sum []T) { add(b.dq, sum) }
+		return t, b.message
 	}
-	add(b.dkv, home)
-	return nil
+	t.length, t.sumLength = b.messageLen, b.gradientLen
+	t.work, t.home = b.share, func(sum []T) { add(b.dkv, sum) }
+	return t, b.kv
 }
 
-// source is the rank whose block is here in the given step; step W is home again.
-func (b *backward[T]) source(step int) int { return shard.BackwardSource(b.rank, step, b.size) }
-
-// gradientLen is the length of dK and dV of the given rank's block.
-func (b *backward[T]) gradientLen(rank int) int { return b.call.kvLen(b.call.Sharding.Len(rank)) }
-
-// sendKV starts hop number hop of K and V: the block at hand goes to the previous rank, that of the next step comes in.
-func (b *backward[T]) sendKV(kv []T, hop int) seam.Pending[T] {
-	return b.shift(b.comm, dist.Move{Kind: dist.BackwardKV, Tensors: 2, Hop: hop, Step: -1}, kv, b.messageLen(b.source(hop)))
-}
-
-// sendDKV starts hop number hop of dK and dV, which follow the block of step hop; that of the next step comes in.
-func (b *backward[T]) sendDKV(dkv []T, hop int) seam.Pending[T] {
-	return b.shift(b.comm, dist.Move{Kind: dist.BackwardDKV, Tensors: 2, Hop: hop, Step: -1}, dkv, b.gradientLen(b.source(hop+1)))
-}
-
-// share returns what the local rows give to the dK, dV of the source's block, and adds to dQ what that block gives. The
+// share returns what the local queries give to the dK, dV of the source's block, and adds to dQ what that block gives. The
 // memory is fresh, or what an earlier hop left to us, because the message it becomes is lent to the next rank.
 func (b *backward[T]) share(kv []T, source int) []T {
-	share, n := b.spare, b.gradientLen(source)
-	if cap(share) < n {
-		share = make([]T, n)
-	}
-	b.spare, share = nil, share[:n]
-	if !b.call.sees(b.rank, source) {
-		clear(share)
-		return share
-	}
+	share := room(b.spare, b.gradientLen(source))
+	b.spare = nil
 	in := b.in
 	in.K, in.V = b.splitKV(kv, source)
 	dk, dv := b.split(share, source)
-	b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv, Fresh: true}, in, b.call.block(b.rank, source))
+	b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv, Fresh: true}, in, b.block(b.rank, source))
 	accumulate(b.sum, b.dq)
 	return share
 }
 
-// add adds src to dst. Every element of a block's gradient is a sum in ring order, from the rank before its home
-// backwards, and every element of dQ one over the blocks as they come, whatever the timing: the bits repeat.
+// visitor returns what the local keys give to the dQ of another rank's queries, and adds to dK, dV what those give.
+func (b *backward[T]) visitor(queries []T, source int) []T {
+	share := room(b.spare, b.call.qLen(b.call.rows(source)))
+	b.spare = nil
+	clear(share)
+	in := b.asQueries(queries, source)
+	in.K, in.V = b.splitKV(b.kv, b.rank)
+	dk, dv := b.split(b.dkv, b.rank)
+	b.kernel.Backward(kernel.Gradients[T]{DQ: share, DK: dk, DV: dv}, in, b.block(source, b.rank))
+	return share
+}
+
+// own works on one part of the own block.
+func (b *backward[T]) own(p part) {
+	if p.heads == 0 || p.rows == 0 {
+		return
+	}
+	c, s := b.call, b.rows
+	k, v := b.splitKV(b.kv, b.rank)
+	dk, dv := b.split(b.dkv, b.rank)
+	kv := func(x []T, width int) []T { return x[p.kv*b.keys*width:][:p.kvs*b.keys*width] }
+	dq := rowsOf(b.dq, p, s, c.Dim)
+	clear(dq)
+	b.kernel.Backward(
+		kernel.Gradients[T]{DQ: dq, DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim)},
+		kernel.Inputs[T]{
+			Q: rowsOf(b.in.Q, p, s, c.Dim), K: b.keysOf(k, p, c.Dim), V: b.keysOf(v, p, c.ValueDim), DOut: rowsOf(b.in.DOut, p, s, c.ValueDim),
+			LSE: rowsOf(b.in.LSE, p, s, 1), LSELow: rowsOf(b.in.LSELow, p, s, 1), Delta: rowsOf(b.in.Delta, p, s, 1),
+		}, b.partBlock(p))
+	if b.sum != nil {
+		accumulate(b.sum[(p.head*s+p.row)*c.Dim:][:len(dq)], dq)
+	}
+}
+
+// add adds src to dst. Every element of a travelling gradient is a sum in the order of its stops, and every element of dQ one over
+// the blocks as they come, whatever the timing: the bits repeat.
 func add[T kernel.Float](dst, src []T) {
 	eachChunk(len(src), func(from, to int) { cpu.Add(dst[from:to], dst[from:to], src[from:to]) })
 }
@@ -168,7 +182,7 @@ func eachChunk(n int, f func(from, to int)) {
 // tokens lays the gradients out as the caller's inputs are.
 func (b *backward[T]) tokens() Gradients[T] {
 	c := b.call
-	g := Gradients[T]{DQ: make([]T, len(b.dq)), DK: make([]T, c.kLen(b.rows)), DV: make([]T, c.vLen(b.rows))}
+	g := Gradients[T]{DQ: make([]T, len(b.dq)), DK: make([]T, c.kLen(b.keys)), DV: make([]T, c.vLen(b.keys)), DSinks: b.dSinks()}
 	dk, dv := b.split(b.dkv, b.rank)
 	eachChunk(len(b.sum), func(from, to int) {
 		for i, x := range b.sum[from:to] {
@@ -176,7 +190,25 @@ func (b *backward[T]) tokens() Gradients[T] {
 		}
 	})
 	toTokens(g.DQ, b.dq, dims{c.Batch, b.rows, c.Heads, c.Dim})
-	toTokens(g.DK, dk, dims{c.Batch, b.rows, c.KVHeads, c.Dim})
-	toTokens(g.DV, dv, dims{c.Batch, b.rows, c.KVHeads, c.ValueDim})
+	toTokens(g.DK, dk, dims{c.Batch, b.keys, c.KVHeads, c.Dim})
+	toTokens(g.DV, dv, dims{c.Batch, b.keys, c.KVHeads, c.ValueDim})
 	return g
+}
+
+// dSinks is -Σ exp(sink - lse)·delta over the local rows: a sink is a key whose value is 0.
+func (b *backward[T]) dSinks() []T {
+	if b.sinks == nil {
+		return nil
+	}
+	sums, heads := make([]float64, b.call.Heads), b.call.Heads
+	for i, lse := range b.in.LSE {
+		if h := i / b.rows; !math.IsInf(float64(lse), -1) {
+			sums[h%heads] -= math.Exp(b.sinks[h]-float64(lse)-float64(b.in.LSELow[i])) * float64(b.in.Delta[i])
+		}
+	}
+	out := make([]T, heads)
+	for h, s := range sums {
+		out[h] = T(s)
+	}
+	return out
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 // MaxDim is the largest head dim, of keys and of values, that the kernels take.
@@ -19,12 +21,51 @@ type Call struct {
 	Heads, KVHeads int // H and K
 	Dim, ValueDim  int // D of queries and keys, Dv of values and outputs
 	Scale          float64
-	Causal         bool
+	Mask           *mask.Mask // over the sequence's positions; nil: every query sees every key
+	Softcap        float64    // c: scores s become c·tanh(s/c); 0 is none
+	Slopes         []float64  // [H] of ALiBi, subtracted slope·|i-j|; nil is none
+	Sinks          bool       // Inputs have a sink logit a head
+	Dropout        Dropout
 	// BFloat16 rounds queries, keys, values and output gradients to bfloat16, in which they and the probabilities are multiplied
 	// and keys and values travel; sums, log-sum-exp and gradients stay in float32. For float32 on processors that have it.
 	BFloat16 bool
-	Sharding shard.Sharding // which of the T positions each of the W ranks holds
+	Sharding shard.Sharding // which of the T positions each of the W ranks holds, of the keys and, without Queries, of the queries
+	// Queries, if it has ranks, is the sharding of the queries where they are not as many as the keys: query i is at position
+	// QueryOffset+i of the keys (chunked prefill).
+	Queries     shard.Sharding
+	QueryOffset int
+	Travel      Travel // what goes round the ring
+	Inner       int    // ranks of an inner ring of a double ring; 0 or 1 is a single ring
+	Ulysses     int    // ranks that exchange rows for heads before the ring; 0 or 1 is none
+
+	plan *Plan // see Prepare
+
+	headFrom, headsInAll int // Ulysses: which heads of how many these are
 }
+
+// Dropout drops pairs from the output with probability P, by a counter on Seed, the run's step, Layer, and the pair's head and
+// positions. The zero value drops nothing.
+type Dropout struct {
+	P     float64
+	Seed  uint64
+	Layer int
+}
+
+// Travel says what goes round the ring and what stays at home.
+type Travel string
+
+// What travels. The results are the same but for rounding.
+const (
+	KV   Travel = "kv"   // keys and values, and their gradients; the default
+	Q    Travel = "q"    // queries with their carry, and what backward needs of them; keys and values stay at home
+	Auto Travel = "auto" // whichever sends fewer bytes
+)
+
+// Travels lists all values of Travel.
+func Travels() []Travel { return []Travel{KV, Q, Auto} }
+
+// ErrHeads says that heads cannot be dealt to the ranks of a Ulysses group.
+var ErrHeads = errors.New("heads do not divide")
 
 // Validate reports every field that no kernel could honour, joined into one error.
 func (c Call) Validate() error {
@@ -55,8 +96,76 @@ func (c Call) Validate() error {
 			errs = append(errs, err)
 		}
 	}
+	return errors.Join(append(errs, c.validateOptions(), c.validateRing())...)
+}
+
+func (c Call) validateOptions() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ring: "+format, args...)) }
+	if !(c.Softcap >= 0) || math.IsInf(c.Softcap, 0) {
+		bad("softcap %v: give a finite number above 0, or 0 for none", c.Softcap)
+	}
+	if c.Slopes != nil && len(c.Slopes) != c.Heads {
+		bad("%d ALiBi slopes for %d query heads: give one a head", len(c.Slopes), c.Heads)
+	}
+	for h, s := range c.Slopes {
+		if math.IsNaN(s) || math.IsInf(s, 0) {
+			bad("ALiBi slope %v of head %d: give a finite number", s, h)
+		}
+	}
+	if !(c.Dropout.P >= 0 && c.Dropout.P < 1) {
+		bad("dropout %v: give a probability from 0 to below 1", c.Dropout.P)
+	}
+	if c.QueryOffset < 0 {
+		bad("query offset %d: give the position of the first query among the keys, at least 0", c.QueryOffset)
+	}
 	return errors.Join(errs...)
 }
+
+func (c Call) validateRing() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ring: "+format, args...)) }
+	if c.Travel != "" && !slices.Contains(Travels(), c.Travel) {
+		bad("travel %q: give kv, q or auto", c.Travel)
+	}
+	size := max(c.Sharding.Ranks(), 1)
+	if n := c.Queries.Ranks(); n != 0 && n != size {
+		bad("the queries are dealt to %d ranks, the keys to %d", n, size)
+	}
+	group := max(c.Ulysses, 1)
+	switch {
+	case c.Ulysses < 0 || size%group != 0:
+		bad("a ring of %d ranks cannot be cut into Ulysses groups of %d: give a divisor", size, c.Ulysses)
+	case c.KVHeads > 0 && (c.Heads%group != 0 || c.KVHeads%group != 0):
+		bad("%d query and %d KV heads for Ulysses groups of %d: give a divisor of both: %w", c.Heads, c.KVHeads, group, ErrHeads)
+	case c.Inner < 0 || size/group%max(c.Inner, 1) != 0:
+		bad("a ring of %d cannot be cut into inner rings of %d: give a divisor", size/group, c.Inner)
+	}
+	return errors.Join(errs...)
+}
+
+// Prepare returns the call with the plan of its ring made, which all of its Ranks then share.
+func (c Call) Prepare() Call {
+	if c.plan == nil {
+		c.plan = newPlan(c.ofRing())
+	}
+	return c
+}
+
+// Plan says which blocks travel where.
+func (c Call) Plan() *Plan { return c.Prepare().plan }
+
+// queries is the sharding of the queries.
+func (c Call) queries() shard.Sharding {
+	if c.Queries.Ranks() > 0 {
+		return c.Queries
+	}
+	return c.Sharding
+}
+
+// rows and keys are how many queries and keys a rank holds of a sequence.
+func (c Call) rows(rank int) int { return c.queries().Len(rank) }
+func (c Call) keys(rank int) int { return c.Sharding.Len(rank) }
 
 // sizes of one rank's arrays, in elements, for s of its rows.
 func (c Call) qLen(s int) int   { return c.Batch * s * c.Heads * c.Dim }
@@ -71,9 +180,17 @@ func (c Call) rowLen(s int) int { return c.Batch * s * c.Heads }
 func (c Call) block(row, col int) kernel.Block {
 	return kernel.Block{
 		Heads: c.Batch * c.Heads, KVHeads: c.Batch * c.KVHeads, Dim: c.Dim, ValueDim: c.ValueDim,
-		Scale: c.Scale, Causal: c.Causal,
-		Rows: segments(c.Sharding, row), Cols: segments(c.Sharding, col),
+		Scale: c.Scale, Mask: c.Mask, Softcap: c.Softcap, Slopes: slices.Repeat(c.Slopes, c.Batch),
+		Rows: c.rowSegments(row), Cols: segments(c.Sharding, col),
 	}
+}
+
+func (c Call) rowSegments(rank int) []kernel.Segment {
+	out := segments(c.queries(), rank)
+	for i := range out {
+		out[i].Start += c.QueryOffset
+	}
+	return out
 }
 
 func segments(s shard.Sharding, rank int) []kernel.Segment {
@@ -84,12 +201,17 @@ func segments(s shard.Sharding, rank int) []kernel.Segment {
 	return out
 }
 
-// sees reports whether any query of rank row may look at any key of rank col. It skips work, never a hop: blocks travel
-// whether they are seen or not, so all ranks make the same moves.
-func (c Call) sees(row, col int) bool {
-	s := c.Sharding
-	if s.Len(row) == 0 || s.Len(col) == 0 {
-		return false
+// drops is the kernel's dropout in a step of training.
+func (c Call) drops(step uint64) kernel.Dropout {
+	if c.Dropout.P == 0 {
+		return kernel.Dropout{}
 	}
-	return !c.Causal || s.Position(col, 0) <= s.Position(row, s.Len(row)-1)
+	d := kernel.Dropout{Threshold: kernel.NewThreshold(c.Dropout.P), Keys: make([]uint64, 0, c.Batch*c.Heads)}
+	all := max(c.headsInAll, c.Heads)
+	for b := range c.Batch {
+		for h := range c.Heads {
+			d.Keys = append(d.Keys, kernel.DropoutKey(c.Dropout.Seed, step, c.Dropout.Layer, b*all+c.headFrom+h))
+		}
+	}
+	return d
 }

@@ -2,9 +2,8 @@ package ring
 
 import (
 	"context"
+	"slices"
 
-	"github.com/ringgrad/ringgrad/dist"
-	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
 
@@ -14,10 +13,15 @@ type Saved[T kernel.Float] struct {
 	out      []T // [B*H,S,Dv]
 	lse, low []T // [B*H,S]; low is what rounding took from lse
 	shape    dims
+	step     uint64    // of the run, for dropout
+	inner    *Saved[T] // with Ulysses: that of the ring; out is token-major then
 }
 
 // Out returns a fresh token-major copy of the output, [B,S,H,Dv].
 func (s *Saved[T]) Out() []T {
+	if s.inner != nil {
+		return slices.Clone(s.out)
+	}
 	out := make([]T, len(s.out))
 	toTokens(out, s.out, s.shape)
 	return out
@@ -28,53 +32,125 @@ func (s *Saved[T]) Out() []T {
 func (s *Saved[T]) LSE() []T { return s.lse }
 
 // Len is the number of elements held.
-func (s *Saved[T]) Len() int { return len(s.out) + len(s.lse) + len(s.low) }
+func (s *Saved[T]) Len() int {
+	n := len(s.out) + len(s.lse) + len(s.low)
+	if s.inner != nil {
+		n += s.inner.Len()
+	}
+	return n
+}
 
-// Forward computes this rank's rows of softmax(scale·QKᵀ)V over the keys of all ranks. In step t the rank folds the block
-// that started at rank-t into its carry while the next block arrives: W-1 hops, the carry in T's precision throughout.
-// All ranks must call it together. Liu et al., Ring Attention, arXiv 2310.01889; carry as in FlashAttention-2, arXiv
-// 2307.08691, algorithm 1.
+// Forward computes this rank's rows of softmax(scale·QKᵀ)V over the keys of all ranks: in step t of a single ring the rank folds the
+// block that started at rank-t into its carry while the next block arrives; see Plan and tour. All ranks must call it together. Liu et
+// al., Ring Attention, arXiv 2310.01889; carry as in FlashAttention-2, arXiv 2307.08691, algorithm 1.
 func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) {
+	if r.heads != nil {
+		return r.heads.forward(ctx, in)
+	}
 	if err := r.check(in); err != nil {
 		return nil, err
 	}
-	p := r.begin(ctx)
+	f := forward[T]{run: r.begin(ctx, in.Sinks, in.Step), kv: r.packKV(in), q: make([]T, len(in.Q))}
 	c := r.call
-	q := make([]T, len(in.Q))
-	toHeads(q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
-	carry := kernel.Carry[T]{O: make([]T, c.outLen(r.rows))}
-	for _, line := range []*[]T{&carry.M, &carry.L, &carry.Low} {
-		*line = make([]T, c.rowLen(r.rows))
-	}
-	carry.Reset()
-
-	kv := r.packKV(in)
-	for step := range r.size {
-		source := shard.ForwardSource(r.rank, step, r.size)
-		wait := p.nextForward(kv, step)
-		if c.sees(r.rank, source) {
-			k, v := r.splitKV(kv, source)
-			p.kernel.Forward(carry, q, k, v, c.block(r.rank, source))
-		}
-		var err error
-		if kv, err = wait(ctx); err != nil {
-			return nil, err
-		}
+	toHeads(f.q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
+	_, f.carry = f.newCarry(r.rank)
+	f.carry.Low = make([]T, c.rowLen(r.rows))
+	t, own := f.tour()
+	if err := t.walk(ctx, own); err != nil {
+		return nil, err
 	}
 
-	s := &Saved[T]{low: carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}}
-	s.out, s.lse = make([]T, len(carry.O)), make([]T, len(carry.L))
+	s := &Saved[T]{low: f.carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}, step: in.Step}
+	s.out, s.lse = make([]T, len(f.carry.O)), make([]T, len(f.carry.L))
 	if r.rows > 0 {
-		p.kernel.Finish(carry, s.out, s.lse, c.block(r.rank, r.rank))
+		f.kernel.Finish(f.carry, s.out, s.lse, f.block(r.rank, r.rank))
 	}
 	return s, nil
 }
 
-// nextForward starts the hop that follows the given step and returns the wait for it; after the last step nothing moves.
-func (p run[T]) nextForward(kv []T, step int) func(context.Context) ([]T, error) {
-	if step == p.size-1 {
-		return func(context.Context) ([]T, error) { return nil, nil }
+// forward is one forward pass. All arrays are head-major.
+type forward[T kernel.Float] struct {
+	run[T]
+	kv, q []T
+	carry kernel.Carry[T] // of the local queries
+	spare []T             // memory that nobody else reads, for the next share
+}
+
+func (f *forward[T]) tour() (t *tour[T], own []T) {
+	t = &tour[T]{run: f.run, route: f.plan.forward, after: func() {}}
+	t.kind, t.sumKind, _, _ = f.plan.kinds()
+	t.tensors, t.sumTensors, _, _ = f.plan.tensors()
+	if f.plan.travel == Q {
+		first, second := f.halves()
+		t.before, t.after = func() { f.own(first) }, func() { f.own(second) }
+		t.length = func(source int) int { return f.call.qLen(f.call.rows(source)) }
+		t.sumLength = f.carryLen
+		t.work, t.merge = f.visitor, f.merge
+		t.home = func(sum []T) { f.kernel.Merge(f.carry, f.asCarry(sum, f.rank), f.block(f.rank, f.rank)) }
+		return t, f.q
 	}
-	source := shard.ForwardSource(p.rank, step+1, p.size)
-	return p.shift(p.comm, dist.Move{Kind: dist.ForwardKV, Tensors: 2, Hop: step + 1, Step: +1}, kv, p.messageLen(source)).Wait
+	t.before, t.length = func() { f.own(f.whole()) }, f.messageLen
+	t.work = func(kv []T, source int) []T {
+		k, v := f.splitKV(kv, source)
+		f.kernel.Forward(f.carry, f.q, k, v, f.block(f.rank, source))
+		return nil
+	}
+	return t, f.kv
+}
+
+// carryLen is the length of the message with the carry of a rank's queries: O, m and l.
+func (f *forward[T]) carryLen(source int) int {
+	s := f.call.rows(source)
+	return f.call.outLen(s) + 2*f.call.rowLen(s)
+}
+
+// newCarry returns an empty carry of a rank's queries, and the message that it is.
+func (f *forward[T]) newCarry(source int) (message []T, c kernel.Carry[T]) {
+	n := f.carryLen(source)
+	message, f.spare = room(f.spare, n), nil
+	c = f.asCarry(message, source)
+	c.Reset()
+	return message, c
+}
+
+func (f *forward[T]) asCarry(message []T, source int) kernel.Carry[T] {
+	s := f.call.rows(source)
+	o, lines := message[:f.call.outLen(s)], message[f.call.outLen(s):]
+	n := f.call.rowLen(s)
+	return kernel.Carry[T]{O: o, M: lines[:n], L: lines[n:]}
+}
+
+// visitor lets the queries of another rank look at the local keys.
+func (f *forward[T]) visitor(q []T, source int) []T {
+	message, carry := f.newCarry(source)
+	k, v := f.splitKV(f.kv, f.rank)
+	f.kernel.Forward(carry, q, k, v, f.block(source, f.rank))
+	return message
+}
+
+// merge folds what the ranks before have gathered for a source's queries into the local share.
+func (f *forward[T]) merge(share, sum []T, source int) {
+	f.kernel.Merge(f.asCarry(share, source), f.asCarry(sum, source), f.block(source, f.rank))
+	f.spare = sum // its sender has let go of it
+}
+
+// own folds a part of the own block into the carry.
+func (f *forward[T]) own(p part) {
+	if p.heads == 0 || p.rows == 0 {
+		return
+	}
+	c := f.call
+	k, v := f.splitKV(f.kv, f.rank)
+	carry := kernel.Carry[T]{
+		O: rowsOf(f.carry.O, p, f.rows, c.ValueDim), M: rowsOf(f.carry.M, p, f.rows, 1), L: rowsOf(f.carry.L, p, f.rows, 1),
+	}
+	f.kernel.Forward(carry, rowsOf(f.q, p, f.rows, c.Dim), f.keysOf(k, p, c.Dim), f.keysOf(v, p, c.ValueDim), f.partBlock(p))
+}
+
+// room is n elements, of spare if that has them.
+func room[T kernel.Float](spare []T, n int) []T {
+	if cap(spare) < n {
+		return make([]T, n)
+	}
+	return spare[:n]
 }

@@ -18,23 +18,38 @@ func CheckBFloat16() error {
 	return nil
 }
 
-// Inputs are one rank's rows, token-major and dense: Q [B,S,H,D], K [B,S,K,D], V [B,S,K,Dv]. The ring reads them and
-// never writes or keeps them.
-type Inputs[T kernel.Float] struct{ Q, K, V []T }
+// Inputs are one rank's rows, token-major and dense: Q [B,S,H,D], K [B,N,K,D], V [B,N,K,Dv], and the Sinks [H] if the call has them.
+// The ring reads them and never writes or keeps them.
+type Inputs[T kernel.Float] struct {
+	Q, K, V, Sinks []T
+	Step           uint64 // of training: dropout drops other pairs in each
+}
 
-// Gradients are those of one rank's rows, shaped as Inputs and owned by the caller.
-type Gradients[T kernel.Float] struct{ DQ, DK, DV []T }
+// Gradients are those of one rank's rows, shaped as Inputs and owned by the caller. DSinks [H] is what this rank's rows give; the
+// whole gradient is the sum over ranks.
+type Gradients[T kernel.Float] struct{ DQ, DK, DV, DSinks []T }
 
 // Rank is one rank's part in an attention call that may be run many times, one run at a time.
 type Rank[T kernel.Float] struct {
 	call   Call
+	plan   *Plan
 	comm   *dist.Comm
 	kernel kernel.Attention[T]
 	packer kernel.Packer[T] // of keys and values; nil where they travel as they are
-	rank   int
-	size   int
-	rows   int // S
+	rank   int              // in the ring
+	size   int              // of the ring
+	rows   int              // S, local queries
+	keys   int              // N, local keys; S but for calls with Queries
+
+	heads *heads[T] // the exchange around the ring; nil without Ulysses
+	place place     // of the ring among the members of comm
 }
+
+// place says which members of a communicator make a ring: first, first+stride, ...
+type place struct{ first, stride int }
+
+// member is the ring's rank r in the communicator.
+func (r *Rank[T]) member(rank int) int { return r.place.first + rank*r.place.stride }
 
 // ErrNoBFloat16 says that Call.BFloat16 is set where the processor, or the instruction set in use, has no such arithmetic.
 var ErrNoBFloat16 = cpu.ErrNoBFloat16
@@ -49,16 +64,25 @@ func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rank[T]{call: call, comm: comm, kernel: k, size: 1}
-	r.packer, _ = k.(kernel.Packer[T])
+	call = call.Prepare()
+	rank, size := 0, 1
 	if comm != nil {
-		r.rank, r.size = comm.Rank(), comm.Size()
+		rank, size = comm.Rank(), comm.Size()
 	}
-	if n := call.Sharding.Ranks(); n != r.size {
-		return nil, fmt.Errorf("ring: the sharding is over %d ranks, the communicator has %d", n, r.size)
+	if n := call.Sharding.Ranks(); n != size {
+		return nil, fmt.Errorf("ring: the sharding is over %d ranks, the communicator has %d", n, size)
 	}
-	r.rows = call.Sharding.Len(r.rank)
-	return r, nil
+	if call.Ulysses > 1 {
+		return newHeads(comm, call, k)
+	}
+	return newRank(comm, call, k, rank, place{0, 1}), nil
+}
+
+func newRank[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T], rank int, p place) *Rank[T] {
+	r := &Rank[T]{call: call, plan: call.plan, comm: comm, kernel: k, rank: rank, size: call.Sharding.Ranks(), place: p}
+	r.packer, _ = k.(kernel.Packer[T])
+	r.rows, r.keys = call.rows(rank), call.keys(rank)
+	return r
 }
 
 func kernelOf[T kernel.Float](call Call) (kernel.Attention[T], error) {
@@ -80,53 +104,76 @@ func kernelOf[T kernel.Float](call Call) (kernel.Attention[T], error) {
 func (r *Rank[T]) Rows() int { return r.rows }
 
 func (r *Rank[T]) check(in Inputs[T]) error {
+	sinks := 0
+	if r.call.Sinks {
+		sinks = r.call.Heads
+	}
 	for _, c := range []struct {
 		name      string
 		got, want int
 	}{
 		{"q", len(in.Q), r.call.qLen(r.rows)},
-		{"k", len(in.K), r.call.kLen(r.rows)},
-		{"v", len(in.V), r.call.vLen(r.rows)},
+		{"k", len(in.K), r.call.kLen(r.keys)},
+		{"v", len(in.V), r.call.vLen(r.keys)},
 	} {
 		if c.got != c.want {
 			return fmt.Errorf("ring: rank %d: %s has %d elements, want %d for %d rows", r.rank, c.name, c.got, c.want, r.rows)
 		}
 	}
+	if len(in.Sinks) != sinks {
+		return fmt.Errorf("ring: rank %d: %d sinks for %d heads, want %d", r.rank, len(in.Sinks), r.call.Heads, sinks)
+	}
 	return nil
 }
 
-// run is one pass: the rank with the context and the hooks of this pass.
+// run is one pass: the rank with the hooks of this pass, and what differs from run to run in its blocks.
 type run[T kernel.Float] struct {
 	*Rank[T]
-	kernel kernel.Attention[T]
-	shift  func(c *dist.Comm, m dist.Move, b []T, recvLen int) seam.Pending[T]
+	kernel   kernel.Attention[T]
+	transfer func(c *dist.Comm, x dist.Exchange, b []T, recvLen int) seam.Pending[T]
+	drops    kernel.Dropout
+	sinks    []float64 // [B·H]
 }
 
-func (r *Rank[T]) begin(ctx context.Context) run[T] {
-	p := run[T]{Rank: r, kernel: r.kernel, shift: shift[T]}
+func (r *Rank[T]) begin(ctx context.Context, sinks []T, step uint64) run[T] {
+	p := run[T]{Rank: r, kernel: r.kernel, transfer: sendRecv[T], drops: r.call.drops(step)}
+	if r.call.Sinks {
+		for range r.call.Batch {
+			for _, s := range sinks {
+				p.sinks = append(p.sinks, float64(s))
+			}
+		}
+	}
 	h := seam.From[T](ctx)
 	if h.Kernel != nil {
 		p.kernel = h.Kernel(r.kernel)
 	}
-	if h.Shift != nil {
-		p.shift = h.Shift
+	if h.Transfer != nil {
+		p.transfer = h.Transfer
 	}
 	return p
 }
 
-func shift[T kernel.Float](c *dist.Comm, m dist.Move, b []T, recvLen int) seam.Pending[T] {
-	return dist.Shift(c, m, b, recvLen)
+func sendRecv[T kernel.Float](c *dist.Comm, x dist.Exchange, b []T, recvLen int) seam.Pending[T] {
+	return dist.SendRecv(c, x, b, recvLen)
+}
+
+// block is the kernel's view of queries of rank row against keys of rank col in this run.
+func (p *run[T]) block(row, col int) kernel.Block {
+	b := p.call.block(row, col)
+	b.Dropout, b.Sinks = p.drops, p.sinks
+	return b
 }
 
 // packKV lays this rank's keys and values out as one message, [K,S,D] and behind it [K,S,Dv], each packed where the kernel
 // wants that. The message is fresh on every pass, because engines may lend its memory to all other ranks for as long as the
 // pass lasts.
 func (r *Rank[T]) packKV(in Inputs[T]) []T {
-	kv := make([]T, r.call.kvLen(r.rows))
+	kv := make([]T, r.call.kvLen(r.keys))
 	k, v := r.split(kv, r.rank)
 	c := r.call
-	toHeads(k, in.K, dims{c.Batch, r.rows, c.KVHeads, c.Dim})
-	toHeads(v, in.V, dims{c.Batch, r.rows, c.KVHeads, c.ValueDim})
+	toHeads(k, in.K, dims{c.Batch, r.keys, c.KVHeads, c.Dim})
+	toHeads(v, in.V, dims{c.Batch, r.keys, c.KVHeads, c.ValueDim})
 	if r.packer == nil {
 		return kv
 	}
@@ -147,18 +194,21 @@ func (r *Rank[T]) packedLen(n int) int {
 
 // messageLen is the length of the message with the keys and values of the given rank's block.
 func (r *Rank[T]) messageLen(rank int) int {
-	s := r.call.Sharding.Len(rank)
+	s := r.call.keys(rank)
 	return r.packedLen(r.call.kLen(s)) + r.packedLen(r.call.vLen(s))
 }
 
 // splitKV cuts the message of the given rank's block into its keys and its values.
 func (r *Rank[T]) splitKV(kv []T, rank int) (k, v []T) {
-	n := r.packedLen(r.call.kLen(r.call.Sharding.Len(rank)))
+	n := r.packedLen(r.call.kLen(r.call.keys(rank)))
 	return kv[:n:n], kv[n:]
 }
 
 // split cuts an array of the given rank's block into what belongs to its keys and to its values: dK and dV.
 func (r *Rank[T]) split(kv []T, rank int) (k, v []T) {
-	n := r.call.kLen(r.call.Sharding.Len(rank))
+	n := r.call.kLen(r.call.keys(rank))
 	return kv[:n:n], kv[n:]
 }
+
+// gradientLen is the length of dK and dV of the given rank's block.
+func (r *Rank[T]) gradientLen(rank int) int { return r.call.kvLen(r.call.keys(rank)) }

@@ -44,9 +44,38 @@ func eachRow(n, width int, f func(row int)) {
 	})
 }
 
-// Finish writes out = O/L and lse = |scale|·M + ln(L): M is an unscaled score, see Forward.
-func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
+// Merge takes the larger reference of the two for each row and adds what is relative to it.
+func (attention[T]) Merge(c, other kernel.Carry[T], b kernel.Block) {
 	dv := b.ValueDim
+	exponent := unitOf(b) * math.Log2E
+	eachRow(len(c.L), dv, func(i int) {
+		o, from := c.O[i*dv:][:dv], other.O[i*dv:][:dv]
+		switch {
+		case other.L[i] == 0:
+			return
+		case c.L[i] == 0:
+			copy(o, from)
+			c.M[i], c.L[i] = other.M[i], other.L[i]
+			return
+		}
+		m := max(c.M[i], other.M[i])
+		mine, others := T(1), T(1)
+		if c.M[i] != m {
+			mine = T(math.Exp2((float64(c.M[i]) - float64(m)) * exponent))
+		}
+		if other.M[i] != m {
+			others = T(math.Exp2((float64(other.M[i]) - float64(m)) * exponent))
+		}
+		c.M[i], c.L[i] = m, mine*c.L[i]+others*other.L[i]
+		Scale(o, mine)
+		Scale(from, others)
+		Add(o, o, from)
+	})
+}
+
+// Finish writes out = O/L and lse = unit·M + ln(L): M is a score as Forward has it, see unitOf. A sink joins the sum here, once.
+func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
+	dv, unit, kept := b.ValueDim, unitOf(b), b.Dropout.Scale()
 	eachChunk(len(c.L), dv, func(row, rows int) {
 		memory := borrow[T](2 * rows)
 		defer memory.giveBack()
@@ -54,8 +83,13 @@ func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 		for j, l := range c.L[row:][:rows] {
 			value, rest := T(math.Inf(-1)), T(0)
 			if l != 0 {
-				inverse[j], low[j] = split[T](1 / float64(l))
-				value, rest = split[T](math.Abs(b.Scale)*float64(c.M[row+j]) + math.Log(float64(l)))
+				sum := unit*float64(c.M[row+j]) + math.Log(float64(l))
+				share := 1.0 // of the keys in the denominator
+				if b.Sinks != nil {
+					sum, share = withSink(sum, b.Sinks[(row+j)*b.Heads/len(c.L)])
+				}
+				inverse[j], low[j] = split[T](kept * share / float64(l))
+				value, rest = split[T](sum)
 			}
 			lse[row+j] = value
 			if c.Low != nil {
@@ -69,6 +103,18 @@ func (attention[T]) Finish(c kernel.Carry[T], out, lse []T, b kernel.Block) {
 			}
 		}
 	})
+}
+
+// withSink adds a logit to a log-sum-exp; share is what that leaves of the sum.
+func withSink(lse, sink float64) (sum, share float64) {
+	if math.IsInf(sink, -1) {
+		return lse, 1
+	}
+	share = 1 / (1 + math.Exp(sink-lse))
+	if sink > lse {
+		return sink + math.Log1p(math.Exp(lse-sink)), share
+	}
+	return lse + math.Log1p(math.Exp(sink-lse)), share
 }
 
 // split rounds x to T and returns what that leaves out.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 // benchmarkCase is one head count and length; flops are 4·n²·d·h forward, halved when causal, 2.5 times that backward.
@@ -87,9 +88,16 @@ func newBenchmarkInputs(c benchmarkCase) benchmarkInputs {
 	rows := []kernel.Segment{{Start: 0, Stride: 1, Count: c.n}}
 	q, kv := c.heads*c.n*c.d, c.kvHeads*c.n*c.d
 	return benchmarkInputs{
-		block: kernel.Block{Heads: c.heads, KVHeads: c.kvHeads, Dim: c.d, ValueDim: c.d, Scale: 0.125, Causal: c.causal, Rows: rows, Cols: rows},
+		block: kernel.Block{Heads: c.heads, KVHeads: c.kvHeads, Dim: c.d, ValueDim: c.d, Scale: 0.125, Mask: causalOrNot(c.causal), Rows: rows, Cols: rows},
 		q:     normal(q), k: normal(kv), v: normal(kv), dOut: normal(q),
 		carry: kernel.Carry[float32]{O: make([]float32, q), M: make([]float32, c.heads*c.n), L: make([]float32, c.heads*c.n)},
 		out:   make([]float32, q), lse: make([]float32, c.heads*c.n),
 	}
+}
+
+func causalOrNot(causal bool) *mask.Mask {
+	if causal {
+		return mask.CausalOrder()
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 // A query that sees a single key gives its value to the bit: the weight is 1, whatever the logit. On the way back it comes of the lse, which
@@ -15,7 +16,7 @@ func testSingleKey[T kernel.Float](t *testing.T) {
 	const heads, dim = 64, 24
 	at := []kernel.Segment{{Start: 0, Stride: 1, Count: 1}}
 	for _, size := range []float64{0.1, 1, 30, 1000} {
-		b := kernel.Block{Heads: heads, KVHeads: heads, Dim: dim, ValueDim: dim, Scale: 1 / math.Sqrt(dim), Causal: true, Rows: at, Cols: at}
+		b := kernel.Block{Heads: heads, KVHeads: heads, Dim: dim, ValueDim: dim, Scale: 1 / math.Sqrt(dim), Mask: mask.CausalOrder(), Rows: at, Cols: at}
 		normal := func(n int, size float64) []T {
 			x := make([]T, n)
 			for i := range x {

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
@@ -18,7 +19,7 @@ func (a pairAttention) Backward(g kernel.Gradients[float32], in kernel.Inputs[fl
 	}
 	n := len(geo.cols)
 	runs := keyRuns(b.KVHeads, n)
-	dq := shareQueries(g, len(runs), float32(b.Scale))
+	dq := shareQueries(g, len(runs), float32(b.Scale*b.Dropout.Scale()), float32(b.Dropout.Scale()))
 	defer dq.giveBack()
 	keys, values, columns := rowsOf(in.K, b.KVHeads*n, b.Dim), rowsOf(in.V, b.KVHeads*n, b.ValueDim), a.turned(in.K, b.KVHeads, n, b.Dim)
 	defer keys.giveBack()
@@ -57,13 +58,13 @@ func (w *pairBackward) keys(r keyRun, g kernel.Gradients[float32]) {
 	clear(sums.data)
 	w.dk, w.dv = sums.data[:r.n*d], sums.data[r.n*d:]
 	for head := w.kv * w.group; head < (w.kv+1)*w.group; head++ {
-		for panel := range w.rowSpans {
+		for panel := range w.panels {
 			w.panel(head, panel, r)
 		}
 	}
 	at := w.kv*len(w.cols) + r.from
 	addRows(g.DK[at*w.Dim:], w.shared.factors, w.dk, paddedRows{r.n, w.Dim, d}, g.Fresh)
-	addRows(g.DV[at*w.ValueDim:], w.shared.one, w.dv, paddedRows{r.n, w.ValueDim, dv}, g.Fresh)
+	addRows(g.DV[at*w.ValueDim:], w.shared.valueFactor, w.dv, paddedRows{r.n, w.ValueDim, dv}, g.Fresh)
 }
 
 // paddedRows are rows of width elements that lie stride apart.
@@ -86,16 +87,16 @@ func (w *pairBackward) panel(head, panel int, r keyRun) {
 	at, n := head*len(w.rows)+row, min(panelRows, len(w.rows)-row)
 	begun, pairs := false, 0
 	for col := r.from; col < r.from+r.n; col += tileKeys {
-		t, some := w.trimmed(panel, col/tileKeys)
+		t, some := w.trimmed(&w.state.tile, panel, col/tileKeys)
 		if !some {
 			continue
 		}
 		if !begun {
-			w.begin(at, n)
+			w.begin(head, row, n)
 			begun = true
 		}
-		w.add(&t, t.col-r.from)
-		pairs += t.queries * t.keys
+		w.add(&t, t.col-r.from, head)
+		pairs += t.pairs()
 	}
 	w.worked(5 * pairs)
 	dq := w.shared.start(w.run, at*w.Dim, w.dq[:n*w.Dim])
@@ -109,8 +110,10 @@ func (w *pairBackward) panel(head, panel int, r keyRun) {
 	w.shared.finish(at*w.Dim, dq, begun)
 }
 
-// begin arranges the n rows of a panel, which begin at row at of all heads.
-func (w *pairBackward) begin(at, n int) {
+// begin arranges the n rows of a panel from row on.
+func (w *pairBackward) begin(head, row, n int) {
+	at := head*len(w.rows) + row
+	w.prepare(w.geometry, head, w.rows[row:][:n])
 	w.q.load(w.pairPrimitives, w.in.Q[at*w.Dim:][:n*w.Dim], n)
 	if w.Scale < 0 {
 		w.q.negate()
@@ -119,6 +122,9 @@ func (w *pairBackward) begin(at, n int) {
 	clear(w.ref[n:])
 	clear(w.delta[n:])
 	copy(w.delta, w.in.Delta[at:][:n])
+	if w.drops() {
+		Scale(w.delta[:n], float32(1/w.Dropout.Scale())) // see backward
+	}
 	for j := range n {
 		w.ref[j] = w.reference(at + j)
 	}
@@ -139,37 +145,68 @@ func (w *pairBackward) reference(i int) float32 {
 }
 
 // add does the five products of one tile, whose keys begin at key of the run.
-func (w *pairBackward) add(t *trimmed, key int) {
+func (w *pairBackward) add(t *trimmed, key, head int) {
 	x, dp := w.x[:t.even*t.width], w.dp[:t.even*t.width]
 	row := w.kv*len(w.cols) + t.col
 	// 1. Scores, -Inf where there is no pair, and dP = dO·Vᵀ.
 	for _, s := range t.steps() {
 		n, at := t.columns(s), t.offset(s)
-		w.product(x[at:], t.width, w.k.row(row+s.key), w.k.stride, w.q.turned[s.blind:], panelRows, s.keys, n, words(w.Dim), false)
-		w.product(dp[at:], t.width, w.v.row(row+s.key), w.v.stride, w.dOut.turned[s.blind:], panelRows, s.keys, n, words(w.ValueDim), false)
+		w.product(x[at:], t.width, w.k.row(row+s.key), w.k.stride, w.q.turned[s.from:], panelRows, s.keys, n, words(w.Dim), false)
+		w.product(dp[at:], t.width, w.v.row(row+s.key), w.v.stride, w.dOut.turned[s.from:], panelRows, s.keys, n, words(w.ValueDim), false)
 	}
-	w.hideScores(x, t) // of dP what is hidden may be anything
+	w.modify(w.geometry, t, head)
+	t.hideScores(x) // of dP what is hidden may be anything
+	w.slope(t, dp, head)
 	// 2. P = 2^(exponent·S + ref), dS = P∘(dP - delta).
 	w.gradients(w.p, w.ds, w.pairs, x, dp, w.ref[t.skip:], w.delta[t.skip:], t.width, float32(w.exponent))
+	if w.drops() {
+		w.drop(t)
+	}
 	// 3. The sums.
 	d, dv := roundUp(w.Dim, lanes), roundUp(w.ValueDim, lanes)
-	if t.ragged(w.geometry) && !(w.finite && w.columns.isFinite(w.kv, t.col)) {
+	if t.ragged() && !(w.finite && w.columns.isFinite(w.kv, t.col)) {
 		w.addVisible(t, key)
 		return
 	}
 	for _, s := range t.steps() {
 		n, at, to := t.columns(s)/2, t.offset(s)/2, key+s.key
-		w.product(w.dv[to*dv:], dv, w.p[at:], t.width/2, w.dOut.zipped[s.blind/2*dv:], dv, s.keys, dv, n, true)
-		w.product(w.dk[to*d:], d, w.ds[at:], t.width/2, w.q.zipped[s.blind/2*d:], d, s.keys, d, n, true)
+		w.product(w.dv[to*dv:], dv, w.p[at:], t.width/2, w.dOut.zipped[s.from/2*dv:], dv, s.keys, dv, n, true)
+		w.product(w.dk[to*d:], d, w.ds[at:], t.width/2, w.q.zipped[s.from/2*d:], d, s.keys, d, n, true)
 	}
 	w.product(w.sums[t.skip:], panelRows, w.columns.of(w.kv, t.col), tilePairs, w.pairs, t.width, w.Dim, t.width, t.even/2, true)
+}
+
+// slope is backward's, for a tile of dP.
+func (w *pairBackward) slope(t *trimmed, dp []float32, head int) {
+	if w.drops() {
+		w.state.draw(w.geometry, head)
+		sift(dp, tilePart{t.width, t.keys, t.width}, w.state.kept[:t.keys], t.skip, 0)
+	}
+	if w.Softcap == 0 {
+		return
+	}
+	for _, s := range t.steps() {
+		at := t.offset(s)
+		flatten(dp[at:], w.tanh[at:], tilePart{t.width, s.keys, t.columns(s)}, w.delta[s.from:])
+	}
+}
+
+// drop writes 0 over the probabilities that dropout does not keep, for dV.
+func (w *pairBackward) drop(t *trimmed) {
+	p := halves(w.p)
+	for key := range t.keys {
+		for dropped := w.dropped(t, key); dropped != 0; dropped &= dropped - 1 {
+			p[key*t.width+bits.TrailingZeros64(dropped)] = 0
+		}
+	}
 }
 
 // addVisible goes over the visible pairs one by one.
 func (w *pairBackward) addVisible(t *trimmed, key int) {
 	d, dv := roundUp(w.Dim, lanes), roundUp(w.ValueDim, lanes)
 	p, ds, first := halves(w.p), halves(w.ds), w.kv*len(w.cols)+t.col
-	for i, j := range w.visible(t.tile) {
+	for i, j := range t.visible() {
+		j -= t.skip
 		weight, dS := fromBFloat16(p[i*t.width+j]), fromBFloat16(ds[i*t.width+j])
 		addScaledHalves(w.dv[(key+i)*dv:], weight, w.dOut.row(t.skip+j))
 		addScaledHalves(w.dk[(key+i)*d:], dS, w.q.row(t.skip+j))

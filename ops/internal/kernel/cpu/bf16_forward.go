@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
@@ -16,7 +17,7 @@ func (a pairAttention) Forward(c kernel.Carry[float32], q, k, v []float32, b ker
 	if g.empty() {
 		return
 	}
-	s, n, panels := len(g.rows), len(g.cols), len(g.rowSpans)
+	s, n, panels := len(g.rows), len(g.cols), g.panels
 	keys, values := rowsOf(k, b.KVHeads*n, b.Dim), a.turned(v, b.KVHeads, n, b.ValueDim)
 	defer keys.giveBack()
 	defer values.giveBack()
@@ -24,7 +25,7 @@ func (a pairAttention) Forward(c kernel.Carry[float32], q, k, v []float32, b ker
 		h, panel := task/panels, panels-1-task%panels // see attention's Forward
 		at, queries := h*s+panel*panelRows, min(panelRows, s-panel*panelRows)
 		f := pairForward{
-			pairAttention: a, geometry: g, pairScratch: borrowPairScratch(b, false), panel: panel, queries: queries,
+			pairAttention: a, geometry: g, pairScratch: borrowPairScratch(b, false), head: h, panel: panel, queries: queries,
 			kv: h / g.group, keys: keys, values: values, packedV: halves(wordsOf(v)),
 			q32: q[at*b.Dim:][:queries*b.Dim], o: c.O[at*b.ValueDim:][:queries*b.ValueDim],
 			m: c.M[at:][:queries], l: c.L[at:][:queries],
@@ -39,19 +40,19 @@ type pairForward struct {
 	pairAttention
 	*geometry
 	pairScratch
-	panel, queries, kv int
-	keys               pairRows
-	values             turnedTiles
-	packedV            []uint16 // [K,N,Dv]
-	q32                []float32
-	o, m, l            []float32 // the carry's rows
-	known              bool      // all rows have a reference, or are NaN already and need none
+	head, panel, queries, kv int
+	keys                     pairRows
+	values                   turnedTiles
+	packedV                  []uint16 // [K,N,Dv]
+	q32                      []float32
+	o, m, l                  []float32 // the carry's rows
+	known                    bool      // all rows have a reference, or are NaN already and need none
 }
 
 func (f *pairForward) run() {
 	begun, pairs := false, 0
 	for run := range f.colSpans {
-		t, some := f.trimmed(f.panel, run)
+		t, some := f.trimmed(&f.state.tile, f.panel, run)
 		if !some {
 			continue
 		}
@@ -60,7 +61,7 @@ func (f *pairForward) run() {
 			begun = true
 		}
 		f.fold(&t)
-		pairs += t.queries * t.keys
+		pairs += t.pairs()
 	}
 	f.worked(2 * pairs)
 	if begun {
@@ -71,6 +72,7 @@ func (f *pairForward) run() {
 // begin arranges the queries, takes over the references, and transposes O.
 func (f *pairForward) begin() {
 	f.q.load(f.pairPrimitives, f.q32, f.queries)
+	f.prepare(f.geometry, f.head, f.rows[f.panel*panelRows:][:f.queries])
 	if f.Scale < 0 {
 		f.q.negate()
 	}
@@ -123,13 +125,17 @@ func (f *pairForward) fold(t *trimmed) {
 		f.raise(t)
 		f.exponentials(t)
 	}
-	l := f.l[t.skip:][:t.queries]
-	for j, sum := range f.sum[:t.queries] {
+	l := f.l[t.skip:][:t.left]
+	for j, sum := range f.sum[:t.left] {
 		l[j] += sum
 	}
-	// 2. Oᵀ += Vᵀ·P.
+	// 2. Oᵀ += Vᵀ·P, of the pairs that dropout keeps.
+	if f.drops() {
+		f.state.draw(f.geometry, f.head)
+		f.drop(t)
+	}
 	oT := f.sums[t.skip:]
-	if t.ragged(f.geometry) && !f.values.isFinite(f.kv, t.col) {
+	if t.ragged() && !f.values.isFinite(f.kv, t.col) {
 		f.addVisible(t, oT)
 		return
 	}
@@ -141,9 +147,10 @@ func (f *pairForward) score(t *trimmed) {
 	row := f.kv*len(f.cols) + t.col
 	for _, s := range t.steps() {
 		x := f.x[t.offset(s):]
-		f.product(x, t.width, f.keys.row(row+s.key), f.keys.stride, f.q.turned[s.blind:], panelRows, s.keys, t.columns(s), words(f.Dim), false)
+		f.product(x, t.width, f.keys.row(row+s.key), f.keys.stride, f.q.turned[s.from:], panelRows, s.keys, t.columns(s), words(f.Dim), false)
 	}
-	f.hideScores(f.x, t)
+	f.modify(f.geometry, t, f.head)
+	t.hideScores(f.x)
 }
 
 // exponentials turns scores into probabilities, relative to M, and sums them by row; false if a reference is too low.
@@ -151,7 +158,7 @@ func (f *pairForward) exponentials(t *trimmed) bool {
 	sum := f.sum[:t.width]
 	clear(sum)
 	f.weights(f.p, f.x[:t.even*t.width], f.ref[t.skip:], sum, t.width, float32(f.exponent))
-	for _, s := range sum[:t.queries] {
+	for _, s := range sum[:t.left] {
 		if s >= largeSum {
 			return false
 		}
@@ -162,9 +169,9 @@ func (f *pairForward) exponentials(t *trimmed) bool {
 // raise sets every row's reference to the larger of itself and the tile's maximum and rescales what the row has summed.
 func (f *pairForward) raise(t *trimmed) {
 	high, m, l := f.high[:t.width], f.m[t.skip:], f.l[t.skip:]
-	copy(high, m[:t.queries])
+	copy(high, m[:t.left])
 	columnMax(f.x, tilePart{t.width, t.even, t.width}, high)
-	for j, top := range high[:t.queries] {
+	for j, top := range high[:t.left] {
 		if !(top > m[j]) {
 			continue
 		}
@@ -184,10 +191,22 @@ func (f *pairForward) raise(t *trimmed) {
 	}
 }
 
+// drop writes 0 over the probabilities that dropout does not keep.
+func (f *pairForward) drop(t *trimmed) {
+	p := halves(f.p)
+	for key := range t.keys {
+		pairs := p[key/2*t.width*2+key%2:]
+		for dropped := f.dropped(t, key); dropped != 0; dropped &= dropped - 1 {
+			pairs[2*bits.TrailingZeros64(dropped)] = 0
+		}
+	}
+}
+
 // addVisible goes over the visible pairs one by one.
 func (f *pairForward) addVisible(t *trimmed, oT []float32) {
 	p, first := halves(f.p), f.kv*len(f.cols)+t.col
-	for i, j := range f.visible(t.tile) {
+	for i, j := range t.visible() {
+		j -= t.skip
 		weight := fromBFloat16(p[(i/2*t.width+j)*2+i%2])
 		for d, v := range f.packedV[(first+i)*f.ValueDim:][:f.ValueDim] {
 			oT[d*panelRows+j] += weight * fromBFloat16(v)

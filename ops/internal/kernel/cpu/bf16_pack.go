@@ -148,6 +148,10 @@ type pairScratch struct {
 	dq         []float32 // [queries, D]
 	ref, delta []float32 // [queries]
 	sum, high  []float32 // [queries]
+	rowAt      []float32 // [queries], see tileScratch
+	colAt      []float32 // [keys]
+	tanh       []float32 // [keys, queries]; nil in the forward pass
+	state      *tileState
 }
 
 // borrowPairScratch returns the memory of a forward task, and with backward that of a backward task.
@@ -155,11 +159,16 @@ func borrowPairScratch(b kernel.Block, backward bool) pairScratch {
 	const n, k = panelRows, tileKeys
 	d, dv := roundUp(b.Dim, lanes), roundUp(b.ValueDim, lanes)
 	dWords, dvWords := roundUp(words(b.Dim), lanes), roundUp(words(b.ValueDim), lanes)
-	width, size := dv, 2*n*dWords+k*n+k*n/2+4*n+2*n*dv
+	width, size, capped := dv, 2*n*dWords+k*n+k*n/2+5*n+k+2*n*dv, 0
 	if backward {
-		width, size = d, 2*n*dWords+2*n*dvWords+n/2*(d+dv)+2*k*n+3*k*n/2+4*n+2*n*d+n*b.Dim
+		if b.Softcap != 0 {
+			capped = k * n
+		}
+		width, size = d, 2*n*dWords+2*n*dvWords+n/2*(d+dv)+2*k*n+3*k*n/2+5*n+k+2*n*d+n*b.Dim+capped
 	}
-	s := pairScratch{memory: borrow[float32](size), q: pairPanel{width: b.Dim}, dOut: pairPanel{width: b.ValueDim}}
+	s := pairScratch{
+		memory: borrow[float32](size), q: pairPanel{width: b.Dim}, dOut: pairPanel{width: b.ValueDim}, state: tileStates.Get().(*tileState),
+	}
 	rest := s.memory.data
 	floats := func(n int) []float32 {
 		part := rest[:n:n]
@@ -171,6 +180,7 @@ func borrowPairScratch(b kernel.Block, backward bool) pairScratch {
 	s.x, s.p = floats(k*n), ints(k*n/2)
 	s.ref, s.delta, s.sum, s.high = floats(n), floats(n), floats(n), floats(n)
 	s.sums, s.staged = floats(n*width), floats(n*width)
+	s.rowAt, s.colAt, s.tanh = floats(n), floats(k), floats(capped)
 	if backward {
 		s.q.zipped, s.dOut.zipped = ints(n/2*d), ints(n/2*dv)
 		s.dOut.rows, s.dOut.turned = ints(n*dvWords), ints(n*dvWords)
@@ -179,48 +189,73 @@ func borrowPairScratch(b kernel.Block, backward bool) pairScratch {
 	return s
 }
 
-func (s *pairScratch) giveBack() { s.memory.giveBack() }
+func (s *pairScratch) giveBack() {
+	s.memory.giveBack()
+	tileStates.Put(s.state)
+}
+
+// prepare readies the modifier and dropout for the panel of queries of a head at the positions rows.
+func (s *pairScratch) prepare(g *geometry, head int, rows []int) {
+	if g.Slopes != nil {
+		clear(s.rowAt)
+		setDistances(s.rowAt, rows, rows[0])
+	}
+	s.state.setWords(g, head, rows)
+}
+
+// modify applies softcap and bias to the steps of a tile of scores.
+func (s *pairScratch) modify(g *geometry, t *trimmed, head int) {
+	if g.plain() {
+		return
+	}
+	setDistances(s.colAt, g.cols[t.col:][:t.keys], g.rows[t.row])
+	for _, step := range t.steps() {
+		at, p := t.offset(step), tilePart{t.width, step.keys, t.columns(step)}
+		modifier[float32]{g, head, s.rowAt[step.from:], s.colAt[step.key:]}.apply(s.x[at:], from(s.tanh, at), p)
+	}
+}
+
+// dropped has the bits of the queries left for which dropout does not keep the key.
+func (s *pairScratch) dropped(t *trimmed, key int) uint64 {
+	return (lanesBetween(t.skip, t.skip+t.left) &^ s.state.kept[key]) >> t.skip
+}
 
 // trimmed is a tile without the queries that see none of its keys, in whole vectors.
 type trimmed struct {
-	tile
-	skip        int // queries of the panel that lie before row
-	width, even int // queries and keys with padding
+	*tile
+	skip, left  int // queries of the panel that lie before those left, and how many are left
+	width, even int // queries left and keys, with padding
 }
 
-func (g *geometry) trimmed(panel, run int) (trimmed, bool) {
-	t, some := g.tile(panel, run)
-	if !some {
+// trimmed sets t to the tile of panel and run; false if the mask leaves nothing of it.
+func (g *geometry) trimmed(t *tile, panel, run int) (trimmed, bool) {
+	if !g.tile(t, panel, run) {
 		return trimmed{}, false
 	}
-	r := trimmed{tile: t, skip: t.steps()[0].blind}
-	r.partial = t.partial || t.count > 1
-	r.row, r.queries = t.row+r.skip, t.queries-r.skip
-	r.width, r.even = roundUp(r.queries, lanes), roundUp(t.keys, 2)
-	return r, true
+	from, to := t.queriesSeeing()
+	return trimmed{tile: t, skip: from, left: to - from, width: roundUp(to-from, lanes), even: roundUp(t.keys, 2)}, true
 }
 
 // offset is where the step's scores begin in a matrix [keys, width], columns how wide they are.
-func (t *trimmed) offset(s step) int  { return s.key*t.width + s.blind - t.skip }
-func (t *trimmed) columns(s step) int { return t.width + t.skip - s.blind }
+func (t *trimmed) offset(s step) int  { return s.key*t.width + s.from - t.skip }
+func (t *trimmed) columns(s step) int { return roundUp(s.to-s.from, lanes) }
 
 // ragged reports whether zeros stand for pairs that exist but are hidden.
-func (t *trimmed) ragged(g *geometry) bool { return t.partial || g.Causal && t.even > t.keys }
+func (t *trimmed) ragged() bool { return !t.isWhole() }
 
 // hideScores writes -Inf over the pairs of a tile of scores [keys, width] that the mask hides, over the columns behind the queries, and
 // over the row that fills up an odd number of keys.
-func (g *geometry) hideScores(x []float32, t *trimmed) {
-	width := t.width
+func (t *trimmed) hideScores(x []float32) {
 	none := float32(math.Inf(-1))
 	if t.keys%2 != 0 {
-		setAll(x[t.keys*width:][:width], none)
+		setAll(x[t.keys*t.width:][:t.width], none)
 	}
-	rows := g.rows[t.row:][:t.queries]
-	for i, col := range g.cols[t.col:][:t.keys] {
-		lanes := x[i*width:][:width]
-		if t.partial {
-			hideFrom(lanes, rows, col, t.rising, none)
+	switch {
+	case !t.isWhole():
+		sift(x, tilePart{t.width, t.keys, t.width}, t.seen[:t.keys], t.skip, none)
+	case t.width > t.left:
+		for i := range t.keys {
+			setAll(x[i*t.width:][:t.width][t.left:], none)
 		}
-		setAll(lanes[t.queries:], none)
 	}
 }

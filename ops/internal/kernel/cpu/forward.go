@@ -22,13 +22,13 @@ func (attention[T]) Forward(c kernel.Carry[T], q, k, v []T, b kernel.Block) {
 	if g.empty() {
 		return
 	}
-	s, n, panels := len(g.rows), len(g.cols), len(g.rowSpans)
+	s, n, panels := len(g.rows), len(g.cols), g.panels
 	spread(g.work(), b.Heads*panels, func(task int) {
 		// Panels of one head follow one another, because they share its keys; of these the last see the most under a causal mask,
 		// and go first, so that the call ends on short tasks.
 		h, panel := task/panels, panels-1-task%panels
 		at := h*s + panel*panelRows
-		f := forward[T]{geometry: g, tileScratch: borrowTileScratch[T](b.Dim, b.ValueDim), panel: panel}
+		f := forward[T]{geometry: g, tileScratch: borrowTileScratch[T](b, false), head: h, panel: panel}
 		defer f.giveBack()
 		f.queries = min(panelRows, s-panel*panelRows)
 		f.q = q[at*b.Dim:][:f.queries*b.Dim]
@@ -44,28 +44,27 @@ func (attention[T]) Forward(c kernel.Carry[T], q, k, v []T, b kernel.Block) {
 type forward[T kernel.Float] struct {
 	*geometry
 	tileScratch[T]
-	panel, queries int
-	q, k, v        []T
-	o, m, l        []T  // the carry's rows
-	known          bool // all rows have a reference
-	fresh          bool // no row has seen anything, and o is not written yet
+	head, panel, queries int
+	q, k, v              []T
+	o, m, l              []T  // the carry's rows
+	known                bool // all rows have a reference
+	fresh                bool // no row has seen anything, and o is not written yet
 }
 
 func (f *forward[T]) run() {
-	prepared, pairs := false, 0
+	prepared, pairs, t := false, 0, &f.state.tile
 	for run := range f.colSpans {
-		t, some := f.tile(f.panel, run)
-		if !some {
+		if !f.tile(t, f.panel, run) {
 			continue
 		}
 		if !prepared {
-			f.prepareScores(f.geometry, f.q, f.queries)
+			f.prepareScores(f.geometry, f.q, f.head, t.row)
 			f.prepareReferences()
 			f.fresh = !slices.ContainsFunc(f.l, func(l T) bool { return l != 0 })
 			prepared = true
 		}
-		f.fold(&t)
-		pairs += t.queries * t.keys
+		f.fold(t)
+		pairs += t.pairs()
 	}
 	f.worked(2 * pairs)
 }
@@ -73,33 +72,57 @@ func (f *forward[T]) run() {
 // fold takes one tile into the carry.
 func (f *forward[T]) fold(t *tile) {
 	// 1. P = exp(scale·(S - M)), with M raised first where a row has none or too low a one.
-	if !f.known || !f.attempt(t) {
+	if !f.knows(t) || !f.attempt(t) {
 		f.score(t)
 		f.raise(t)
 		f.exponentials(t)
 	}
 	// 2. L += P's sum over keys.
 	Add(f.l[:t.queries], f.l[:t.queries], f.sum[:t.queries])
-	// 3. O += Pᵀ·V.
+	// 3. O += Pᵀ·V, of the pairs that dropout keeps.
+	if f.drops() {
+		f.state.draw(f.geometry, f.head)
+		siftTile(f.scores, t, f.state.kept[:], 0)
+	}
 	dv := f.ValueDim
 	v := f.v[t.col*dv:][:t.keys*dv]
 	if t.partial && f.hiddenLeaks(v, t.keys, dv) {
-		f.begin(f.queries)
-		for i, j := range f.visible(*t) {
+		f.begin(nil)
+		for i, j := range t.visible() {
 			addScaled(f.o[j*dv:][:dv], f.scores[i*t.queries+j], v[i*dv:][:dv])
 		}
 		return
 	}
 	queryRows(f.o, t, f.scores, v, dv, !f.fresh)
-	f.begin(t.steps()[0].blind)
+	f.begin(t.strips())
 }
 
-// begin makes the first n rows of a fresh O zero, which the panel's first tile does not write.
-func (f *forward[T]) begin(n int) {
-	if f.fresh {
-		clear(f.o[:n*f.ValueDim])
+// begin makes the rows of a fresh O zero that the panel's first tile does not write, all but those of its strips.
+func (f *forward[T]) begin(written []strip) {
+	if !f.fresh {
+		return
 	}
 	f.fresh = false
+	from := 0
+	for _, s := range written {
+		clear(f.o[from*f.ValueDim : s.from*f.ValueDim])
+		from = s.to
+	}
+	clear(f.o[from*f.ValueDim:])
+}
+
+// knows reports whether all rows that see something of the tile have a reference.
+func (f *forward[T]) knows(t *tile) bool {
+	if f.known {
+		return true
+	}
+	from, to := t.queriesSeeing()
+	for j := from; j < to; j++ {
+		if f.l[j] == 0 && math.IsInf(float64(f.m[j]), -1) {
+			return false
+		}
+	}
+	return true
 }
 
 // prepareReferences copies M as the exponentials take it: 0 in rows that have seen nothing, or nothing but NaN.
@@ -147,7 +170,7 @@ func (f *forward[T]) raise(t *tile) {
 	copy(high, f.m)
 	for _, s := range t.steps() {
 		at, p := t.at(s)
-		columnMax(f.scores[at:], p, high[s.blind:])
+		columnMax(f.scores[at:], p, high[s.from:])
 	}
 	for j, top := range high {
 		if !(top > f.m[j]) {
@@ -168,8 +191,8 @@ func (f *forward[T]) raise(t *tile) {
 
 // score computes the tile's scores, -Inf where the mask hides a pair.
 func (f *forward[T]) score(t *tile) {
-	f.product(f.scores, t, f.k[t.col*f.Dim:], f.qT, f.Dim)
+	f.rawScores(f.geometry, t, f.k[t.col*f.Dim:], f.head)
 	if t.partial {
-		hide(f.geometry, f.scores, t, T(math.Inf(-1)))
+		hide(f.scores, t, T(math.Inf(-1)))
 	}
 }

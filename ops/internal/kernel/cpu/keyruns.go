@@ -20,22 +20,22 @@ func keyRuns(kvHeads, keys int) []keyRun {
 
 // sharedQueries is the dQ that several runs add to. Each has a copy of its own; a single run adds panel by panel instead.
 type sharedQueries[T kernel.Float] struct {
-	dq      []T
-	fresh   bool        // dQ is overwritten
-	numbers *scratch[T] // factors and one
-	factors []T         // [runs], all the softmax scale, which the sums dS·K and dSᵀ·Q take at the end
-	one     []T         // 1
-	copies  *scratch[T] // [runs, len(dq)]; nil for one run
+	dq          []T
+	fresh       bool        // dQ is overwritten
+	numbers     *scratch[T] // factors and one
+	factors     []T         // [runs], all the softmax scale, which the sums dS·K and dSᵀ·Q take at the end
+	valueFactor []T         // [1], what the sums Pᵀ·dO take at the end
+	copies      *scratch[T] // [runs, len(dq)]; nil for one run
 }
 
-func shareQueries[T kernel.Float](g kernel.Gradients[T], runs int, scale T) sharedQueries[T] {
+func shareQueries[T kernel.Float](g kernel.Gradients[T], runs int, scale, valueFactor T) sharedQueries[T] {
 	s := sharedQueries[T]{dq: g.DQ, fresh: g.Fresh, numbers: borrow[T](runs + 1)}
-	s.factors, s.one = s.numbers.data[:runs], s.numbers.data[runs:]
+	s.factors, s.valueFactor = s.numbers.data[:runs], s.numbers.data[runs:]
 	if runs > 1 {
 		s.copies = borrow[T](runs * len(g.DQ))
 	}
 	setAll(s.factors, scale)
-	s.one[0] = 1
+	s.valueFactor[0] = valueFactor
 	return s
 }
 

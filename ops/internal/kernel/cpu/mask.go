@@ -2,187 +2,260 @@ package cpu
 
 import (
 	"iter"
-	"math"
+	"math/bits"
 	"slices"
-	"sync"
-
-	"github.com/ringgrad/ringgrad/ops/internal/kernel"
-	"github.com/ringgrad/ringgrad/ops/meter"
 )
-
-// span sums up the positions of some rows.
-type span struct {
-	lowest, highest int
-	rising          bool // in rising order
-}
-
-func spanOf(positions []int) span {
-	return span{slices.Min(positions), slices.Max(positions), slices.IsSorted(positions)}
-}
-
-// geometry is what all tasks of one call share: the global positions of rows and keys, and the span of every panel of queries and
-// every run of keys.
-type geometry struct {
-	kernel.Block
-	rows, cols         []int
-	rowSpans, colSpans []span
-	group              int     // query heads to a KV head
-	exponent           float64 // log2(e)·|scale|: P = 2^(exponent·(score - reference))
-}
-
-// geometries keeps the slices of past calls: over a ring they would add up to T positions a rank and call.
-var geometries = sync.Pool{New: func() any { return new(geometry) }}
-
-// newGeometry returns the geometry of a call; release gives it back.
-func newGeometry(b kernel.Block) *geometry {
-	g := geometries.Get().(*geometry)
-	const least = 1e-30 // for scale 0: all visible scores give 2^0, and a hidden -Inf still 2^-Inf
-	g.Block, g.group, g.exponent = b, b.Heads/max(1, b.KVHeads), max(math.Abs(b.Scale)*math.Log2E, least)
-	g.rows, g.cols = appendPositions(g.rows[:0], b.Rows), appendPositions(g.cols[:0], b.Cols)
-	g.rowSpans, g.colSpans = appendSpans(g.rowSpans[:0], g.rows, panelRows), appendSpans(g.colSpans[:0], g.cols, tileKeys)
-	return g
-}
-
-func (g *geometry) release() {
-	g.Block = kernel.Block{}
-	geometries.Put(g)
-}
-
-func (g *geometry) empty() bool { return len(g.rows) == 0 || len(g.cols) == 0 || g.Heads == 0 }
-
-// work is the multiply-adds of one product of all queries by all keys.
-func (g *geometry) work() int { return g.Heads * len(g.rows) * len(g.cols) * (g.Dim + g.ValueDim) }
-
-// worked tells the meter of a panel that is done: the products of so many vectors by so many, of D and of Dv elements.
-func (g *geometry) worked(vectors int) { meter.Worked(vectors * (g.Dim + g.ValueDim)) }
-
-func appendPositions(p []int, segments []kernel.Segment) []int {
-	for _, s := range segments {
-		for i := range s.Count {
-			p = append(p, s.Start+i*s.Stride)
-		}
-	}
-	return p
-}
-
-func appendSpans(out []span, positions []int, size int) []span {
-	for run := range slices.Chunk(positions, size) {
-		out = append(out, spanOf(run))
-	}
-	return out
-}
 
 // tile is what the mask leaves of one panel of queries by one run of keys: the local rows row..row+queries and the keys
 // col..col+keys of the block. Its matrices are [keys, queries].
+//
+// What is computed of it is cut twice: into steps, whose keys share a range of queries, for the products whose rows are keys (scores, dK
+// and dV), and into strips, whose queries share a range of keys, for those whose rows are queries (O and dQ). Both cover the same pairs.
+//
+//	       queries
+//	     ██████              steps are rows of blocks, strips are columns of them;
+//	keys ██████████          what is left out is hidden from all,
+//	        ███████          what is hidden within is known by its bit in seen
+//	           ████
 type tile struct {
 	row, queries int
 	col, keys    int
 	partial      bool // some pairs of the steps are hidden
-	rising       bool // positions rise along both sides
-	count        int
-	all          [tileKeys / register]step // the first count
+	stepCount    int
+	all          [tileKeys / register]step // the first stepCount
+	stripCount   int
+	down         [panelRows / register]strip // the first stripCount
+	seen         [tileKeys]uint64            // by key, the queries that see it; set in tiles that are not whole
 }
 
-// step is the keys key..key+keys of a tile and those of its queries that may see one of them: the ones from blind on. A tile
-// without a mask is one step; along the diagonal steps leave out most of what is hidden.
-//
-//	       queries
-//	     ██████████
-//	keys ██████████
-//	        ███████
-//	           ████
-type step struct{ key, keys, blind int }
+// step is the keys key..key+keys of a tile and the queries from..to of those that may see one of them.
+type step struct{ key, keys, from, to int }
 
-// register is the most lanes of an instruction set: steps are cut at multiples of it.
+// strip is the queries from..to of a tile and the keys key..key+keys of those that one of them may see.
+type strip struct{ from, to, key, keys int }
+
+// register is the most lanes of an instruction set: ranges of queries are cut at multiples of it.
 const register = 16
 
-func (t *tile) steps() []step { return t.all[:t.count] }
-
-// whole reports whether every query sees every key.
-func (t *tile) whole() bool { return !t.partial && t.count == 1 && t.all[0].blind == 0 }
+func (t *tile) steps() []step       { return t.all[:t.stepCount] }
+func (t *tile) strips() []strip     { return t.down[:t.stripCount] }
+func (t *tile) isWhole() bool       { return !t.partial && t.stepCount == 1 && t.all[0] == t.everything() }
+func (t *tile) everything() step    { return step{0, t.keys, 0, t.queries} }
+func (s step) overlaps(o step) bool { return s.from < o.to && o.from < s.to }
 
 // at is the place of the step's first number in a matrix of the tile, and the part to work on.
 func (t *tile) at(s step) (int, tilePart) {
-	return s.key*t.queries + s.blind, tilePart{t.queries, s.keys, t.queries - s.blind}
+	return s.key*t.queries + s.from, tilePart{t.queries, s.keys, s.to - s.from}
 }
 
-// width is the queries of step i that see no later step.
-func (t *tile) width(i int) int {
-	if i+1 < t.count {
-		return t.all[i+1].blind - t.all[i].blind
+// pairs is how many pairs of query and key are computed.
+func (t *tile) pairs() int {
+	n := 0
+	for _, s := range t.steps() {
+		n += s.keys * (s.to - s.from)
 	}
-	return t.queries - t.all[i].blind
+	return n
 }
 
-func (t *tile) add(s step) {
-	if t.count > 0 && t.all[t.count-1].blind == s.blind {
-		t.all[t.count-1].keys += s.keys
+// queriesSeeing is the range of queries that see any key.
+func (t *tile) queriesSeeing() (from, to int) {
+	from = t.queries
+	for _, s := range t.steps() {
+		from, to = min(from, s.from), max(to, s.to)
+	}
+	return from, to
+}
+
+// tile sets t to the tile of panel and run; false if the mask leaves nothing of it.
+func (g *geometry) tile(t *tile, panel, run int) bool {
+	t.row, t.col = panel*panelRows, run*tileKeys
+	t.queries, t.keys = min(panelRows, len(g.rows)-t.row), min(tileKeys, len(g.cols)-t.col)
+	t.partial, t.stepCount, t.stripCount = false, 1, 1
+	t.all[0], t.down[0] = t.everything(), strip{0, t.queries, 0, t.keys}
+	some, whole := g.classify(panel, run)
+	if whole || !some {
+		return some
+	}
+	g.reveal(t, panel, run)
+	return t.cut()
+}
+
+// classify tells tiles that the mask hides, or leaves, as a whole; it may leave others in doubt.
+func (g *geometry) classify(panel, run int) (some, whole bool) {
+	if len(g.layers) == 0 {
+		return true, true
+	}
+	cols := g.colSpans[run]
+	for i := range g.layers {
+		s := &g.layers[i].sights[panel]
+		some = some || cols.lowest < s.highTo && cols.highest >= s.lowFrom
+		whole = whole || cols.lowest >= s.lowTo && cols.highest < s.highFrom
+	}
+	return some, whole
+}
+
+// reveal sets what the queries of a tile see.
+func (g *geometry) reveal(t *tile, panel, run int) {
+	seen, cols := t.seen[:t.keys], g.cols[t.col:][:t.keys]
+	clear(seen)
+	for i := range g.layers {
+		l := &g.layers[i]
+		low, high := l.low[t.row:][:t.queries], l.high[t.row:][:t.queries]
+		switch {
+		case !g.colSpans[run].rising:
+			revealPairs(seen, cols, low, high)
+		case l.sights[panel].rising:
+			revealBand(seen, cols, low, high)
+		default:
+			revealIntervals(seen, cols, low, high)
+		}
+	}
+}
+
+// revealBand is for bounds and keys that rise: every key is seen by neighbouring queries, whose range rises too.
+func revealBand(seen []uint64, cols, low, high []int) {
+	from, to := 0, 0
+	for i, col := range cols {
+		for from < len(high) && high[from] <= col {
+			from++
+		}
+		for to < len(low) && low[to] <= col {
+			to++
+		}
+		if from < to {
+			seen[i] |= lanesBetween(from, to)
+		}
+	}
+}
+
+// revealIntervals is for keys that rise.
+func revealIntervals(seen []uint64, cols, low, high []int) {
+	for j := range low {
+		if low[j] >= high[j] {
+			continue
+		}
+		from, _ := slices.BinarySearch(cols, low[j])
+		for i := from; i < len(cols) && cols[i] < high[j]; i++ {
+			seen[i] |= 1 << j
+		}
+	}
+}
+
+func revealPairs(seen []uint64, cols, low, high []int) {
+	for i, col := range cols {
+		for j := range low {
+			if low[j] <= col && col < high[j] {
+				seen[i] |= 1 << j
+			}
+		}
+	}
+}
+
+// lanesBetween has the bits from..to-1 set; from < to <= 64.
+func lanesBetween(from, to int) uint64 { return ^uint64(0) >> (64 - (to - from)) << from }
+
+// cut makes steps and strips of what is seen; false if that is nothing.
+func (t *tile) cut() bool {
+	t.stepCount, t.stripCount = 0, 0
+	for key := 0; key < t.keys; key += register {
+		t.addStep(key, min(key+register, t.keys))
+	}
+	if t.stepCount == 0 {
+		return false
+	}
+	if !t.addStrips() {
+		t.unite()
+	}
+	for _, s := range t.steps() {
+		all := lanesBetween(s.from, s.to)
+		for _, seen := range t.seen[s.key:][:s.keys] {
+			t.partial = t.partial || seen&all != all
+		}
+	}
+	return true
+}
+
+// addStep adds the keys key..end, less those at either end that nobody sees, to the last step or as one of their own.
+func (t *tile) addStep(key, end int) {
+	var any uint64
+	first, last := -1, key
+	for i, seen := range t.seen[key:end] {
+		if seen != 0 {
+			any |= seen
+			last = key + i + 1
+			if first < 0 {
+				first = key + i
+			}
+		}
+	}
+	if any == 0 {
 		return
 	}
-	t.all[t.count] = s
-	t.count++
-}
-
-// tile returns the tile of panel and run; false if the mask leaves nothing of it.
-func (g *geometry) tile(panel, run int) (tile, bool) {
-	rows, cols := g.rowSpans[panel], g.colSpans[run]
-	t := tile{row: panel * panelRows, col: run * tileKeys}
-	t.queries, t.keys = min(panelRows, len(g.rows)-t.row), min(tileKeys, len(g.cols)-t.col)
-	if g.Causal && cols.lowest > rows.highest {
-		return t, false
-	}
-	t.partial = g.Causal && cols.highest > rows.lowest
-	t.rising = t.partial && rows.rising && cols.rising
-	if t.rising {
-		g.cut(&t, rows.highest)
-	} else {
-		t.add(step{keys: t.keys})
-	}
-	return t, true
-}
-
-// cut leaves out the keys behind the last query, and makes steps of the rest.
-func (g *geometry) cut(t *tile, last int) {
-	rows := g.rows[t.row:][:t.queries]
-	t.keys, _ = slices.BinarySearch(g.cols[t.col:][:t.keys], last+1)
-	cols := g.cols[t.col:][:t.keys]
-	t.partial = false
-	for key := 0; key < t.keys; key += register {
-		n := min(register, t.keys-key)
-		blind, _ := slices.BinarySearch(rows, cols[key])
-		blind = blind / register * register
-		t.partial = t.partial || cols[key+n-1] > rows[blind]
-		t.add(step{key, n, blind})
-	}
-}
-
-// hide writes value over the pairs of a partial tile's steps, in x [keys, queries], that the mask hides.
-func hide[T kernel.Float](g *geometry, x []T, t *tile, value T) {
-	rows, cols := g.rows[t.row:][:t.queries], g.cols[t.col:][:t.keys]
-	for _, s := range t.steps() {
-		for i, col := range cols[s.key:][:s.keys] {
-			hideFrom(x[(s.key+i)*t.queries:][s.blind:t.queries], rows[s.blind:], col, t.rising, value)
+	s := step{from: bits.TrailingZeros64(any) / register * register, to: min(roundUp(bits.Len64(any), register), t.queries)}
+	s.key, s.keys = first, last-first
+	if t.stepCount > 0 {
+		p := &t.all[t.stepCount-1]
+		if p.overlaps(s) && (p.key+p.keys-1)/register == key/register-1 { // no gap between the keys of a strip
+			p.keys, s.key, s.keys = key-p.key, key, last-key
+		}
+		if p.from == s.from && p.to == s.to && p.key+p.keys == s.key {
+			p.keys += s.keys
+			return
 		}
 	}
+	t.all[t.stepCount] = s
+	t.stepCount++
 }
 
-// hideFrom writes value over the lanes of queries, at the positions rows, that lie before the key at position col.
-func hideFrom[T kernel.Float](lanes []T, rows []int, col int, rising bool, value T) {
-	for j, row := range rows {
-		if row < col {
-			lanes[j] = value
-		} else if rising {
-			return // it sees the key, as do all that follow
+// addStrips makes strips of the steps; false if that is not possible, because a query's keys have a gap.
+func (t *tile) addStrips() bool {
+	for from := 0; from < t.queries; from += register {
+		s := strip{from: from, to: min(from+register, t.queries)}
+		for _, x := range t.steps() {
+			switch {
+			case x.from > from || x.to <= from:
+			case s.keys == 0:
+				s.key, s.keys = x.key, x.keys
+			case s.key+s.keys == x.key:
+				s.keys += x.keys
+			default:
+				return false
+			}
+		}
+		t.addStrip(s)
+	}
+	return true
+}
+
+func (t *tile) addStrip(s strip) {
+	if s.keys == 0 {
+		return
+	}
+	if t.stripCount > 0 {
+		if p := &t.down[t.stripCount-1]; p.to == s.from && p.key == s.key && p.keys == s.keys {
+			p.to = s.to
+			return
 		}
 	}
+	t.down[t.stripCount] = s
+	t.stripCount++
 }
 
-// visible yields the pairs (key, query) of a tile that see each other.
-func (g *geometry) visible(t tile) iter.Seq2[int, int] {
+// unite makes one step of all.
+func (t *tile) unite() {
+	last := t.all[t.stepCount-1]
+	s := step{key: t.all[0].key, keys: last.key + last.keys - t.all[0].key}
+	s.from, s.to = t.queriesSeeing()
+	t.stepCount, t.stripCount = 1, 1
+	t.all[0], t.down[0] = s, strip{s.from, s.to, s.key, s.keys}
+}
+
+// visible yields the pairs (key, query) of a partial tile that see each other.
+func (t *tile) visible() iter.Seq2[int, int] {
 	return func(yield func(key, query int) bool) {
-		for i, col := range g.cols[t.col:][:t.keys] {
-			for j, row := range g.rows[t.row:][:t.queries] {
-				if col <= row && !yield(i, j) {
+		for i, seen := range t.seen[:t.keys] {
+			for ; seen != 0; seen &= seen - 1 {
+				if !yield(i, bits.TrailingZeros64(seen)) {
 					return
 				}
 			}

@@ -1,10 +1,12 @@
 package cpu
 
 import (
+	"math/bits"
 	"slices"
 	"testing"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 // maskCases are rows and columns in contiguous, zigzag, striped and falling order, longer than one panel and one run of keys.
@@ -18,121 +20,159 @@ var maskCases = map[string][2][]kernel.Segment{
 	"short rows": {{{Start: 10, Stride: 1, Count: 1}}, {{Start: 0, Stride: 1, Count: 97}}},
 }
 
-func TestTilesCoverEveryVisiblePairOnceAndSkipTheRest(t *testing.T) {
-	for name, c := range maskCases {
-		g := newGeometry(kernel.Block{Heads: 1, KVHeads: 1, Causal: true, Rows: c[0], Cols: c[1]})
-		seen := map[[2]int]int{}
-		for panel := range g.rowSpans {
-			for run := range g.colSpans {
-				tile, some := g.tile(panel, run)
-				if !some {
-					continue
-				}
-				for i, j := range g.visible(tile) {
-					seen[[2]int{tile.row + j, tile.col + i}]++
-				}
-				if !tile.partial && !fullyVisible(g, tile) {
-					t.Errorf("%s: tile %+v counts as full but hides a pair", name, tile)
-				}
-				if tile.partial {
-					checkHide(t, name, g, tile)
-				}
+// specs are masks over the positions of maskCases.
+var specs = map[string]mask.Spec{
+	"full":                {},
+	"causal":              {Causal: true},
+	"window":              {Causal: true, Window: &mask.Window{Left: 40, Right: mask.Unbounded}},
+	"window on two sides": {Window: &mask.Window{Left: 150, Right: 30}},
+	"window of one":       {Window: &mask.Window{}},
+	"documents":           {CuSeqlens: []int{0, 5, 40, 40, 41, 180, 300, 430, 1000}},
+	"causal documents":    {Causal: true, CuSeqlens: []int{0, 5, 40, 40, 41, 180, 300, 430, 1000}},
+	"tiny documents":      {CuSeqlens: append(countTo(333, 3), 1000)},
+	"rectangles": {Rectangles: []mask.Rectangle{
+		{QueryTo: 700, KeyTo: 20}, {QueryFrom: 100, QueryTo: 260, KeyFrom: 60, KeyTo: 290, Kind: mask.Bidirectional},
+		{QueryFrom: 70, QueryTo: 500, KeyFrom: 100, KeyTo: 220, Kind: mask.InverseCausal}, {QueryFrom: 200, QueryTo: 210, KeyFrom: 3, KeyTo: 3},
+	}},
+	"nothing": {Rectangles: []mask.Rectangle{}},
+}
+
+// countTo is 0, step, ..., n·step.
+func countTo(n, step int) []int {
+	x := make([]int, n+1)
+	for i := range x {
+		x[i] = i * step
+	}
+	return x
+}
+
+func compile(t *testing.T, s mask.Spec) *mask.Mask {
+	t.Helper()
+	m, err := mask.New(s, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// eachMaskTile calls f for the tiles that the mask leaves something of.
+func eachMaskTile(g *geometry, f func(tl *tile)) {
+	var tl tile
+	for panel := range g.panels {
+		for run := range g.colSpans {
+			if g.tile(&tl, panel, run) {
+				f(&tl)
 			}
 		}
-		for i, row := range g.rows {
-			for j, col := range g.cols {
-				want := 0
-				if col <= row {
-					want = 1
-				}
-				if seen[[2]int{i, j}] != want {
-					t.Fatalf("%s: query %d (at %d) and key %d (at %d) meet %d times, want %d", name, i, row, j, col, seen[[2]int{i, j}], want)
+	}
+}
+
+func TestTilesHoldEveryVisiblePairAndSkipTheRest(t *testing.T) {
+	for name, c := range maskCases {
+		for what, s := range specs {
+			g := newGeometry(kernel.Block{Heads: 1, KVHeads: 1, Mask: compile(t, s), Rows: c[0], Cols: c[1]})
+			held := 0
+			eachMaskTile(g, func(tl *tile) { held += checkTile(t, name+", "+what, g, tl, s) })
+			visible := 0
+			for _, row := range g.rows {
+				for _, col := range g.cols {
+					if s.Visible(row, col) {
+						visible++
+					}
 				}
 			}
+			if held != visible {
+				t.Errorf("%s, %s: tiles hold %d visible pairs of %d", name, what, held, visible)
+			}
+			g.release()
+		}
+	}
+}
+
+// checkTile wants the steps and the strips of a tile to be the same pairs, with what is visible among them, and hide to write over
+// the others of them; it returns the number of visible pairs.
+func checkTile(t *testing.T, name string, g *geometry, tl *tile, s mask.Spec) (visible int) {
+	t.Helper()
+	const outside, inside, hidden = 0, 1, 2
+	x, byStrips := make([]float32, tl.keys*tl.queries), make([]float32, tl.keys*tl.queries)
+	for _, s := range tl.steps() {
+		for i := s.key; i < s.key+s.keys; i++ {
+			for j := s.from; j < s.to; j++ {
+				x[i*tl.queries+j] = inside
+			}
+		}
+	}
+	for _, s := range tl.strips() {
+		for i := s.key; i < s.key+s.keys; i++ {
+			for j := s.from; j < s.to; j++ {
+				byStrips[i*tl.queries+j] = inside
+			}
+		}
+	}
+	if !slices.Equal(x, byStrips) {
+		t.Fatalf("%s: tile %+v: steps and strips are not the same pairs", name, tl)
+	}
+	if tl.partial {
+		hide(x, tl, hidden)
+	}
+	for i, col := range g.cols[tl.col:][:tl.keys] {
+		for j, row := range g.rows[tl.row:][:tl.queries] {
+			want := s.Visible(row, col)
+			if got := x[i*tl.queries+j]; want != (got == inside) {
+				t.Fatalf("%s: tile %+v: query at %d and key at %d: visible %t, but the tile has %v", name, tl, row, col, want, got)
+			}
+			if want {
+				visible++
+			}
+		}
+	}
+	if visible == 0 || tl.partial == (visible == tl.pairs()) {
+		t.Errorf("%s: tile %+v of %d pairs, %d of them visible", name, tl, tl.pairs(), visible)
+	}
+	return visible
+}
+
+func TestBandsAreTrimmed(t *testing.T) {
+	all := []kernel.Segment{{Start: 0, Stride: 1, Count: 1000}}
+	for name, c := range map[string]struct {
+		spec mask.Spec
+		most float64 // pairs computed for each visible one
+	}{
+		"causal":           {mask.Spec{Causal: true}, 1.02},
+		"window":           {mask.Spec{Causal: true, Window: &mask.Window{Left: 255, Right: 0}}, 1.09},
+		"causal documents": {mask.Spec{Causal: true, CuSeqlens: []int{0, 240, 511, 730, 1000}}, 1.08},
+		"documents":        {mask.Spec{CuSeqlens: []int{0, 240, 511, 730, 1000}}, 1.04},
+	} {
+		g := newGeometry(kernel.Block{Heads: 1, KVHeads: 1, Mask: compile(t, c.spec), Rows: all, Cols: all})
+		pairs, visible := 0, 0
+		eachMaskTile(g, func(tl *tile) {
+			pairs += tl.pairs()
+			if tl.isWhole() {
+				visible += tl.pairs()
+				return
+			}
+			for _, seen := range tl.seen[:tl.keys] {
+				visible += bits.OnesCount64(seen)
+			}
+		})
+		if got := float64(pairs) / float64(visible); got > c.most {
+			t.Errorf("%s: tiles hold %.3f pairs for each visible one, want at most %.3f", name, got, c.most)
 		}
 		g.release()
 	}
 }
 
-func fullyVisible(g *geometry, t tile) bool {
-	pairs := 0
-	for range g.visible(t) {
-		pairs++
-	}
-	return pairs == stepPairs(&t)
-}
-
-// stepPairs counts the pairs that a tile's steps compute.
-func stepPairs(t *tile) int {
-	pairs := 0
-	for _, s := range t.steps() {
-		pairs += s.keys * (t.queries - s.blind)
-	}
-	return pairs
-}
-
-// checkHide wants hide to write over exactly the pairs that visible leaves out.
-func checkHide(t *testing.T, name string, g *geometry, tl tile) {
-	t.Helper()
-	x := make([]float32, tl.keys*tl.queries)
-	for i := range x {
-		x[i] = 1 // outside of the steps
-	}
-	for _, s := range tl.steps() {
-		at, p := tl.at(s)
-		for i := range p.rows {
-			clear(x[at+i*p.ld:][:p.width])
-		}
-	}
-	stepped := slices.Clone(x)
-	hide(g, x, &tl, 1)
-	for i, j := range g.visible(tl) {
-		x[i*tl.queries+j]--
-	}
-	hidden := 0
-	for i, v := range x {
-		if v == 0 {
-			t.Fatalf("%s: tile %+v: a visible pair was hidden or a hidden one left", name, tl)
-		}
-		if v == 1 && stepped[i] == 0 {
-			hidden++
-		}
-	}
-	if tl.rising && hidden == 0 {
-		t.Errorf("%s: tile %+v counts as partial but hides nothing", name, tl)
-	}
-}
-
-func TestTilesOfTheDiagonalAreTrimmed(t *testing.T) {
-	all := []kernel.Segment{{Start: 0, Stride: 1, Count: 2048}}
-	g := newGeometry(kernel.Block{Heads: 1, KVHeads: 1, Causal: true, Rows: all, Cols: all})
-	defer g.release()
-	pairs := 0
-	for panel := range g.rowSpans {
-		for run := range g.colSpans {
-			if tile, some := g.tile(panel, run); some {
-				pairs += stepPairs(&tile)
-			}
-		}
-	}
-	if visible := 2048 * 2049 / 2; pairs > visible+visible/100 {
-		t.Errorf("tiles hold %d pairs for %d visible ones: more than 1 %% is wasted", pairs, visible)
-	}
-}
-
-func TestNoPairIsHiddenWithoutACausalMask(t *testing.T) {
+func TestTilesAreWholeWithoutAMask(t *testing.T) {
 	c := maskCases["zigzag"]
 	g := newGeometry(kernel.Block{Heads: 1, KVHeads: 1, Rows: c[0], Cols: c[1]})
 	defer g.release()
 	pairs := 0
-	for panel := range g.rowSpans {
-		for run := range g.colSpans {
-			if tile, some := g.tile(panel, run); some && !tile.partial {
-				pairs += stepPairs(&tile)
-			}
+	eachMaskTile(g, func(tl *tile) {
+		if tl.isWhole() {
+			pairs += tl.pairs()
 		}
-	}
+	})
 	if pairs != len(g.rows)*len(g.cols) {
-		t.Errorf("full tiles hold %d pairs of %d", pairs, len(g.rows)*len(g.cols))
+		t.Errorf("whole tiles hold %d pairs of %d", pairs, len(g.rows)*len(g.cols))
 	}
 }

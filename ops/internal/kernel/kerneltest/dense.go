@@ -37,12 +37,13 @@ func dense[A, T kernel.Float](p problem[T]) result[A] {
 				out: line(r.out, at, p.valueDim), dq: line(r.dq, at, p.dim),
 				dk: line(r.dk, kv, p.tokens*p.dim), dv: line(r.dv, kv, p.tokens*p.valueDim),
 			}
-			keys := p.tokens
-			if p.causal {
-				keys = i + 1
+			for j := range p.tokens {
+				if p.visible(i, j) {
+					row.keys = append(row.keys, j)
+				}
 			}
 			row.rounded = p.bfloat16 && isFloat32[A]()
-			row.probs = make([]A, keys)
+			row.options, row.head, row.at = p.options, h, i
 			r.lse[at] = row.forward()
 			row.backward()
 		}
@@ -54,9 +55,13 @@ func dense[A, T kernel.Float](p problem[T]) result[A] {
 type denseRow[A kernel.Float] struct {
 	q, dOut, k, v   []A
 	scale           A
-	probs           []A
+	keys            []int // that it sees
+	probs           []A   // by key seen, before dropout
+	slopes          []A   // of the softcap
 	out, dq, dk, dv []A
 	rounded         bool // what is multiplied is of bfloat16
+	options         *options
+	head, at        int
 }
 
 // factor is x as it enters a product.
@@ -67,21 +72,59 @@ func (r *denseRow[A]) factor(x A) A {
 	return x
 }
 
+// score is the logit of key j, and the slope of the softcap there.
+func (r *denseRow[A]) score(j int) (s, slope A) {
+	s, slope = r.scale*dot(r.q, line(r.k, j, len(r.q))), 1
+	o := r.options
+	if o == nil {
+		return s, slope
+	}
+	if o.softcap > 0 {
+		t := A(math.Tanh(float64(s / A(o.softcap))))
+		s, slope = A(o.softcap)*t, 1-t*t
+	}
+	if o.alibi {
+		s -= A(o.slope(r.head) * math.Abs(float64(r.at-j)))
+	}
+	return s, slope
+}
+
+// kept is what dropout multiplies the probability of key j with.
+func (r *denseRow[A]) kept(j int) A {
+	if r.options == nil || r.options.dropout == 0 {
+		return 1
+	}
+	d := r.options.drops(r.head + 1)
+	key := d.Keys[r.head]
+	if !kernel.Kept(kernel.QueryWord(key, r.at), kernel.KeyWord(key, j), d.Threshold) {
+		return 0
+	}
+	return A(d.Scale())
+}
+
 // forward fills probs and out and returns the log-sum-exp.
 func (r *denseRow[A]) forward() A {
 	highest := A(math.Inf(-1))
-	for j := range r.probs {
-		r.probs[j] = r.scale * dot(r.q, line(r.k, j, len(r.q)))
-		highest = max(highest, r.probs[j])
+	for _, j := range r.keys {
+		s, slope := r.score(j)
+		r.probs, r.slopes = append(r.probs, s), append(r.slopes, slope)
+		highest = max(highest, s)
 	}
 	sum := A(0)
-	for j, s := range r.probs {
-		r.probs[j] = A(math.Exp(float64(s - highest)))
-		sum += r.probs[j]
+	if r.options != nil && r.options.sinks && len(r.keys) > 0 {
+		sink := A(r.options.sink(r.head))
+		highest = max(highest, sink)
+		sum = A(math.Exp(float64(sink - highest)))
 	}
-	for j := range r.probs {
-		r.probs[j] /= sum
-		addScaled(r.out, r.factor(r.probs[j]), line(r.v, j, len(r.out)))
+	for n, s := range r.probs {
+		r.probs[n] = A(math.Exp(float64(s - highest)))
+		sum += r.probs[n]
+	}
+	for n, j := range r.keys {
+		r.probs[n] /= sum
+		if kept := r.kept(j); kept != 0 {
+			addScaled(r.out, kept*r.factor(r.probs[n]), line(r.v, j, len(r.out)))
+		}
 	}
 	return highest + A(math.Log(float64(sum)))
 }
@@ -89,10 +132,13 @@ func (r *denseRow[A]) forward() A {
 // backward adds the row's part of all gradients.
 func (r *denseRow[A]) backward() {
 	delta := dot(r.dOut, r.out)
-	for j, p := range r.probs {
-		dS := p * (dot(r.dOut, line(r.v, j, len(r.out))) - delta) * r.scale
-		dS = r.factor(dS)
-		addScaled(line(r.dv, j, len(r.out)), r.factor(p), r.dOut)
+	for n, j := range r.keys {
+		p, kept, dP := r.probs[n], r.kept(j), A(0)
+		if kept != 0 {
+			dP = kept * dot(r.dOut, line(r.v, j, len(r.out)))
+			addScaled(line(r.dv, j, len(r.out)), kept*r.factor(p), r.dOut)
+		}
+		dS := r.factor(p * (dP - delta) * r.slopes[n] * r.scale)
 		addScaled(r.dq, dS, line(r.k, j, len(r.q)))
 		addScaled(line(r.dk, j, len(r.q)), dS, r.q)
 	}

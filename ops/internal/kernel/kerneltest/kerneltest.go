@@ -24,6 +24,7 @@ func claims[T kernel.Float]() []claim[T] {
 		{"EqualsDenseForEveryShape", false, equalsDenseForEveryShape[T]},
 		{"EqualsDenseForEveryCut", true, equalsDenseForEveryCut[T]},
 		{"EqualsDenseForSampledShapes", true, equalsDenseForSampledShapes[T]},
+		{"EqualsDenseForEveryOption", true, equalsDenseForEveryOption[T]},
 		{"StaysRightForHotLogits", true, staysRightForHotLogits[T]},
 		{"StaysRightForEveryCourseOfLogits", true, staysRightForEveryCourseOfLogits[T]},
 		{"StaysRightForDenormals", true, staysRightForDenormals[T]},

@@ -13,6 +13,7 @@ import (
 type shape struct {
 	tokens, heads, kvHeads, dim, valueDim int
 	causal                                bool
+	options                               *options // their mask replaces causal
 }
 
 func (s shape) String() string {
@@ -80,10 +81,27 @@ func newProblem[T kernel.Float](s shape, logits float64) problem[T] {
 
 // block describes the call for one set of rows and one of columns.
 func (p problem[T]) block(rows, cols []kernel.Segment) kernel.Block {
-	return kernel.Block{
+	b := kernel.Block{
 		Heads: p.heads, KVHeads: p.kvHeads, Dim: p.dim, ValueDim: p.valueDim,
-		Scale: p.scale, Causal: p.causal, Rows: rows, Cols: cols,
+		Scale: p.scale, Mask: p.compiled(), Rows: rows, Cols: cols,
 	}
+	o := p.options
+	if o == nil {
+		return b
+	}
+	b.Softcap = o.softcap
+	for h := range p.heads {
+		if o.alibi {
+			b.Slopes = append(b.Slopes, o.slope(h))
+		}
+		if o.sinks {
+			b.Sinks = append(b.Sinks, o.sink(h))
+		}
+	}
+	if o.dropout > 0 {
+		b.Dropout = o.drops(p.heads)
+	}
+	return b
 }
 
 // solve runs a kernel as a ring of row blocks would: every block of rows folds all blocks of keys into its carry, finishes, and

@@ -1,5 +1,5 @@
 // Package seam lets the tests of the gradient check plant faults in the ring: a context may carry a wrapper for the
-// block kernel and a replacement for the ring shift. Production contexts carry neither, and no code outside this
+// block kernel and a replacement for the transfers between ranks. Production contexts carry neither, and no code outside this
 // module's tests can make one that does.
 package seam
 
@@ -20,8 +20,8 @@ type Pending[T kernel.Float] interface {
 type Hooks[T kernel.Float] struct {
 	// Kernel, when set, replaces the kernel of one rank by what it returns.
 	Kernel func(k kernel.Attention[T]) kernel.Attention[T]
-	// Shift, when set, replaces dist.Shift.
-	Shift func(c *dist.Comm, m dist.Move, b []T, recvLen int) Pending[T]
+	// Transfer, when set, replaces dist.SendRecv.
+	Transfer func(c *dist.Comm, x dist.Exchange, b []T, recvLen int) Pending[T]
 }
 
 type key[T kernel.Float] struct{}
