@@ -21,7 +21,7 @@ func biasGeneric[T kernel.Float](x []T, ld, rows, width int, factor T, queries, 
 	for r := range rows {
 		row, key := x[r*ld:][:width], keys[r]
 		for j, v := range row {
-			row[j] = factor*v - slope*max(queries[j]-key, key-queries[j])
+			row[j] = factor*v - slope*T(math.Abs(float64(queries[j]-key)))
 		}
 	}
 }
