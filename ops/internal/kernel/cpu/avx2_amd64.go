@@ -44,6 +44,31 @@ func transposeAVX2F32(dst []float32, ldd int, src []float32, lds int, rows int, 
 //go:noescape
 func multiplyAddAVX2F32(n int) (flops int)
 
+// siftAVX2F32 is sift in AVX2.
+//
+//go:noescape
+func siftAVX2F32(x []float32, ld int, rows int, width int, bits []uint64, first int, value float32)
+
+// biasAVX2F32 is bias in AVX2.
+//
+//go:noescape
+func biasAVX2F32(x []float32, ld int, rows int, width int, factor float32, queries []float32, keys []float32, slope float32)
+
+// softcapAVX2F32 is softcap in AVX2.
+//
+//go:noescape
+func softcapAVX2F32(x []float32, tanh []float32, ld int, rows int, width int, factor float32, limit float32)
+
+// flattenAVX2F32 is flatten in AVX2.
+//
+//go:noescape
+func flattenAVX2F32(dp []float32, tanh []float32, ld int, rows int, width int, delta []float32)
+
+// drawAVX2 is draw in AVX2.
+//
+//go:noescape
+func drawAVX2(bits []uint64, queries []uint32, keys []uint32, threshold uint32)
+
 // addAVX2F32 is Add in AVX2.
 //
 //go:noescape
@@ -138,6 +163,26 @@ func transposeAVX2F64(dst []float64, ldd int, src []float64, lds int, rows int, 
 //
 //go:noescape
 func multiplyAddAVX2F64(n int) (flops int)
+
+// siftAVX2F64 is sift in AVX2.
+//
+//go:noescape
+func siftAVX2F64(x []float64, ld int, rows int, width int, bits []uint64, first int, value float64)
+
+// biasAVX2F64 is bias in AVX2.
+//
+//go:noescape
+func biasAVX2F64(x []float64, ld int, rows int, width int, factor float64, queries []float64, keys []float64, slope float64)
+
+// softcapAVX2F64 is softcap in AVX2.
+//
+//go:noescape
+func softcapAVX2F64(x []float64, tanh []float64, ld int, rows int, width int, factor float64, limit float64)
+
+// flattenAVX2F64 is flatten in AVX2.
+//
+//go:noescape
+func flattenAVX2F64(dp []float64, tanh []float64, ld int, rows int, width int, delta []float64)
 
 // addAVX2F64 is Add in AVX2.
 //

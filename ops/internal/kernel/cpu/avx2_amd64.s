@@ -2000,6 +2000,710 @@ DATA multiplyAddfloat32<>+304(SB)/8, $0x3f6666663f666666
 DATA multiplyAddfloat32<>+312(SB)/8, $0x3f6666663f666666
 GLOBL multiplyAddfloat32<>(SB), RODATA|NOPTR, $320
 
+// func siftAVX2F32(x []float32, ld int, rows int, width int, bits []uint64, first int, value float32)
+// Requires: AVX, AVX2, CMOV
+TEXT ·siftAVX2F32(SB), NOSPLIT, $0-84
+	MOVQ first+72(FP), AX
+	MOVQ width+40(FP), DX
+	MOVQ ld+24(FP), SI
+	SHLQ $0x02, SI
+	XORQ BX, BX
+
+strip2:
+	CMPQ         DX, $0x10
+	JLT          strip2end
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSS value+80(FP), Y0
+	MOVQ         BX, CX
+	SHRQ         $0x02, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip2row:
+	MOVQ         (R8), R9
+	NOTQ         R9
+	SHRQ         CL, R9
+	TESTL        $0x0000ffff, R9
+	JE           strip2seen
+	VMOVUPS      (DI), Y1
+	VMOVUPS      32(DI), Y2
+	VMOVQ        R9, X5
+	VPBROADCASTD X5, Y5
+	VPSLLVD      siftF32<>+0(SB), Y5, Y3
+	VPSLLVD      siftF32<>+32(SB), Y5, Y4
+	VBLENDVPS    Y3, Y0, Y1, Y1
+	VBLENDVPS    Y4, Y0, Y2, Y2
+	VMOVUPS      Y1, (DI)
+	VMOVUPS      Y2, 32(DI)
+
+strip2seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip2row
+	ADDQ $0x40, BX
+	SUBQ $0x10, DX
+	JMP  strip2
+
+strip2end:
+strip1:
+	CMPQ         DX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, CX
+	CMPQ         DX, CX
+	CMOVQLT      DX, CX
+	LEAQ         lanes<>+32(SB), DI
+	SHLQ         $0x02, CX
+	SUBQ         CX, DI
+	VMOVUPS      (DI), Y15
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSS value+80(FP), Y0
+	MOVQ         BX, CX
+	SHRQ         $0x02, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip1row:
+	MOVQ         (R8), R9
+	NOTQ         R9
+	SHRQ         CL, R9
+	TESTL        $0x000000ff, R9
+	JE           strip1seen
+	VMASKMOVPS   (DI), Y15, Y1
+	VMOVQ        R9, X3
+	VPBROADCASTD X3, Y3
+	VPSLLVD      siftF32<>+0(SB), Y3, Y2
+	VBLENDVPS    Y2, Y0, Y1, Y1
+	VMASKMOVPS   Y1, Y15, (DI)
+
+strip1seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip1row
+	ADDQ $0x20, BX
+	SUBQ $0x08, DX
+	JMP  strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA siftF32<>+0(SB)/8, $0x0000001e0000001f
+DATA siftF32<>+8(SB)/8, $0x0000001c0000001d
+DATA siftF32<>+16(SB)/8, $0x0000001a0000001b
+DATA siftF32<>+24(SB)/8, $0x0000001800000019
+DATA siftF32<>+32(SB)/8, $0x0000001600000017
+DATA siftF32<>+40(SB)/8, $0x0000001400000015
+DATA siftF32<>+48(SB)/8, $0x0000001200000013
+DATA siftF32<>+56(SB)/8, $0x0000001000000011
+GLOBL siftF32<>(SB), RODATA|NOPTR, $64
+
+// func biasAVX2F32(x []float32, ld int, rows int, width int, factor float32, queries []float32, keys []float32, slope float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·biasAVX2F32(SB), NOSPLIT, $0-108
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ         AX, $0x10
+	JLT          strip2end
+	VBROADCASTSS factor+48(FP), Y7
+	VBROADCASTSS slope+104(FP), Y8
+	VMOVUPS      magnitudeF32<>+0(SB), Y9
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	MOVQ         rows+32(FP), DI
+
+strip2row:
+	VBROADCASTSS (SI), Y6
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VSUBPS       Y6, Y4, Y2
+	VSUBPS       Y6, Y5, Y3
+	VANDPS       Y9, Y2, Y2
+	VANDPS       Y9, Y3, Y3
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y8, Y3, Y3
+	VFMSUB213PS  Y2, Y7, Y0
+	VFMSUB213PS  Y3, Y7, Y1
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         $0x04, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip2row
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          strip2
+
+strip2end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x02, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	VBROADCASTSS factor+48(FP), Y4
+	VBROADCASTSS slope+104(FP), Y5
+	VMOVUPS      magnitudeF32<>+0(SB), Y6
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMASKMOVPS   (DI), Y15, Y2
+	MOVQ         rows+32(FP), DI
+
+strip1row:
+	VBROADCASTSS (SI), Y3
+	VMASKMOVPS   (BX), Y15, Y0
+	VSUBPS       Y3, Y2, Y1
+	VANDPS       Y6, Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VFMSUB213PS  Y1, Y4, Y0
+	VMASKMOVPS   Y0, Y15, (BX)
+	ADDQ         $0x04, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA magnitudeF32<>+0(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+8(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+16(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+24(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+32(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+40(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+48(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL magnitudeF32<>(SB), RODATA|NOPTR, $64
+
+// func softcapAVX2F32(x []float32, tanh []float32, ld int, rows int, width int, factor float32, limit float32)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·softcapAVX2F32(SB), NOSPLIT, $0-80
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ         AX, $0x10
+	JLT          strip2end
+	VBROADCASTSS factor+72(FP), Y0
+	VBROADCASTSS limit+76(FP), Y1
+	VMOVUPS      tanhF32<>+0(SB), Y10
+	VMOVUPS      tanhF32<>+64(SB), Y11
+	VMOVUPS      tanhF32<>+128(SB), Y12
+	VMOVUPS      tanhF32<>+192(SB), Y13
+	VMOVUPS      tanhF32<>+256(SB), Y14
+	VMOVUPS      tanhF32<>+320(SB), Y15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip2row:
+	VMOVUPS     (BX), Y2
+	VMOVUPS     32(BX), Y3
+	VMULPS      Y0, Y2, Y2
+	VMULPS      Y0, Y3, Y3
+	VANDPS      Y14, Y2, Y4
+	VANDPS      Y14, Y3, Y5
+	VMINPS      Y4, Y11, Y4
+	VMINPS      Y5, Y11, Y5
+	VMOVUPS     Y15, Y6
+	VMOVUPS     Y15, Y7
+	VFMADD231PS Y10, Y4, Y6
+	VFMADD231PS Y10, Y5, Y7
+	VSUBPS      Y15, Y6, Y8
+	VSUBPS      Y15, Y7, Y9
+	VFMSUB213PS Y8, Y10, Y4
+	VFMSUB213PS Y9, Y10, Y5
+	VPSLLD      $0x17, Y6, Y6
+	VPSUBD      Y6, Y12, Y6
+	VPSLLD      $0x17, Y7, Y7
+	VPSUBD      Y7, Y12, Y7
+	VMOVUPS     tanhF32<>+704(SB), Y8
+	VMOVUPS     tanhF32<>+704(SB), Y9
+	VFMADD213PS tanhF32<>+640(SB), Y4, Y8
+	VFMADD213PS tanhF32<>+640(SB), Y5, Y9
+	VFMADD213PS tanhF32<>+576(SB), Y4, Y8
+	VFMADD213PS tanhF32<>+576(SB), Y5, Y9
+	VFMADD213PS tanhF32<>+512(SB), Y4, Y8
+	VFMADD213PS tanhF32<>+512(SB), Y5, Y9
+	VFMADD213PS tanhF32<>+448(SB), Y4, Y8
+	VFMADD213PS tanhF32<>+448(SB), Y5, Y9
+	VMULPS      Y4, Y8, Y8
+	VMULPS      Y5, Y9, Y9
+	VMULPS      Y4, Y8, Y8
+	VMULPS      Y5, Y9, Y9
+	VFMADD231PS tanhF32<>+384(SB), Y4, Y8
+	VFMADD231PS tanhF32<>+384(SB), Y5, Y9
+	VSUBPS      Y6, Y12, Y4
+	VSUBPS      Y7, Y12, Y5
+	VFMADD213PS Y4, Y6, Y8
+	VFMADD213PS Y5, Y7, Y9
+	VSUBPS      Y8, Y13, Y4
+	VSUBPS      Y9, Y13, Y5
+	VDIVPS      Y4, Y8, Y8
+	VDIVPS      Y5, Y9, Y9
+	VANDNPS     Y2, Y14, Y6
+	VORPS       Y6, Y8, Y8
+	VANDNPS     Y3, Y14, Y7
+	VORPS       Y7, Y9, Y9
+	VMOVUPS     Y8, (SI)
+	VMOVUPS     Y9, 32(SI)
+	VMULPS      Y1, Y8, Y8
+	VMULPS      Y1, Y9, Y9
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 32(BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip2row
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, AX
+	JMP         strip2
+
+strip2end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x02, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	VBROADCASTSS factor+72(FP), Y0
+	VBROADCASTSS limit+76(FP), Y1
+	VMOVUPS      tanhF32<>+0(SB), Y6
+	VMOVUPS      tanhF32<>+64(SB), Y7
+	VMOVUPS      tanhF32<>+128(SB), Y8
+	VMOVUPS      tanhF32<>+192(SB), Y9
+	VMOVUPS      tanhF32<>+256(SB), Y10
+	VMOVUPS      tanhF32<>+320(SB), Y11
+	VMOVUPS      tanhF32<>+384(SB), Y12
+	VMOVUPS      tanhF32<>+448(SB), Y13
+	VMOVUPS      tanhF32<>+512(SB), Y14
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip1row:
+	VMASKMOVPS  (BX), Y15, Y2
+	VMULPS      Y0, Y2, Y2
+	VANDPS      Y10, Y2, Y3
+	VMINPS      Y3, Y7, Y3
+	VMOVUPS     Y11, Y4
+	VFMADD231PS Y6, Y3, Y4
+	VSUBPS      Y11, Y4, Y5
+	VFMSUB213PS Y5, Y6, Y3
+	VPSLLD      $0x17, Y4, Y4
+	VPSUBD      Y4, Y8, Y4
+	VMOVUPS     tanhF32<>+704(SB), Y5
+	VFMADD213PS tanhF32<>+640(SB), Y3, Y5
+	VFMADD213PS tanhF32<>+576(SB), Y3, Y5
+	VFMADD213PS Y14, Y3, Y5
+	VFMADD213PS Y13, Y3, Y5
+	VMULPS      Y3, Y5, Y5
+	VMULPS      Y3, Y5, Y5
+	VFMADD231PS Y12, Y3, Y5
+	VSUBPS      Y4, Y8, Y3
+	VFMADD213PS Y3, Y4, Y5
+	VSUBPS      Y5, Y9, Y3
+	VDIVPS      Y3, Y5, Y5
+	VANDNPS     Y2, Y10, Y4
+	VORPS       Y4, Y5, Y5
+	VMASKMOVPS  Y5, Y15, (SI)
+	VMULPS      Y1, Y5, Y5
+	VMASKMOVPS  Y5, Y15, (BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip1row
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, AX
+	JMP         strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA tanhF32<>+0(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+8(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+16(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+24(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+32(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+40(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+48(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+56(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+64(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+72(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+80(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+88(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+96(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+104(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+112(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+120(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+128(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+136(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+144(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+152(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+160(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+168(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+176(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+184(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+192(SB)/8, $0x4000000040000000
+DATA tanhF32<>+200(SB)/8, $0x4000000040000000
+DATA tanhF32<>+208(SB)/8, $0x4000000040000000
+DATA tanhF32<>+216(SB)/8, $0x4000000040000000
+DATA tanhF32<>+224(SB)/8, $0x4000000040000000
+DATA tanhF32<>+232(SB)/8, $0x4000000040000000
+DATA tanhF32<>+240(SB)/8, $0x4000000040000000
+DATA tanhF32<>+248(SB)/8, $0x4000000040000000
+DATA tanhF32<>+256(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+264(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+272(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+280(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+288(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+296(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+304(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+312(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+320(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+328(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+336(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+344(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+352(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+360(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+368(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+376(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+384(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+392(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+400(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+408(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+416(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+424(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+432(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+440(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+448(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+456(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+464(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+472(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+480(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+488(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+496(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+504(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+512(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+520(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+528(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+536(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+544(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+552(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+560(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+568(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+576(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+584(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+592(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+600(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+608(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+616(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+624(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+632(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+640(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+648(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+656(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+664(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+672(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+680(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+688(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+696(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+704(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+712(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+720(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+728(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+736(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+744(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+752(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+760(SB)/8, $0xb9217196b9217196
+GLOBL tanhF32<>(SB), RODATA|NOPTR, $768
+
+// func flattenAVX2F32(dp []float32, tanh []float32, ld int, rows int, width int, delta []float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·flattenAVX2F32(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ    AX, $0x10
+	JLT     strip2end
+	VMOVUPS oneF32<>+0(SB), Y6
+	MOVQ    dp_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    tanh_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    delta_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	MOVQ    rows+56(FP), DI
+
+strip2row:
+	VMOVUPS      (SI), Y2
+	VMOVUPS      32(SI), Y3
+	VMOVUPS      (BX), Y0
+	VMOVUPS      32(BX), Y1
+	VFNMADD213PS Y6, Y2, Y2
+	VFNMADD213PS Y6, Y3, Y3
+	VSUBPS       Y4, Y0, Y0
+	VSUBPS       Y5, Y1, Y1
+	VFMADD213PS  Y4, Y2, Y0
+	VFMADD213PS  Y5, Y3, Y1
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip2row
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          strip2
+
+strip2end:
+strip1:
+	CMPQ       AX, $0x01
+	JLT        strip1end
+	MOVQ       $0x00000008, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x02, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	VMOVUPS    oneF32<>+0(SB), Y3
+	MOVQ       dp_base+0(FP), BX
+	ADDQ       CX, BX
+	MOVQ       tanh_base+24(FP), SI
+	ADDQ       CX, SI
+	MOVQ       delta_base+72(FP), DI
+	ADDQ       CX, DI
+	VMASKMOVPS (DI), Y15, Y2
+	MOVQ       rows+56(FP), DI
+
+strip1row:
+	VMASKMOVPS   (SI), Y15, Y1
+	VMASKMOVPS   (BX), Y15, Y0
+	VFNMADD213PS Y3, Y1, Y1
+	VSUBPS       Y2, Y0, Y0
+	VFMADD213PS  Y2, Y1, Y0
+	VMASKMOVPS   Y0, Y15, (BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA oneF32<>+0(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+8(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+16(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+24(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+32(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+40(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+48(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+56(SB)/8, $0x3f8000003f800000
+GLOBL oneF32<>(SB), RODATA|NOPTR, $64
+
+// func drawAVX2(bits []uint64, queries []uint32, keys []uint32, threshold uint32)
+// Requires: AVX, AVX2, CMOV
+TEXT ·drawAVX2(SB), NOSPLIT, $0-76
+	MOVQ queries_len+32(FP), AX
+	XORQ CX, CX
+
+whole:
+	CMPQ         AX, $0x20
+	JLT          wholeend
+	VBROADCASTSS threshold+72(FP), Y13
+	VMOVUPS      lowbias32<>+0(SB), Y14
+	VMOVUPS      lowbias32<>+64(SB), Y15
+	MOVQ         queries_base+24(FP), DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX), Y0
+	VMOVUPS      32(DX), Y1
+	VMOVUPS      64(DX), Y2
+	VMOVUPS      96(DX), Y3
+	MOVQ         CX, DX
+	SHRQ         $0x05, DX
+	MOVQ         bits_base+0(FP), BX
+	ADDQ         BX, DX
+	MOVQ         keys_base+48(FP), BX
+	MOVQ         keys_len+56(FP), SI
+
+wholerow:
+	VPBROADCASTD (BX), Y12
+	VPXOR        Y12, Y0, Y4
+	VPXOR        Y12, Y1, Y5
+	VPXOR        Y12, Y2, Y6
+	VPXOR        Y12, Y3, Y7
+	VPSRLD       $0x10, Y4, Y8
+	VPSRLD       $0x10, Y5, Y9
+	VPSRLD       $0x10, Y6, Y10
+	VPSRLD       $0x10, Y7, Y11
+	VPXOR        Y8, Y4, Y4
+	VPXOR        Y9, Y5, Y5
+	VPXOR        Y10, Y6, Y6
+	VPXOR        Y11, Y7, Y7
+	VPMULLD      Y14, Y4, Y4
+	VPMULLD      Y14, Y5, Y5
+	VPMULLD      Y14, Y6, Y6
+	VPMULLD      Y14, Y7, Y7
+	VPSRLD       $0x0f, Y4, Y8
+	VPSRLD       $0x0f, Y5, Y9
+	VPSRLD       $0x0f, Y6, Y10
+	VPSRLD       $0x0f, Y7, Y11
+	VPXOR        Y8, Y4, Y4
+	VPXOR        Y9, Y5, Y5
+	VPXOR        Y10, Y6, Y6
+	VPXOR        Y11, Y7, Y7
+	VPMULLD      Y15, Y4, Y4
+	VPMULLD      Y15, Y5, Y5
+	VPMULLD      Y15, Y6, Y6
+	VPMULLD      Y15, Y7, Y7
+	VPSRLD       $0x10, Y4, Y8
+	VPSRLD       $0x10, Y5, Y9
+	VPSRLD       $0x10, Y6, Y10
+	VPSRLD       $0x10, Y7, Y11
+	VPXOR        Y8, Y4, Y4
+	VPXOR        Y9, Y5, Y5
+	VPXOR        Y10, Y6, Y6
+	VPXOR        Y11, Y7, Y7
+	VPMAXUD      Y13, Y4, Y8
+	VPMAXUD      Y13, Y5, Y9
+	VPMAXUD      Y13, Y6, Y10
+	VPMAXUD      Y13, Y7, Y11
+	VPCMPEQD     Y8, Y4, Y4
+	VPCMPEQD     Y9, Y5, Y5
+	VPCMPEQD     Y10, Y6, Y6
+	VPCMPEQD     Y11, Y7, Y7
+	VMOVMSKPS    Y4, DI
+	MOVB         DI, (DX)
+	VMOVMSKPS    Y5, DI
+	MOVB         DI, 1(DX)
+	VMOVMSKPS    Y6, DI
+	MOVB         DI, 2(DX)
+	VMOVMSKPS    Y7, DI
+	MOVB         DI, 3(DX)
+	ADDQ         $0x04, BX
+	ADDQ         $0x08, DX
+	DECQ         SI
+	JNE          wholerow
+	ADDQ         $0x00000080, CX
+	SUBQ         $0x20, AX
+	JMP          whole
+
+wholeend:
+rest:
+	CMPQ         AX, $0x01
+	JLT          restend
+	MOVQ         $0x00000008, DX
+	CMPQ         AX, DX
+	CMOVQLT      AX, DX
+	LEAQ         lanes<>+32(SB), BX
+	SHLQ         $0x02, DX
+	SUBQ         DX, BX
+	VMOVUPS      (BX), Y15
+	VBROADCASTSS threshold+72(FP), Y4
+	VMOVUPS      lowbias32<>+0(SB), Y5
+	VMOVUPS      lowbias32<>+64(SB), Y6
+	MOVQ         queries_base+24(FP), DX
+	ADDQ         CX, DX
+	VMASKMOVPS   (DX), Y15, Y0
+	MOVQ         CX, DX
+	SHRQ         $0x05, DX
+	MOVQ         bits_base+0(FP), BX
+	ADDQ         BX, DX
+	MOVQ         keys_base+48(FP), BX
+	MOVQ         keys_len+56(FP), SI
+
+restrow:
+	VPBROADCASTD (BX), Y3
+	VPXOR        Y3, Y0, Y1
+	VPSRLD       $0x10, Y1, Y2
+	VPXOR        Y2, Y1, Y1
+	VPMULLD      Y5, Y1, Y1
+	VPSRLD       $0x0f, Y1, Y2
+	VPXOR        Y2, Y1, Y1
+	VPMULLD      Y6, Y1, Y1
+	VPSRLD       $0x10, Y1, Y2
+	VPXOR        Y2, Y1, Y1
+	VPMAXUD      Y4, Y1, Y2
+	VPCMPEQD     Y2, Y1, Y1
+	VPAND        Y15, Y1, Y1
+	VMOVMSKPS    Y1, DI
+	MOVB         DI, (DX)
+	ADDQ         $0x04, BX
+	ADDQ         $0x08, DX
+	DECQ         SI
+	JNE          restrow
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, AX
+	JMP          rest
+
+restend:
+	VZEROUPPER
+	RET
+
+DATA lowbias32<>+0(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+8(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+16(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+24(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+32(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+40(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+48(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+56(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+64(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+72(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+80(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+88(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+96(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+104(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+112(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+120(SB)/8, $0x846ca68b846ca68b
+GLOBL lowbias32<>(SB), RODATA|NOPTR, $128
+
 // func addAVX2F32(y []float32, a []float32, b []float32)
 // Requires: AVX, CMOV
 TEXT ·addAVX2F32(SB), NOSPLIT, $0-72
@@ -4920,6 +5624,608 @@ DATA multiplyAddfloat64<>+296(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+304(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+312(SB)/8, $0x3feccccccccccccd
 GLOBL multiplyAddfloat64<>(SB), RODATA|NOPTR, $320
+
+// func siftAVX2F64(x []float64, ld int, rows int, width int, bits []uint64, first int, value float64)
+// Requires: AVX, AVX2, CMOV
+TEXT ·siftAVX2F64(SB), NOSPLIT, $0-88
+	MOVQ first+72(FP), AX
+	MOVQ width+40(FP), DX
+	MOVQ ld+24(FP), SI
+	SHLQ $0x03, SI
+	XORQ BX, BX
+
+strip2:
+	CMPQ         DX, $0x08
+	JLT          strip2end
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSD value+80(FP), Y0
+	MOVQ         BX, CX
+	SHRQ         $0x03, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip2row:
+	MOVQ         (R8), R9
+	NOTQ         R9
+	SHRQ         CL, R9
+	TESTL        $0x000000ff, R9
+	JE           strip2seen
+	VMOVUPD      (DI), Y1
+	VMOVUPD      32(DI), Y2
+	VMOVQ        R9, X5
+	VPBROADCASTQ X5, Y5
+	VPSLLVQ      siftF64<>+0(SB), Y5, Y3
+	VPSLLVQ      siftF64<>+32(SB), Y5, Y4
+	VBLENDVPD    Y3, Y0, Y1, Y1
+	VBLENDVPD    Y4, Y0, Y2, Y2
+	VMOVUPD      Y1, (DI)
+	VMOVUPD      Y2, 32(DI)
+
+strip2seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip2row
+	ADDQ $0x40, BX
+	SUBQ $0x08, DX
+	JMP  strip2
+
+strip2end:
+strip1:
+	CMPQ         DX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000004, CX
+	CMPQ         DX, CX
+	CMOVQLT      DX, CX
+	LEAQ         lanes<>+32(SB), DI
+	SHLQ         $0x03, CX
+	SUBQ         CX, DI
+	VMOVUPS      (DI), Y15
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSD value+80(FP), Y0
+	MOVQ         BX, CX
+	SHRQ         $0x03, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip1row:
+	MOVQ         (R8), R9
+	NOTQ         R9
+	SHRQ         CL, R9
+	TESTL        $0x0000000f, R9
+	JE           strip1seen
+	VMASKMOVPD   (DI), Y15, Y1
+	VMOVQ        R9, X3
+	VPBROADCASTQ X3, Y3
+	VPSLLVQ      siftF64<>+0(SB), Y3, Y2
+	VBLENDVPD    Y2, Y0, Y1, Y1
+	VMASKMOVPD   Y1, Y15, (DI)
+
+strip1seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip1row
+	ADDQ $0x20, BX
+	SUBQ $0x04, DX
+	JMP  strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA siftF64<>+0(SB)/8, $0x000000000000003f
+DATA siftF64<>+8(SB)/8, $0x000000000000003e
+DATA siftF64<>+16(SB)/8, $0x000000000000003d
+DATA siftF64<>+24(SB)/8, $0x000000000000003c
+DATA siftF64<>+32(SB)/8, $0x000000000000003b
+DATA siftF64<>+40(SB)/8, $0x000000000000003a
+DATA siftF64<>+48(SB)/8, $0x0000000000000039
+DATA siftF64<>+56(SB)/8, $0x0000000000000038
+GLOBL siftF64<>(SB), RODATA|NOPTR, $64
+
+// func biasAVX2F64(x []float64, ld int, rows int, width int, factor float64, queries []float64, keys []float64, slope float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·biasAVX2F64(SB), NOSPLIT, $0-112
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ         AX, $0x08
+	JLT          strip2end
+	VBROADCASTSD factor+48(FP), Y7
+	VBROADCASTSD slope+104(FP), Y8
+	VMOVUPD      magnitudeF64<>+0(SB), Y9
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMOVUPD      (DI), Y4
+	VMOVUPD      32(DI), Y5
+	MOVQ         rows+32(FP), DI
+
+strip2row:
+	VBROADCASTSD (SI), Y6
+	VMOVUPD      (BX), Y0
+	VMOVUPD      32(BX), Y1
+	VSUBPD       Y6, Y4, Y2
+	VSUBPD       Y6, Y5, Y3
+	VANDPD       Y9, Y2, Y2
+	VANDPD       Y9, Y3, Y3
+	VMULPD       Y8, Y2, Y2
+	VMULPD       Y8, Y3, Y3
+	VFMSUB213PD  Y2, Y7, Y0
+	VFMSUB213PD  Y3, Y7, Y1
+	VMOVUPD      Y0, (BX)
+	VMOVUPD      Y1, 32(BX)
+	ADDQ         $0x08, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip2row
+	ADDQ         $0x40, CX
+	SUBQ         $0x08, AX
+	JMP          strip2
+
+strip2end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000004, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x03, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	VBROADCASTSD factor+48(FP), Y4
+	VBROADCASTSD slope+104(FP), Y5
+	VMOVUPD      magnitudeF64<>+0(SB), Y6
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMASKMOVPD   (DI), Y15, Y2
+	MOVQ         rows+32(FP), DI
+
+strip1row:
+	VBROADCASTSD (SI), Y3
+	VMASKMOVPD   (BX), Y15, Y0
+	VSUBPD       Y3, Y2, Y1
+	VANDPD       Y6, Y1, Y1
+	VMULPD       Y5, Y1, Y1
+	VFMSUB213PD  Y1, Y4, Y0
+	VMASKMOVPD   Y0, Y15, (BX)
+	ADDQ         $0x08, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x20, CX
+	SUBQ         $0x04, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA magnitudeF64<>+0(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+8(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+16(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+24(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+32(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+40(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+48(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+56(SB)/8, $0x7fffffffffffffff
+GLOBL magnitudeF64<>(SB), RODATA|NOPTR, $64
+
+// func softcapAVX2F64(x []float64, tanh []float64, ld int, rows int, width int, factor float64, limit float64)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·softcapAVX2F64(SB), NOSPLIT, $0-88
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ         AX, $0x08
+	JLT          strip2end
+	VBROADCASTSD factor+72(FP), Y0
+	VBROADCASTSD limit+80(FP), Y1
+	VMOVUPD      tanhF64<>+0(SB), Y10
+	VMOVUPD      tanhF64<>+64(SB), Y11
+	VMOVUPD      tanhF64<>+128(SB), Y12
+	VMOVUPD      tanhF64<>+192(SB), Y13
+	VMOVUPD      tanhF64<>+256(SB), Y14
+	VMOVUPD      tanhF64<>+320(SB), Y15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip2row:
+	VMOVUPD     (BX), Y2
+	VMOVUPD     32(BX), Y3
+	VMULPD      Y0, Y2, Y2
+	VMULPD      Y0, Y3, Y3
+	VANDPD      Y14, Y2, Y4
+	VANDPD      Y14, Y3, Y5
+	VMINPD      Y4, Y11, Y4
+	VMINPD      Y5, Y11, Y5
+	VMOVUPD     Y15, Y6
+	VMOVUPD     Y15, Y7
+	VFMADD231PD Y10, Y4, Y6
+	VFMADD231PD Y10, Y5, Y7
+	VSUBPD      Y15, Y6, Y8
+	VSUBPD      Y15, Y7, Y9
+	VFMSUB213PD Y8, Y10, Y4
+	VFMSUB213PD Y9, Y10, Y5
+	VPSLLQ      $0x34, Y6, Y6
+	VPSUBQ      Y6, Y12, Y6
+	VPSLLQ      $0x34, Y7, Y7
+	VPSUBQ      Y7, Y12, Y7
+	VMOVUPD     tanhF64<>+1024(SB), Y8
+	VMOVUPD     tanhF64<>+1024(SB), Y9
+	VFMADD213PD tanhF64<>+960(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+960(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+896(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+896(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+832(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+832(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+768(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+768(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+704(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+704(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+640(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+640(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+576(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+576(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+512(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+512(SB), Y5, Y9
+	VFMADD213PD tanhF64<>+448(SB), Y4, Y8
+	VFMADD213PD tanhF64<>+448(SB), Y5, Y9
+	VMULPD      Y4, Y8, Y8
+	VMULPD      Y5, Y9, Y9
+	VMULPD      Y4, Y8, Y8
+	VMULPD      Y5, Y9, Y9
+	VFMADD231PD tanhF64<>+384(SB), Y4, Y8
+	VFMADD231PD tanhF64<>+384(SB), Y5, Y9
+	VSUBPD      Y6, Y12, Y4
+	VSUBPD      Y7, Y12, Y5
+	VFMADD213PD Y4, Y6, Y8
+	VFMADD213PD Y5, Y7, Y9
+	VSUBPD      Y8, Y13, Y4
+	VSUBPD      Y9, Y13, Y5
+	VDIVPD      Y4, Y8, Y8
+	VDIVPD      Y5, Y9, Y9
+	VANDNPD     Y2, Y14, Y6
+	VORPD       Y6, Y8, Y8
+	VANDNPD     Y3, Y14, Y7
+	VORPD       Y7, Y9, Y9
+	VMOVUPD     Y8, (SI)
+	VMOVUPD     Y9, 32(SI)
+	VMULPD      Y1, Y8, Y8
+	VMULPD      Y1, Y9, Y9
+	VMOVUPD     Y8, (BX)
+	VMOVUPD     Y9, 32(BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip2row
+	ADDQ        $0x40, CX
+	SUBQ        $0x08, AX
+	JMP         strip2
+
+strip2end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000004, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	LEAQ         lanes<>+32(SB), SI
+	SHLQ         $0x03, BX
+	SUBQ         BX, SI
+	VMOVUPS      (SI), Y15
+	VBROADCASTSD factor+72(FP), Y0
+	VBROADCASTSD limit+80(FP), Y1
+	VMOVUPD      tanhF64<>+0(SB), Y6
+	VMOVUPD      tanhF64<>+64(SB), Y7
+	VMOVUPD      tanhF64<>+128(SB), Y8
+	VMOVUPD      tanhF64<>+192(SB), Y9
+	VMOVUPD      tanhF64<>+256(SB), Y10
+	VMOVUPD      tanhF64<>+320(SB), Y11
+	VMOVUPD      tanhF64<>+384(SB), Y12
+	VMOVUPD      tanhF64<>+448(SB), Y13
+	VMOVUPD      tanhF64<>+512(SB), Y14
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip1row:
+	VMASKMOVPD  (BX), Y15, Y2
+	VMULPD      Y0, Y2, Y2
+	VANDPD      Y10, Y2, Y3
+	VMINPD      Y3, Y7, Y3
+	VMOVUPD     Y11, Y4
+	VFMADD231PD Y6, Y3, Y4
+	VSUBPD      Y11, Y4, Y5
+	VFMSUB213PD Y5, Y6, Y3
+	VPSLLQ      $0x34, Y4, Y4
+	VPSUBQ      Y4, Y8, Y4
+	VMOVUPD     tanhF64<>+1024(SB), Y5
+	VFMADD213PD tanhF64<>+960(SB), Y3, Y5
+	VFMADD213PD tanhF64<>+896(SB), Y3, Y5
+	VFMADD213PD tanhF64<>+832(SB), Y3, Y5
+	VFMADD213PD tanhF64<>+768(SB), Y3, Y5
+	VFMADD213PD tanhF64<>+704(SB), Y3, Y5
+	VFMADD213PD tanhF64<>+640(SB), Y3, Y5
+	VFMADD213PD tanhF64<>+576(SB), Y3, Y5
+	VFMADD213PD Y14, Y3, Y5
+	VFMADD213PD Y13, Y3, Y5
+	VMULPD      Y3, Y5, Y5
+	VMULPD      Y3, Y5, Y5
+	VFMADD231PD Y12, Y3, Y5
+	VSUBPD      Y4, Y8, Y3
+	VFMADD213PD Y3, Y4, Y5
+	VSUBPD      Y5, Y9, Y3
+	VDIVPD      Y3, Y5, Y5
+	VANDNPD     Y2, Y10, Y4
+	VORPD       Y4, Y5, Y5
+	VMASKMOVPD  Y5, Y15, (SI)
+	VMULPD      Y1, Y5, Y5
+	VMASKMOVPD  Y5, Y15, (BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip1row
+	ADDQ        $0x20, CX
+	SUBQ        $0x04, AX
+	JMP         strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA tanhF64<>+0(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+8(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+16(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+24(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+32(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+40(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+48(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+56(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+64(SB)/8, $0x403e000000000000
+DATA tanhF64<>+72(SB)/8, $0x403e000000000000
+DATA tanhF64<>+80(SB)/8, $0x403e000000000000
+DATA tanhF64<>+88(SB)/8, $0x403e000000000000
+DATA tanhF64<>+96(SB)/8, $0x403e000000000000
+DATA tanhF64<>+104(SB)/8, $0x403e000000000000
+DATA tanhF64<>+112(SB)/8, $0x403e000000000000
+DATA tanhF64<>+120(SB)/8, $0x403e000000000000
+DATA tanhF64<>+128(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+136(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+144(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+152(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+160(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+168(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+176(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+184(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+192(SB)/8, $0x4000000000000000
+DATA tanhF64<>+200(SB)/8, $0x4000000000000000
+DATA tanhF64<>+208(SB)/8, $0x4000000000000000
+DATA tanhF64<>+216(SB)/8, $0x4000000000000000
+DATA tanhF64<>+224(SB)/8, $0x4000000000000000
+DATA tanhF64<>+232(SB)/8, $0x4000000000000000
+DATA tanhF64<>+240(SB)/8, $0x4000000000000000
+DATA tanhF64<>+248(SB)/8, $0x4000000000000000
+DATA tanhF64<>+256(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+264(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+272(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+280(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+288(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+296(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+304(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+312(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+320(SB)/8, $0x4338000000000000
+DATA tanhF64<>+328(SB)/8, $0x4338000000000000
+DATA tanhF64<>+336(SB)/8, $0x4338000000000000
+DATA tanhF64<>+344(SB)/8, $0x4338000000000000
+DATA tanhF64<>+352(SB)/8, $0x4338000000000000
+DATA tanhF64<>+360(SB)/8, $0x4338000000000000
+DATA tanhF64<>+368(SB)/8, $0x4338000000000000
+DATA tanhF64<>+376(SB)/8, $0x4338000000000000
+DATA tanhF64<>+384(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+392(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+400(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+408(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+416(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+424(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+432(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+440(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+448(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+456(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+464(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+472(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+480(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+488(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+496(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+504(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+512(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+520(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+528(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+536(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+544(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+552(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+560(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+568(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+576(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+584(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+592(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+600(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+608(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+616(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+624(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+632(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+640(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+648(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+656(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+664(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+672(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+680(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+688(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+696(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+704(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+712(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+720(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+728(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+736(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+744(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+752(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+760(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+768(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+776(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+784(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+792(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+800(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+808(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+816(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+824(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+832(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+840(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+848(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+856(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+864(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+872(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+880(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+888(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+896(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+904(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+912(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+920(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+928(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+936(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+944(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+952(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+960(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+968(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+976(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+984(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+992(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1000(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1008(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1016(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1024(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1032(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1040(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1048(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1056(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1064(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1072(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1080(SB)/8, $0x3dfe8d31898f5ee4
+GLOBL tanhF64<>(SB), RODATA|NOPTR, $1088
+
+// func flattenAVX2F64(dp []float64, tanh []float64, ld int, rows int, width int, delta []float64)
+// Requires: AVX, CMOV, FMA3
+TEXT ·flattenAVX2F64(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip2:
+	CMPQ    AX, $0x08
+	JLT     strip2end
+	VMOVUPD oneF64<>+0(SB), Y6
+	MOVQ    dp_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    tanh_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    delta_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	VMOVUPD 32(DI), Y5
+	MOVQ    rows+56(FP), DI
+
+strip2row:
+	VMOVUPD      (SI), Y2
+	VMOVUPD      32(SI), Y3
+	VMOVUPD      (BX), Y0
+	VMOVUPD      32(BX), Y1
+	VFNMADD213PD Y6, Y2, Y2
+	VFNMADD213PD Y6, Y3, Y3
+	VSUBPD       Y4, Y0, Y0
+	VSUBPD       Y5, Y1, Y1
+	VFMADD213PD  Y4, Y2, Y0
+	VFMADD213PD  Y5, Y3, Y1
+	VMOVUPD      Y0, (BX)
+	VMOVUPD      Y1, 32(BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip2row
+	ADDQ         $0x40, CX
+	SUBQ         $0x08, AX
+	JMP          strip2
+
+strip2end:
+strip1:
+	CMPQ       AX, $0x01
+	JLT        strip1end
+	MOVQ       $0x00000004, BX
+	CMPQ       AX, BX
+	CMOVQLT    AX, BX
+	LEAQ       lanes<>+32(SB), SI
+	SHLQ       $0x03, BX
+	SUBQ       BX, SI
+	VMOVUPS    (SI), Y15
+	VMOVUPD    oneF64<>+0(SB), Y3
+	MOVQ       dp_base+0(FP), BX
+	ADDQ       CX, BX
+	MOVQ       tanh_base+24(FP), SI
+	ADDQ       CX, SI
+	MOVQ       delta_base+72(FP), DI
+	ADDQ       CX, DI
+	VMASKMOVPD (DI), Y15, Y2
+	MOVQ       rows+56(FP), DI
+
+strip1row:
+	VMASKMOVPD   (SI), Y15, Y1
+	VMASKMOVPD   (BX), Y15, Y0
+	VFNMADD213PD Y3, Y1, Y1
+	VSUBPD       Y2, Y0, Y0
+	VFMADD213PD  Y2, Y1, Y0
+	VMASKMOVPD   Y0, Y15, (BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x20, CX
+	SUBQ         $0x04, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA oneF64<>+0(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+8(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+16(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+24(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+32(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+40(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+48(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+56(SB)/8, $0x3ff0000000000000
+GLOBL oneF64<>(SB), RODATA|NOPTR, $64
 
 // func addAVX2F64(y []float64, a []float64, b []float64)
 // Requires: AVX, CMOV

@@ -44,6 +44,31 @@ func transposeAVX512F32(dst []float32, ldd int, src []float32, lds int, rows int
 //go:noescape
 func multiplyAddAVX512F32(n int) (flops int)
 
+// siftAVX512F32 is sift in AVX512.
+//
+//go:noescape
+func siftAVX512F32(x []float32, ld int, rows int, width int, bits []uint64, first int, value float32)
+
+// biasAVX512F32 is bias in AVX512.
+//
+//go:noescape
+func biasAVX512F32(x []float32, ld int, rows int, width int, factor float32, queries []float32, keys []float32, slope float32)
+
+// softcapAVX512F32 is softcap in AVX512.
+//
+//go:noescape
+func softcapAVX512F32(x []float32, tanh []float32, ld int, rows int, width int, factor float32, limit float32)
+
+// flattenAVX512F32 is flatten in AVX512.
+//
+//go:noescape
+func flattenAVX512F32(dp []float32, tanh []float32, ld int, rows int, width int, delta []float32)
+
+// drawAVX512 is draw in AVX512.
+//
+//go:noescape
+func drawAVX512(bits []uint64, queries []uint32, keys []uint32, threshold uint32)
+
 // addAVX512F32 is Add in AVX512.
 //
 //go:noescape
@@ -143,6 +168,26 @@ func transposeAVX512F64(dst []float64, ldd int, src []float64, lds int, rows int
 //
 //go:noescape
 func multiplyAddAVX512F64(n int) (flops int)
+
+// siftAVX512F64 is sift in AVX512.
+//
+//go:noescape
+func siftAVX512F64(x []float64, ld int, rows int, width int, bits []uint64, first int, value float64)
+
+// biasAVX512F64 is bias in AVX512.
+//
+//go:noescape
+func biasAVX512F64(x []float64, ld int, rows int, width int, factor float64, queries []float64, keys []float64, slope float64)
+
+// softcapAVX512F64 is softcap in AVX512.
+//
+//go:noescape
+func softcapAVX512F64(x []float64, tanh []float64, ld int, rows int, width int, factor float64, limit float64)
+
+// flattenAVX512F64 is flatten in AVX512.
+//
+//go:noescape
+func flattenAVX512F64(dp []float64, tanh []float64, ld int, rows int, width int, delta []float64)
 
 // addAVX512F64 is Add in AVX512.
 //

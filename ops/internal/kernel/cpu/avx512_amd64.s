@@ -3153,6 +3153,783 @@ DATA multiplyAddfloat32<>+304(SB)/8, $0x3f6666663f666666
 DATA multiplyAddfloat32<>+312(SB)/8, $0x3f6666663f666666
 GLOBL multiplyAddfloat32<>(SB), RODATA|NOPTR, $320
 
+// func siftAVX512F32(x []float32, ld int, rows int, width int, bits []uint64, first int, value float32)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·siftAVX512F32(SB), NOSPLIT, $0-84
+	MOVQ first+72(FP), AX
+	MOVQ width+40(FP), DX
+	MOVQ ld+24(FP), SI
+	SHLQ $0x02, SI
+	XORQ BX, BX
+
+strip4:
+	CMPQ         DX, $0x40
+	JLT          strip4end
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSS value+80(FP), Z0
+	MOVQ         BX, CX
+	SHRQ         $0x02, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip4row:
+	MOVQ     (R8), R9
+	NOTQ     R9
+	SHRQ     CL, R9
+	TESTQ    R9, R9
+	JE       strip4seen
+	KMOVQ    R9, K2
+	KSHIFTRQ $0x10, K2, K3
+	KSHIFTRQ $0x20, K2, K4
+	KSHIFTRQ $0x30, K2, K5
+	VMOVUPS  Z0, K2, (DI)
+	VMOVUPS  Z0, K3, 64(DI)
+	VMOVUPS  Z0, K4, 128(DI)
+	VMOVUPS  Z0, K5, 192(DI)
+
+strip4seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip4row
+	ADDQ $0x00000100, BX
+	SUBQ $0x40, DX
+	JMP  strip4
+
+strip4end:
+strip1:
+	CMPQ         DX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000010, CX
+	CMPQ         DX, CX
+	CMOVQLT      DX, CX
+	MOVQ         $-1, DI
+	BZHIQ        CX, DI, DI
+	KMOVW        DI, K1
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSS value+80(FP), Z0
+	MOVQ         BX, CX
+	SHRQ         $0x02, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip1row:
+	MOVQ    (R8), R9
+	NOTQ    R9
+	SHRQ    CL, R9
+	TESTL   $0x0000ffff, R9
+	JE      strip1seen
+	KMOVQ   R9, K2
+	KANDW   K1, K2, K2
+	VMOVUPS Z0, K2, (DI)
+
+strip1seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip1row
+	ADDQ $0x40, BX
+	SUBQ $0x10, DX
+	JMP  strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA siftF32<>+0(SB)/8, $0x0000001e0000001f
+DATA siftF32<>+8(SB)/8, $0x0000001c0000001d
+DATA siftF32<>+16(SB)/8, $0x0000001a0000001b
+DATA siftF32<>+24(SB)/8, $0x0000001800000019
+DATA siftF32<>+32(SB)/8, $0x0000001600000017
+DATA siftF32<>+40(SB)/8, $0x0000001400000015
+DATA siftF32<>+48(SB)/8, $0x0000001200000013
+DATA siftF32<>+56(SB)/8, $0x0000001000000011
+DATA siftF32<>+64(SB)/8, $0x0000000e0000000f
+DATA siftF32<>+72(SB)/8, $0x0000000c0000000d
+DATA siftF32<>+80(SB)/8, $0x0000000a0000000b
+DATA siftF32<>+88(SB)/8, $0x0000000800000009
+DATA siftF32<>+96(SB)/8, $0x0000000600000007
+DATA siftF32<>+104(SB)/8, $0x0000000400000005
+DATA siftF32<>+112(SB)/8, $0x0000000200000003
+DATA siftF32<>+120(SB)/8, $0x0000000000000001
+GLOBL siftF32<>(SB), RODATA|NOPTR, $128
+
+// func biasAVX512F32(x []float32, ld int, rows int, width int, factor float32, queries []float32, keys []float32, slope float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·biasAVX512F32(SB), NOSPLIT, $0-108
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip4:
+	CMPQ         AX, $0x40
+	JLT          strip4end
+	VBROADCASTSS factor+48(FP), Z13
+	VBROADCASTSS slope+104(FP), Z14
+	VMOVUPS      magnitudeF32<>+0(SB), Z15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMOVUPS      (DI), Z8
+	VMOVUPS      64(DI), Z9
+	VMOVUPS      128(DI), Z10
+	VMOVUPS      192(DI), Z11
+	MOVQ         rows+32(FP), DI
+
+strip4row:
+	VBROADCASTSS (SI), Z12
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VMOVUPS      128(BX), Z2
+	VMOVUPS      192(BX), Z3
+	VSUBPS       Z12, Z8, Z4
+	VSUBPS       Z12, Z9, Z5
+	VSUBPS       Z12, Z10, Z6
+	VSUBPS       Z12, Z11, Z7
+	VANDPS       Z15, Z4, Z4
+	VANDPS       Z15, Z5, Z5
+	VANDPS       Z15, Z6, Z6
+	VANDPS       Z15, Z7, Z7
+	VMULPS       Z14, Z4, Z4
+	VMULPS       Z14, Z5, Z5
+	VMULPS       Z14, Z6, Z6
+	VMULPS       Z14, Z7, Z7
+	VFMSUB213PS  Z4, Z13, Z0
+	VFMSUB213PS  Z5, Z13, Z1
+	VFMSUB213PS  Z6, Z13, Z2
+	VFMSUB213PS  Z7, Z13, Z3
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, 128(BX)
+	VMOVUPS      Z3, 192(BX)
+	ADDQ         $0x04, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip4row
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x40, AX
+	JMP          strip4
+
+strip4end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000010, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	MOVQ         $-1, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VBROADCASTSS factor+48(FP), Z4
+	VBROADCASTSS slope+104(FP), Z5
+	VMOVUPS      magnitudeF32<>+0(SB), Z6
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMOVUPS.Z    (DI), K1, Z2
+	MOVQ         rows+32(FP), DI
+
+strip1row:
+	VBROADCASTSS (SI), Z3
+	VMOVUPS.Z    (BX), K1, Z0
+	VSUBPS       Z3, Z2, Z1
+	VANDPS       Z6, Z1, Z1
+	VMULPS       Z5, Z1, Z1
+	VFMSUB213PS  Z1, Z4, Z0
+	VMOVUPS      Z0, K1, (BX)
+	ADDQ         $0x04, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA magnitudeF32<>+0(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+8(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+16(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+24(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+32(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+40(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+48(SB)/8, $0x7fffffff7fffffff
+DATA magnitudeF32<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL magnitudeF32<>(SB), RODATA|NOPTR, $64
+
+// func softcapAVX512F32(x []float32, tanh []float32, ld int, rows int, width int, factor float32, limit float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·softcapAVX512F32(SB), NOSPLIT, $0-80
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip4:
+	CMPQ         AX, $0x40
+	JLT          strip4end
+	VBROADCASTSS factor+72(FP), Z0
+	VBROADCASTSS limit+76(FP), Z1
+	VMOVUPS      tanhF32<>+0(SB), Z18
+	VMOVUPS      tanhF32<>+64(SB), Z19
+	VMOVUPS      tanhF32<>+128(SB), Z20
+	VMOVUPS      tanhF32<>+192(SB), Z21
+	VMOVUPS      tanhF32<>+256(SB), Z22
+	VMOVUPS      tanhF32<>+320(SB), Z23
+	VMOVUPS      tanhF32<>+384(SB), Z24
+	VMOVUPS      tanhF32<>+448(SB), Z25
+	VMOVUPS      tanhF32<>+512(SB), Z26
+	VMOVUPS      tanhF32<>+576(SB), Z27
+	VMOVUPS      tanhF32<>+640(SB), Z28
+	VMOVUPS      tanhF32<>+704(SB), Z29
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip4row:
+	VMOVUPS     (BX), Z2
+	VMOVUPS     64(BX), Z3
+	VMOVUPS     128(BX), Z4
+	VMOVUPS     192(BX), Z5
+	VMULPS      Z0, Z2, Z2
+	VMULPS      Z0, Z3, Z3
+	VMULPS      Z0, Z4, Z4
+	VMULPS      Z0, Z5, Z5
+	VANDPS      Z22, Z2, Z6
+	VANDPS      Z22, Z3, Z7
+	VANDPS      Z22, Z4, Z8
+	VANDPS      Z22, Z5, Z9
+	VMINPS      Z6, Z19, Z6
+	VMINPS      Z7, Z19, Z7
+	VMINPS      Z8, Z19, Z8
+	VMINPS      Z9, Z19, Z9
+	VMOVUPS     Z23, Z10
+	VMOVUPS     Z23, Z11
+	VMOVUPS     Z23, Z12
+	VMOVUPS     Z23, Z13
+	VFMADD231PS Z18, Z6, Z10
+	VFMADD231PS Z18, Z7, Z11
+	VFMADD231PS Z18, Z8, Z12
+	VFMADD231PS Z18, Z9, Z13
+	VSUBPS      Z23, Z10, Z14
+	VSUBPS      Z23, Z11, Z15
+	VSUBPS      Z23, Z12, Z16
+	VSUBPS      Z23, Z13, Z17
+	VFMSUB213PS Z14, Z18, Z6
+	VFMSUB213PS Z15, Z18, Z7
+	VFMSUB213PS Z16, Z18, Z8
+	VFMSUB213PS Z17, Z18, Z9
+	VPSLLD      $0x17, Z10, Z10
+	VPSUBD      Z10, Z20, Z10
+	VPSLLD      $0x17, Z11, Z11
+	VPSUBD      Z11, Z20, Z11
+	VPSLLD      $0x17, Z12, Z12
+	VPSUBD      Z12, Z20, Z12
+	VPSLLD      $0x17, Z13, Z13
+	VPSUBD      Z13, Z20, Z13
+	VMOVUPS     Z29, Z14
+	VMOVUPS     Z29, Z15
+	VMOVUPS     Z29, Z16
+	VMOVUPS     Z29, Z17
+	VFMADD213PS Z28, Z6, Z14
+	VFMADD213PS Z28, Z7, Z15
+	VFMADD213PS Z28, Z8, Z16
+	VFMADD213PS Z28, Z9, Z17
+	VFMADD213PS Z27, Z6, Z14
+	VFMADD213PS Z27, Z7, Z15
+	VFMADD213PS Z27, Z8, Z16
+	VFMADD213PS Z27, Z9, Z17
+	VFMADD213PS Z26, Z6, Z14
+	VFMADD213PS Z26, Z7, Z15
+	VFMADD213PS Z26, Z8, Z16
+	VFMADD213PS Z26, Z9, Z17
+	VFMADD213PS Z25, Z6, Z14
+	VFMADD213PS Z25, Z7, Z15
+	VFMADD213PS Z25, Z8, Z16
+	VFMADD213PS Z25, Z9, Z17
+	VMULPS      Z6, Z14, Z14
+	VMULPS      Z7, Z15, Z15
+	VMULPS      Z8, Z16, Z16
+	VMULPS      Z9, Z17, Z17
+	VMULPS      Z6, Z14, Z14
+	VMULPS      Z7, Z15, Z15
+	VMULPS      Z8, Z16, Z16
+	VMULPS      Z9, Z17, Z17
+	VFMADD231PS Z24, Z6, Z14
+	VFMADD231PS Z24, Z7, Z15
+	VFMADD231PS Z24, Z8, Z16
+	VFMADD231PS Z24, Z9, Z17
+	VSUBPS      Z10, Z20, Z6
+	VSUBPS      Z11, Z20, Z7
+	VSUBPS      Z12, Z20, Z8
+	VSUBPS      Z13, Z20, Z9
+	VFMADD213PS Z6, Z10, Z14
+	VFMADD213PS Z7, Z11, Z15
+	VFMADD213PS Z8, Z12, Z16
+	VFMADD213PS Z9, Z13, Z17
+	VSUBPS      Z14, Z21, Z6
+	VSUBPS      Z15, Z21, Z7
+	VSUBPS      Z16, Z21, Z8
+	VSUBPS      Z17, Z21, Z9
+	VDIVPS      Z6, Z14, Z14
+	VDIVPS      Z7, Z15, Z15
+	VDIVPS      Z8, Z16, Z16
+	VDIVPS      Z9, Z17, Z17
+	VPTERNLOGD  $0xe4, Z22, Z2, Z14
+	VPTERNLOGD  $0xe4, Z22, Z3, Z15
+	VPTERNLOGD  $0xe4, Z22, Z4, Z16
+	VPTERNLOGD  $0xe4, Z22, Z5, Z17
+	VMOVUPS     Z14, (SI)
+	VMOVUPS     Z15, 64(SI)
+	VMOVUPS     Z16, 128(SI)
+	VMOVUPS     Z17, 192(SI)
+	VMULPS      Z1, Z14, Z14
+	VMULPS      Z1, Z15, Z15
+	VMULPS      Z1, Z16, Z16
+	VMULPS      Z1, Z17, Z17
+	VMOVUPS     Z14, (BX)
+	VMOVUPS     Z15, 64(BX)
+	VMOVUPS     Z16, 128(BX)
+	VMOVUPS     Z17, 192(BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip4row
+	ADDQ        $0x00000100, CX
+	SUBQ        $0x40, AX
+	JMP         strip4
+
+strip4end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000010, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	MOVQ         $-1, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VBROADCASTSS factor+72(FP), Z0
+	VBROADCASTSS limit+76(FP), Z1
+	VMOVUPS      tanhF32<>+0(SB), Z6
+	VMOVUPS      tanhF32<>+64(SB), Z7
+	VMOVUPS      tanhF32<>+128(SB), Z8
+	VMOVUPS      tanhF32<>+192(SB), Z9
+	VMOVUPS      tanhF32<>+256(SB), Z10
+	VMOVUPS      tanhF32<>+320(SB), Z11
+	VMOVUPS      tanhF32<>+384(SB), Z12
+	VMOVUPS      tanhF32<>+448(SB), Z13
+	VMOVUPS      tanhF32<>+512(SB), Z14
+	VMOVUPS      tanhF32<>+576(SB), Z15
+	VMOVUPS      tanhF32<>+640(SB), Z16
+	VMOVUPS      tanhF32<>+704(SB), Z17
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip1row:
+	VMOVUPS.Z   (BX), K1, Z2
+	VMULPS      Z0, Z2, Z2
+	VANDPS      Z10, Z2, Z3
+	VMINPS      Z3, Z7, Z3
+	VMOVUPS     Z11, Z4
+	VFMADD231PS Z6, Z3, Z4
+	VSUBPS      Z11, Z4, Z5
+	VFMSUB213PS Z5, Z6, Z3
+	VPSLLD      $0x17, Z4, Z4
+	VPSUBD      Z4, Z8, Z4
+	VMOVUPS     Z17, Z5
+	VFMADD213PS Z16, Z3, Z5
+	VFMADD213PS Z15, Z3, Z5
+	VFMADD213PS Z14, Z3, Z5
+	VFMADD213PS Z13, Z3, Z5
+	VMULPS      Z3, Z5, Z5
+	VMULPS      Z3, Z5, Z5
+	VFMADD231PS Z12, Z3, Z5
+	VSUBPS      Z4, Z8, Z3
+	VFMADD213PS Z3, Z4, Z5
+	VSUBPS      Z5, Z9, Z3
+	VDIVPS      Z3, Z5, Z5
+	VPTERNLOGD  $0xe4, Z10, Z2, Z5
+	VMOVUPS     Z5, K1, (SI)
+	VMULPS      Z1, Z5, Z5
+	VMOVUPS     Z5, K1, (BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip1row
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, AX
+	JMP         strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA tanhF32<>+0(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+8(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+16(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+24(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+32(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+40(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+48(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+56(SB)/8, $0x4038aa3b4038aa3b
+DATA tanhF32<>+64(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+72(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+80(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+88(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+96(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+104(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+112(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+120(SB)/8, $0x41f0000041f00000
+DATA tanhF32<>+128(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+136(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+144(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+152(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+160(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+168(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+176(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+184(SB)/8, $0x3f8000003f800000
+DATA tanhF32<>+192(SB)/8, $0x4000000040000000
+DATA tanhF32<>+200(SB)/8, $0x4000000040000000
+DATA tanhF32<>+208(SB)/8, $0x4000000040000000
+DATA tanhF32<>+216(SB)/8, $0x4000000040000000
+DATA tanhF32<>+224(SB)/8, $0x4000000040000000
+DATA tanhF32<>+232(SB)/8, $0x4000000040000000
+DATA tanhF32<>+240(SB)/8, $0x4000000040000000
+DATA tanhF32<>+248(SB)/8, $0x4000000040000000
+DATA tanhF32<>+256(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+264(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+272(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+280(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+288(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+296(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+304(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+312(SB)/8, $0x7fffffff7fffffff
+DATA tanhF32<>+320(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+328(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+336(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+344(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+352(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+360(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+368(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+376(SB)/8, $0x4b4000004b400000
+DATA tanhF32<>+384(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+392(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+400(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+408(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+416(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+424(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+432(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+440(SB)/8, $0x3f3172183f317218
+DATA tanhF32<>+448(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+456(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+464(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+472(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+480(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+488(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+496(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+504(SB)/8, $0xbe75fdefbe75fdef
+DATA tanhF32<>+512(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+520(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+528(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+536(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+544(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+552(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+560(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+568(SB)/8, $0x3d6357d93d6357d9
+DATA tanhF32<>+576(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+584(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+592(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+600(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+608(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+616(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+624(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+632(SB)/8, $0xbc1d95e0bc1d95e0
+DATA tanhF32<>+640(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+648(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+656(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+664(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+672(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+680(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+688(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+696(SB)/8, $0x3aaf76233aaf7623
+DATA tanhF32<>+704(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+712(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+720(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+728(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+736(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+744(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+752(SB)/8, $0xb9217196b9217196
+DATA tanhF32<>+760(SB)/8, $0xb9217196b9217196
+GLOBL tanhF32<>(SB), RODATA|NOPTR, $768
+
+// func flattenAVX512F32(dp []float32, tanh []float32, ld int, rows int, width int, delta []float32)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·flattenAVX512F32(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x02, DX
+	XORQ CX, CX
+
+strip4:
+	CMPQ    AX, $0x40
+	JLT     strip4end
+	VMOVUPS oneF32<>+0(SB), Z12
+	MOVQ    dp_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    tanh_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    delta_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(DI), Z10
+	VMOVUPS 192(DI), Z11
+	MOVQ    rows+56(FP), DI
+
+strip4row:
+	VMOVUPS      (SI), Z4
+	VMOVUPS      64(SI), Z5
+	VMOVUPS      128(SI), Z6
+	VMOVUPS      192(SI), Z7
+	VMOVUPS      (BX), Z0
+	VMOVUPS      64(BX), Z1
+	VMOVUPS      128(BX), Z2
+	VMOVUPS      192(BX), Z3
+	VFNMADD213PS Z12, Z4, Z4
+	VFNMADD213PS Z12, Z5, Z5
+	VFNMADD213PS Z12, Z6, Z6
+	VFNMADD213PS Z12, Z7, Z7
+	VSUBPS       Z8, Z0, Z0
+	VSUBPS       Z9, Z1, Z1
+	VSUBPS       Z10, Z2, Z2
+	VSUBPS       Z11, Z3, Z3
+	VFMADD213PS  Z8, Z4, Z0
+	VFMADD213PS  Z9, Z5, Z1
+	VFMADD213PS  Z10, Z6, Z2
+	VFMADD213PS  Z11, Z7, Z3
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, 128(BX)
+	VMOVUPS      Z3, 192(BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip4row
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x40, AX
+	JMP          strip4
+
+strip4end:
+strip1:
+	CMPQ      AX, $0x01
+	JLT       strip1end
+	MOVQ      $0x00000010, BX
+	CMPQ      AX, BX
+	CMOVQLT   AX, BX
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS   oneF32<>+0(SB), Z3
+	MOVQ      dp_base+0(FP), BX
+	ADDQ      CX, BX
+	MOVQ      tanh_base+24(FP), SI
+	ADDQ      CX, SI
+	MOVQ      delta_base+72(FP), DI
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z2
+	MOVQ      rows+56(FP), DI
+
+strip1row:
+	VMOVUPS.Z    (SI), K1, Z1
+	VMOVUPS.Z    (BX), K1, Z0
+	VFNMADD213PS Z3, Z1, Z1
+	VSUBPS       Z2, Z0, Z0
+	VFMADD213PS  Z2, Z1, Z0
+	VMOVUPS      Z0, K1, (BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA oneF32<>+0(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+8(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+16(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+24(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+32(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+40(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+48(SB)/8, $0x3f8000003f800000
+DATA oneF32<>+56(SB)/8, $0x3f8000003f800000
+GLOBL oneF32<>(SB), RODATA|NOPTR, $64
+
+// func drawAVX512(bits []uint64, queries []uint32, keys []uint32, threshold uint32)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·drawAVX512(SB), NOSPLIT, $0-76
+	MOVQ queries_len+32(FP), AX
+	XORQ CX, CX
+
+whole:
+	CMPQ         AX, $0x40
+	JLT          wholeend
+	VBROADCASTSS threshold+72(FP), Z13
+	VMOVUPS      lowbias32<>+0(SB), Z14
+	VMOVUPS      lowbias32<>+64(SB), Z15
+	MOVQ         queries_base+24(FP), DX
+	ADDQ         CX, DX
+	VMOVUPS      (DX), Z0
+	VMOVUPS      64(DX), Z1
+	VMOVUPS      128(DX), Z2
+	VMOVUPS      192(DX), Z3
+	MOVQ         CX, DX
+	SHRQ         $0x05, DX
+	MOVQ         bits_base+0(FP), BX
+	ADDQ         BX, DX
+	MOVQ         keys_base+48(FP), BX
+	MOVQ         keys_len+56(FP), SI
+
+wholerow:
+	VPBROADCASTD (BX), Z12
+	VPXORD       Z12, Z0, Z4
+	VPXORD       Z12, Z1, Z5
+	VPXORD       Z12, Z2, Z6
+	VPXORD       Z12, Z3, Z7
+	VPSRLD       $0x10, Z4, Z8
+	VPSRLD       $0x10, Z5, Z9
+	VPSRLD       $0x10, Z6, Z10
+	VPSRLD       $0x10, Z7, Z11
+	VPXORD       Z8, Z4, Z4
+	VPXORD       Z9, Z5, Z5
+	VPXORD       Z10, Z6, Z6
+	VPXORD       Z11, Z7, Z7
+	VPMULLD      Z14, Z4, Z4
+	VPMULLD      Z14, Z5, Z5
+	VPMULLD      Z14, Z6, Z6
+	VPMULLD      Z14, Z7, Z7
+	VPSRLD       $0x0f, Z4, Z8
+	VPSRLD       $0x0f, Z5, Z9
+	VPSRLD       $0x0f, Z6, Z10
+	VPSRLD       $0x0f, Z7, Z11
+	VPXORD       Z8, Z4, Z4
+	VPXORD       Z9, Z5, Z5
+	VPXORD       Z10, Z6, Z6
+	VPXORD       Z11, Z7, Z7
+	VPMULLD      Z15, Z4, Z4
+	VPMULLD      Z15, Z5, Z5
+	VPMULLD      Z15, Z6, Z6
+	VPMULLD      Z15, Z7, Z7
+	VPSRLD       $0x10, Z4, Z8
+	VPSRLD       $0x10, Z5, Z9
+	VPSRLD       $0x10, Z6, Z10
+	VPSRLD       $0x10, Z7, Z11
+	VPXORD       Z8, Z4, Z4
+	VPXORD       Z9, Z5, Z5
+	VPXORD       Z10, Z6, Z6
+	VPXORD       Z11, Z7, Z7
+	VPCMPUD      $0x05, Z13, Z4, K2
+	VPCMPUD      $0x05, Z13, Z5, K3
+	VPCMPUD      $0x05, Z13, Z6, K4
+	VPCMPUD      $0x05, Z13, Z7, K5
+	KUNPCKWD     K2, K3, K2
+	KUNPCKWD     K4, K5, K4
+	KUNPCKDQ     K2, K4, K2
+	KMOVQ        K2, (DX)
+	ADDQ         $0x04, BX
+	ADDQ         $0x08, DX
+	DECQ         SI
+	JNE          wholerow
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x40, AX
+	JMP          whole
+
+wholeend:
+rest:
+	CMPQ         AX, $0x01
+	JLT          restend
+	MOVQ         $0x00000010, DX
+	CMPQ         AX, DX
+	CMOVQLT      AX, DX
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VBROADCASTSS threshold+72(FP), Z4
+	VMOVUPS      lowbias32<>+0(SB), Z5
+	VMOVUPS      lowbias32<>+64(SB), Z6
+	MOVQ         queries_base+24(FP), DX
+	ADDQ         CX, DX
+	VMOVUPS.Z    (DX), K1, Z0
+	MOVQ         CX, DX
+	SHRQ         $0x05, DX
+	MOVQ         bits_base+0(FP), BX
+	ADDQ         BX, DX
+	MOVQ         keys_base+48(FP), BX
+	MOVQ         keys_len+56(FP), SI
+
+restrow:
+	VPBROADCASTD (BX), Z3
+	VPXORD       Z3, Z0, Z1
+	VPSRLD       $0x10, Z1, Z2
+	VPXORD       Z2, Z1, Z1
+	VPMULLD      Z5, Z1, Z1
+	VPSRLD       $0x0f, Z1, Z2
+	VPXORD       Z2, Z1, Z1
+	VPMULLD      Z6, Z1, Z1
+	VPSRLD       $0x10, Z1, Z2
+	VPXORD       Z2, Z1, Z1
+	VPCMPUD      $0x05, Z4, Z1, K1, K2
+	KMOVW        K2, (DX)
+	ADDQ         $0x04, BX
+	ADDQ         $0x08, DX
+	DECQ         SI
+	JNE          restrow
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JMP          rest
+
+restend:
+	VZEROUPPER
+	RET
+
+DATA lowbias32<>+0(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+8(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+16(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+24(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+32(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+40(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+48(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+56(SB)/8, $0x7feb352d7feb352d
+DATA lowbias32<>+64(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+72(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+80(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+88(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+96(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+104(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+112(SB)/8, $0x846ca68b846ca68b
+DATA lowbias32<>+120(SB)/8, $0x846ca68b846ca68b
+GLOBL lowbias32<>(SB), RODATA|NOPTR, $128
+
 // func addAVX512F32(y []float32, a []float32, b []float32)
 // Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·addAVX512F32(SB), NOSPLIT, $0-72
@@ -7677,6 +8454,710 @@ DATA multiplyAddfloat64<>+296(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+304(SB)/8, $0x3feccccccccccccd
 DATA multiplyAddfloat64<>+312(SB)/8, $0x3feccccccccccccd
 GLOBL multiplyAddfloat64<>(SB), RODATA|NOPTR, $320
+
+// func siftAVX512F64(x []float64, ld int, rows int, width int, bits []uint64, first int, value float64)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·siftAVX512F64(SB), NOSPLIT, $0-88
+	MOVQ first+72(FP), AX
+	MOVQ width+40(FP), DX
+	MOVQ ld+24(FP), SI
+	SHLQ $0x03, SI
+	XORQ BX, BX
+
+strip4:
+	CMPQ         DX, $0x20
+	JLT          strip4end
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSD value+80(FP), Z0
+	MOVQ         BX, CX
+	SHRQ         $0x03, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip4row:
+	MOVQ     (R8), R9
+	NOTQ     R9
+	SHRQ     CL, R9
+	TESTL    $0xffffffff, R9
+	JE       strip4seen
+	KMOVQ    R9, K2
+	KSHIFTRQ $0x08, K2, K3
+	KSHIFTRQ $0x10, K2, K4
+	KSHIFTRQ $0x18, K2, K5
+	VMOVUPD  Z0, K2, (DI)
+	VMOVUPD  Z0, K3, 64(DI)
+	VMOVUPD  Z0, K4, 128(DI)
+	VMOVUPD  Z0, K5, 192(DI)
+
+strip4seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip4row
+	ADDQ $0x00000100, BX
+	SUBQ $0x20, DX
+	JMP  strip4
+
+strip4end:
+strip1:
+	CMPQ         DX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, CX
+	CMPQ         DX, CX
+	CMOVQLT      DX, CX
+	MOVQ         $-1, DI
+	BZHIQ        CX, DI, DI
+	KMOVW        DI, K1
+	MOVQ         x_base+0(FP), DI
+	ADDQ         BX, DI
+	MOVQ         bits_base+48(FP), R8
+	VBROADCASTSD value+80(FP), Z0
+	MOVQ         BX, CX
+	SHRQ         $0x03, CX
+	ADDQ         AX, CX
+	MOVQ         rows+32(FP), R10
+
+strip1row:
+	MOVQ    (R8), R9
+	NOTQ    R9
+	SHRQ    CL, R9
+	TESTL   $0x000000ff, R9
+	JE      strip1seen
+	KMOVQ   R9, K2
+	KANDW   K1, K2, K2
+	VMOVUPD Z0, K2, (DI)
+
+strip1seen:
+	ADDQ $0x08, R8
+	ADDQ SI, DI
+	DECQ R10
+	JNE  strip1row
+	ADDQ $0x40, BX
+	SUBQ $0x08, DX
+	JMP  strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA siftF64<>+0(SB)/8, $0x000000000000003f
+DATA siftF64<>+8(SB)/8, $0x000000000000003e
+DATA siftF64<>+16(SB)/8, $0x000000000000003d
+DATA siftF64<>+24(SB)/8, $0x000000000000003c
+DATA siftF64<>+32(SB)/8, $0x000000000000003b
+DATA siftF64<>+40(SB)/8, $0x000000000000003a
+DATA siftF64<>+48(SB)/8, $0x0000000000000039
+DATA siftF64<>+56(SB)/8, $0x0000000000000038
+DATA siftF64<>+64(SB)/8, $0x0000000000000037
+DATA siftF64<>+72(SB)/8, $0x0000000000000036
+DATA siftF64<>+80(SB)/8, $0x0000000000000035
+DATA siftF64<>+88(SB)/8, $0x0000000000000034
+DATA siftF64<>+96(SB)/8, $0x0000000000000033
+DATA siftF64<>+104(SB)/8, $0x0000000000000032
+DATA siftF64<>+112(SB)/8, $0x0000000000000031
+DATA siftF64<>+120(SB)/8, $0x0000000000000030
+GLOBL siftF64<>(SB), RODATA|NOPTR, $128
+
+// func biasAVX512F64(x []float64, ld int, rows int, width int, factor float64, queries []float64, keys []float64, slope float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·biasAVX512F64(SB), NOSPLIT, $0-112
+	MOVQ width+40(FP), AX
+	MOVQ ld+24(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip4:
+	CMPQ         AX, $0x20
+	JLT          strip4end
+	VBROADCASTSD factor+48(FP), Z13
+	VBROADCASTSD slope+104(FP), Z14
+	VMOVUPD      magnitudeF64<>+0(SB), Z15
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMOVUPD      (DI), Z8
+	VMOVUPD      64(DI), Z9
+	VMOVUPD      128(DI), Z10
+	VMOVUPD      192(DI), Z11
+	MOVQ         rows+32(FP), DI
+
+strip4row:
+	VBROADCASTSD (SI), Z12
+	VMOVUPD      (BX), Z0
+	VMOVUPD      64(BX), Z1
+	VMOVUPD      128(BX), Z2
+	VMOVUPD      192(BX), Z3
+	VSUBPD       Z12, Z8, Z4
+	VSUBPD       Z12, Z9, Z5
+	VSUBPD       Z12, Z10, Z6
+	VSUBPD       Z12, Z11, Z7
+	VANDPD       Z15, Z4, Z4
+	VANDPD       Z15, Z5, Z5
+	VANDPD       Z15, Z6, Z6
+	VANDPD       Z15, Z7, Z7
+	VMULPD       Z14, Z4, Z4
+	VMULPD       Z14, Z5, Z5
+	VMULPD       Z14, Z6, Z6
+	VMULPD       Z14, Z7, Z7
+	VFMSUB213PD  Z4, Z13, Z0
+	VFMSUB213PD  Z5, Z13, Z1
+	VFMSUB213PD  Z6, Z13, Z2
+	VFMSUB213PD  Z7, Z13, Z3
+	VMOVUPD      Z0, (BX)
+	VMOVUPD      Z1, 64(BX)
+	VMOVUPD      Z2, 128(BX)
+	VMOVUPD      Z3, 192(BX)
+	ADDQ         $0x08, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip4row
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x20, AX
+	JMP          strip4
+
+strip4end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	MOVQ         $-1, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VBROADCASTSD factor+48(FP), Z4
+	VBROADCASTSD slope+104(FP), Z5
+	VMOVUPD      magnitudeF64<>+0(SB), Z6
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         keys_base+80(FP), SI
+	MOVQ         queries_base+56(FP), DI
+	ADDQ         CX, DI
+	VMOVUPD.Z    (DI), K1, Z2
+	MOVQ         rows+32(FP), DI
+
+strip1row:
+	VBROADCASTSD (SI), Z3
+	VMOVUPD.Z    (BX), K1, Z0
+	VSUBPD       Z3, Z2, Z1
+	VANDPD       Z6, Z1, Z1
+	VMULPD       Z5, Z1, Z1
+	VFMSUB213PD  Z1, Z4, Z0
+	VMOVUPD      Z0, K1, (BX)
+	ADDQ         $0x08, SI
+	ADDQ         DX, BX
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x40, CX
+	SUBQ         $0x08, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA magnitudeF64<>+0(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+8(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+16(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+24(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+32(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+40(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+48(SB)/8, $0x7fffffffffffffff
+DATA magnitudeF64<>+56(SB)/8, $0x7fffffffffffffff
+GLOBL magnitudeF64<>(SB), RODATA|NOPTR, $64
+
+// func softcapAVX512F64(x []float64, tanh []float64, ld int, rows int, width int, factor float64, limit float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·softcapAVX512F64(SB), NOSPLIT, $0-88
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip4:
+	CMPQ         AX, $0x20
+	JLT          strip4end
+	VBROADCASTSD factor+72(FP), Z0
+	VBROADCASTSD limit+80(FP), Z1
+	VMOVUPD      tanhF64<>+0(SB), Z18
+	VMOVUPD      tanhF64<>+64(SB), Z19
+	VMOVUPD      tanhF64<>+128(SB), Z20
+	VMOVUPD      tanhF64<>+192(SB), Z21
+	VMOVUPD      tanhF64<>+256(SB), Z22
+	VMOVUPD      tanhF64<>+320(SB), Z23
+	VMOVUPD      tanhF64<>+384(SB), Z24
+	VMOVUPD      tanhF64<>+448(SB), Z25
+	VMOVUPD      tanhF64<>+512(SB), Z26
+	VMOVUPD      tanhF64<>+576(SB), Z27
+	VMOVUPD      tanhF64<>+640(SB), Z28
+	VMOVUPD      tanhF64<>+704(SB), Z29
+	VMOVUPD      tanhF64<>+768(SB), Z30
+	VMOVUPD      tanhF64<>+832(SB), Z31
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip4row:
+	VMOVUPD     (BX), Z2
+	VMOVUPD     64(BX), Z3
+	VMOVUPD     128(BX), Z4
+	VMOVUPD     192(BX), Z5
+	VMULPD      Z0, Z2, Z2
+	VMULPD      Z0, Z3, Z3
+	VMULPD      Z0, Z4, Z4
+	VMULPD      Z0, Z5, Z5
+	VANDPD      Z22, Z2, Z6
+	VANDPD      Z22, Z3, Z7
+	VANDPD      Z22, Z4, Z8
+	VANDPD      Z22, Z5, Z9
+	VMINPD      Z6, Z19, Z6
+	VMINPD      Z7, Z19, Z7
+	VMINPD      Z8, Z19, Z8
+	VMINPD      Z9, Z19, Z9
+	VMOVUPD     Z23, Z10
+	VMOVUPD     Z23, Z11
+	VMOVUPD     Z23, Z12
+	VMOVUPD     Z23, Z13
+	VFMADD231PD Z18, Z6, Z10
+	VFMADD231PD Z18, Z7, Z11
+	VFMADD231PD Z18, Z8, Z12
+	VFMADD231PD Z18, Z9, Z13
+	VSUBPD      Z23, Z10, Z14
+	VSUBPD      Z23, Z11, Z15
+	VSUBPD      Z23, Z12, Z16
+	VSUBPD      Z23, Z13, Z17
+	VFMSUB213PD Z14, Z18, Z6
+	VFMSUB213PD Z15, Z18, Z7
+	VFMSUB213PD Z16, Z18, Z8
+	VFMSUB213PD Z17, Z18, Z9
+	VPSLLQ      $0x34, Z10, Z10
+	VPSUBQ      Z10, Z20, Z10
+	VPSLLQ      $0x34, Z11, Z11
+	VPSUBQ      Z11, Z20, Z11
+	VPSLLQ      $0x34, Z12, Z12
+	VPSUBQ      Z12, Z20, Z12
+	VPSLLQ      $0x34, Z13, Z13
+	VPSUBQ      Z13, Z20, Z13
+	VMOVUPD     tanhF64<>+1024(SB), Z14
+	VMOVUPD     tanhF64<>+1024(SB), Z15
+	VMOVUPD     tanhF64<>+1024(SB), Z16
+	VMOVUPD     tanhF64<>+1024(SB), Z17
+	VFMADD213PD tanhF64<>+960(SB), Z6, Z14
+	VFMADD213PD tanhF64<>+960(SB), Z7, Z15
+	VFMADD213PD tanhF64<>+960(SB), Z8, Z16
+	VFMADD213PD tanhF64<>+960(SB), Z9, Z17
+	VFMADD213PD tanhF64<>+896(SB), Z6, Z14
+	VFMADD213PD tanhF64<>+896(SB), Z7, Z15
+	VFMADD213PD tanhF64<>+896(SB), Z8, Z16
+	VFMADD213PD tanhF64<>+896(SB), Z9, Z17
+	VFMADD213PD Z31, Z6, Z14
+	VFMADD213PD Z31, Z7, Z15
+	VFMADD213PD Z31, Z8, Z16
+	VFMADD213PD Z31, Z9, Z17
+	VFMADD213PD Z30, Z6, Z14
+	VFMADD213PD Z30, Z7, Z15
+	VFMADD213PD Z30, Z8, Z16
+	VFMADD213PD Z30, Z9, Z17
+	VFMADD213PD Z29, Z6, Z14
+	VFMADD213PD Z29, Z7, Z15
+	VFMADD213PD Z29, Z8, Z16
+	VFMADD213PD Z29, Z9, Z17
+	VFMADD213PD Z28, Z6, Z14
+	VFMADD213PD Z28, Z7, Z15
+	VFMADD213PD Z28, Z8, Z16
+	VFMADD213PD Z28, Z9, Z17
+	VFMADD213PD Z27, Z6, Z14
+	VFMADD213PD Z27, Z7, Z15
+	VFMADD213PD Z27, Z8, Z16
+	VFMADD213PD Z27, Z9, Z17
+	VFMADD213PD Z26, Z6, Z14
+	VFMADD213PD Z26, Z7, Z15
+	VFMADD213PD Z26, Z8, Z16
+	VFMADD213PD Z26, Z9, Z17
+	VFMADD213PD Z25, Z6, Z14
+	VFMADD213PD Z25, Z7, Z15
+	VFMADD213PD Z25, Z8, Z16
+	VFMADD213PD Z25, Z9, Z17
+	VMULPD      Z6, Z14, Z14
+	VMULPD      Z7, Z15, Z15
+	VMULPD      Z8, Z16, Z16
+	VMULPD      Z9, Z17, Z17
+	VMULPD      Z6, Z14, Z14
+	VMULPD      Z7, Z15, Z15
+	VMULPD      Z8, Z16, Z16
+	VMULPD      Z9, Z17, Z17
+	VFMADD231PD Z24, Z6, Z14
+	VFMADD231PD Z24, Z7, Z15
+	VFMADD231PD Z24, Z8, Z16
+	VFMADD231PD Z24, Z9, Z17
+	VSUBPD      Z10, Z20, Z6
+	VSUBPD      Z11, Z20, Z7
+	VSUBPD      Z12, Z20, Z8
+	VSUBPD      Z13, Z20, Z9
+	VFMADD213PD Z6, Z10, Z14
+	VFMADD213PD Z7, Z11, Z15
+	VFMADD213PD Z8, Z12, Z16
+	VFMADD213PD Z9, Z13, Z17
+	VSUBPD      Z14, Z21, Z6
+	VSUBPD      Z15, Z21, Z7
+	VSUBPD      Z16, Z21, Z8
+	VSUBPD      Z17, Z21, Z9
+	VDIVPD      Z6, Z14, Z14
+	VDIVPD      Z7, Z15, Z15
+	VDIVPD      Z8, Z16, Z16
+	VDIVPD      Z9, Z17, Z17
+	VPTERNLOGQ  $0xe4, Z22, Z2, Z14
+	VPTERNLOGQ  $0xe4, Z22, Z3, Z15
+	VPTERNLOGQ  $0xe4, Z22, Z4, Z16
+	VPTERNLOGQ  $0xe4, Z22, Z5, Z17
+	VMOVUPD     Z14, (SI)
+	VMOVUPD     Z15, 64(SI)
+	VMOVUPD     Z16, 128(SI)
+	VMOVUPD     Z17, 192(SI)
+	VMULPD      Z1, Z14, Z14
+	VMULPD      Z1, Z15, Z15
+	VMULPD      Z1, Z16, Z16
+	VMULPD      Z1, Z17, Z17
+	VMOVUPD     Z14, (BX)
+	VMOVUPD     Z15, 64(BX)
+	VMOVUPD     Z16, 128(BX)
+	VMOVUPD     Z17, 192(BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip4row
+	ADDQ        $0x00000100, CX
+	SUBQ        $0x20, AX
+	JMP         strip4
+
+strip4end:
+strip1:
+	CMPQ         AX, $0x01
+	JLT          strip1end
+	MOVQ         $0x00000008, BX
+	CMPQ         AX, BX
+	CMOVQLT      AX, BX
+	MOVQ         $-1, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VBROADCASTSD factor+72(FP), Z0
+	VBROADCASTSD limit+80(FP), Z1
+	VMOVUPD      tanhF64<>+0(SB), Z6
+	VMOVUPD      tanhF64<>+64(SB), Z7
+	VMOVUPD      tanhF64<>+128(SB), Z8
+	VMOVUPD      tanhF64<>+192(SB), Z9
+	VMOVUPD      tanhF64<>+256(SB), Z10
+	VMOVUPD      tanhF64<>+320(SB), Z11
+	VMOVUPD      tanhF64<>+384(SB), Z12
+	VMOVUPD      tanhF64<>+448(SB), Z13
+	VMOVUPD      tanhF64<>+512(SB), Z14
+	VMOVUPD      tanhF64<>+576(SB), Z15
+	VMOVUPD      tanhF64<>+640(SB), Z16
+	VMOVUPD      tanhF64<>+704(SB), Z17
+	VMOVUPD      tanhF64<>+768(SB), Z18
+	VMOVUPD      tanhF64<>+832(SB), Z19
+	VMOVUPD      tanhF64<>+896(SB), Z20
+	VMOVUPD      tanhF64<>+960(SB), Z21
+	VMOVUPD      tanhF64<>+1024(SB), Z22
+	MOVQ         x_base+0(FP), BX
+	ADDQ         CX, BX
+	MOVQ         tanh_base+24(FP), SI
+	ADDQ         CX, SI
+	MOVQ         rows+56(FP), DI
+
+strip1row:
+	VMOVUPD.Z   (BX), K1, Z2
+	VMULPD      Z0, Z2, Z2
+	VANDPD      Z10, Z2, Z3
+	VMINPD      Z3, Z7, Z3
+	VMOVUPD     Z11, Z4
+	VFMADD231PD Z6, Z3, Z4
+	VSUBPD      Z11, Z4, Z5
+	VFMSUB213PD Z5, Z6, Z3
+	VPSLLQ      $0x34, Z4, Z4
+	VPSUBQ      Z4, Z8, Z4
+	VMOVUPD     Z22, Z5
+	VFMADD213PD Z21, Z3, Z5
+	VFMADD213PD Z20, Z3, Z5
+	VFMADD213PD Z19, Z3, Z5
+	VFMADD213PD Z18, Z3, Z5
+	VFMADD213PD Z17, Z3, Z5
+	VFMADD213PD Z16, Z3, Z5
+	VFMADD213PD Z15, Z3, Z5
+	VFMADD213PD Z14, Z3, Z5
+	VFMADD213PD Z13, Z3, Z5
+	VMULPD      Z3, Z5, Z5
+	VMULPD      Z3, Z5, Z5
+	VFMADD231PD Z12, Z3, Z5
+	VSUBPD      Z4, Z8, Z3
+	VFMADD213PD Z3, Z4, Z5
+	VSUBPD      Z5, Z9, Z3
+	VDIVPD      Z3, Z5, Z5
+	VPTERNLOGQ  $0xe4, Z10, Z2, Z5
+	VMOVUPD     Z5, K1, (SI)
+	VMULPD      Z1, Z5, Z5
+	VMOVUPD     Z5, K1, (BX)
+	ADDQ        DX, BX
+	ADDQ        DX, SI
+	DECQ        DI
+	JNE         strip1row
+	ADDQ        $0x40, CX
+	SUBQ        $0x08, AX
+	JMP         strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA tanhF64<>+0(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+8(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+16(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+24(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+32(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+40(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+48(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+56(SB)/8, $0x40071547652b82fe
+DATA tanhF64<>+64(SB)/8, $0x403e000000000000
+DATA tanhF64<>+72(SB)/8, $0x403e000000000000
+DATA tanhF64<>+80(SB)/8, $0x403e000000000000
+DATA tanhF64<>+88(SB)/8, $0x403e000000000000
+DATA tanhF64<>+96(SB)/8, $0x403e000000000000
+DATA tanhF64<>+104(SB)/8, $0x403e000000000000
+DATA tanhF64<>+112(SB)/8, $0x403e000000000000
+DATA tanhF64<>+120(SB)/8, $0x403e000000000000
+DATA tanhF64<>+128(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+136(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+144(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+152(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+160(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+168(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+176(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+184(SB)/8, $0x3ff0000000000000
+DATA tanhF64<>+192(SB)/8, $0x4000000000000000
+DATA tanhF64<>+200(SB)/8, $0x4000000000000000
+DATA tanhF64<>+208(SB)/8, $0x4000000000000000
+DATA tanhF64<>+216(SB)/8, $0x4000000000000000
+DATA tanhF64<>+224(SB)/8, $0x4000000000000000
+DATA tanhF64<>+232(SB)/8, $0x4000000000000000
+DATA tanhF64<>+240(SB)/8, $0x4000000000000000
+DATA tanhF64<>+248(SB)/8, $0x4000000000000000
+DATA tanhF64<>+256(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+264(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+272(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+280(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+288(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+296(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+304(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+312(SB)/8, $0x7fffffffffffffff
+DATA tanhF64<>+320(SB)/8, $0x4338000000000000
+DATA tanhF64<>+328(SB)/8, $0x4338000000000000
+DATA tanhF64<>+336(SB)/8, $0x4338000000000000
+DATA tanhF64<>+344(SB)/8, $0x4338000000000000
+DATA tanhF64<>+352(SB)/8, $0x4338000000000000
+DATA tanhF64<>+360(SB)/8, $0x4338000000000000
+DATA tanhF64<>+368(SB)/8, $0x4338000000000000
+DATA tanhF64<>+376(SB)/8, $0x4338000000000000
+DATA tanhF64<>+384(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+392(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+400(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+408(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+416(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+424(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+432(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+440(SB)/8, $0x3fe62e42fefa39ef
+DATA tanhF64<>+448(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+456(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+464(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+472(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+480(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+488(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+496(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+504(SB)/8, $0xbfcebfbdff82c598
+DATA tanhF64<>+512(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+520(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+528(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+536(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+544(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+552(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+560(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+568(SB)/8, $0x3fac6b08d704a09a
+DATA tanhF64<>+576(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+584(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+592(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+600(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+608(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+616(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+624(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+632(SB)/8, $0xbf83b2ab6fba1fc4
+DATA tanhF64<>+640(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+648(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+656(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+664(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+672(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+680(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+688(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+696(SB)/8, $0x3f55d87fe78b091b
+DATA tanhF64<>+704(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+712(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+720(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+728(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+736(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+744(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+752(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+760(SB)/8, $0xbf24309130911132
+DATA tanhF64<>+768(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+776(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+784(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+792(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+800(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+808(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+816(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+824(SB)/8, $0x3eeffcbfc23a9bb1
+DATA tanhF64<>+832(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+840(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+848(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+856(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+864(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+872(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+880(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+888(SB)/8, $0xbeb62bfd55d908e4
+DATA tanhF64<>+896(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+904(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+912(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+920(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+928(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+936(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+944(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+952(SB)/8, $0x3e7b5259901d05ff
+DATA tanhF64<>+960(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+968(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+976(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+984(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+992(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1000(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1008(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1016(SB)/8, $0xbe3e604bfb7b9465
+DATA tanhF64<>+1024(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1032(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1040(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1048(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1056(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1064(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1072(SB)/8, $0x3dfe8d31898f5ee4
+DATA tanhF64<>+1080(SB)/8, $0x3dfe8d31898f5ee4
+GLOBL tanhF64<>(SB), RODATA|NOPTR, $1088
+
+// func flattenAVX512F64(dp []float64, tanh []float64, ld int, rows int, width int, delta []float64)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·flattenAVX512F64(SB), NOSPLIT, $0-96
+	MOVQ width+64(FP), AX
+	MOVQ ld+48(FP), DX
+	SHLQ $0x03, DX
+	XORQ CX, CX
+
+strip4:
+	CMPQ    AX, $0x20
+	JLT     strip4end
+	VMOVUPD oneF64<>+0(SB), Z12
+	MOVQ    dp_base+0(FP), BX
+	ADDQ    CX, BX
+	MOVQ    tanh_base+24(FP), SI
+	ADDQ    CX, SI
+	MOVQ    delta_base+72(FP), DI
+	ADDQ    CX, DI
+	VMOVUPD (DI), Z8
+	VMOVUPD 64(DI), Z9
+	VMOVUPD 128(DI), Z10
+	VMOVUPD 192(DI), Z11
+	MOVQ    rows+56(FP), DI
+
+strip4row:
+	VMOVUPD      (SI), Z4
+	VMOVUPD      64(SI), Z5
+	VMOVUPD      128(SI), Z6
+	VMOVUPD      192(SI), Z7
+	VMOVUPD      (BX), Z0
+	VMOVUPD      64(BX), Z1
+	VMOVUPD      128(BX), Z2
+	VMOVUPD      192(BX), Z3
+	VFNMADD213PD Z12, Z4, Z4
+	VFNMADD213PD Z12, Z5, Z5
+	VFNMADD213PD Z12, Z6, Z6
+	VFNMADD213PD Z12, Z7, Z7
+	VSUBPD       Z8, Z0, Z0
+	VSUBPD       Z9, Z1, Z1
+	VSUBPD       Z10, Z2, Z2
+	VSUBPD       Z11, Z3, Z3
+	VFMADD213PD  Z8, Z4, Z0
+	VFMADD213PD  Z9, Z5, Z1
+	VFMADD213PD  Z10, Z6, Z2
+	VFMADD213PD  Z11, Z7, Z3
+	VMOVUPD      Z0, (BX)
+	VMOVUPD      Z1, 64(BX)
+	VMOVUPD      Z2, 128(BX)
+	VMOVUPD      Z3, 192(BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip4row
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x20, AX
+	JMP          strip4
+
+strip4end:
+strip1:
+	CMPQ      AX, $0x01
+	JLT       strip1end
+	MOVQ      $0x00000008, BX
+	CMPQ      AX, BX
+	CMOVQLT   AX, BX
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPD   oneF64<>+0(SB), Z3
+	MOVQ      dp_base+0(FP), BX
+	ADDQ      CX, BX
+	MOVQ      tanh_base+24(FP), SI
+	ADDQ      CX, SI
+	MOVQ      delta_base+72(FP), DI
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z2
+	MOVQ      rows+56(FP), DI
+
+strip1row:
+	VMOVUPD.Z    (SI), K1, Z1
+	VMOVUPD.Z    (BX), K1, Z0
+	VFNMADD213PD Z3, Z1, Z1
+	VSUBPD       Z2, Z0, Z0
+	VFMADD213PD  Z2, Z1, Z0
+	VMOVUPD      Z0, K1, (BX)
+	ADDQ         DX, BX
+	ADDQ         DX, SI
+	DECQ         DI
+	JNE          strip1row
+	ADDQ         $0x40, CX
+	SUBQ         $0x08, AX
+	JMP          strip1
+
+strip1end:
+	VZEROUPPER
+	RET
+
+DATA oneF64<>+0(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+8(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+16(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+24(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+32(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+40(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+48(SB)/8, $0x3ff0000000000000
+DATA oneF64<>+56(SB)/8, $0x3ff0000000000000
+GLOBL oneF64<>(SB), RODATA|NOPTR, $64
 
 // func addAVX512F64(y []float64, a []float64, b []float64)
 // Requires: AVX, AVX512F, BMI2, CMOV

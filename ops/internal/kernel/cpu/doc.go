@@ -13,6 +13,9 @@
 // Attention in bfloat16 (bf16.go, bf16_forward.go, bf16_backward.go) stands on primitives of its own, whose elements are pairs of
 // bfloat16, on the same tiles and tasks; bf16_pack.go lays operands out in pairs.
 //
+// What attention may do to a tile of scores between the product and the exponential (scoremod.go) are primitives too: masks as bits,
+// the bias of ALiBi, soft caps, and dropout, whose masks are bits as well.
+//
 // The loops between (vectors.go: norms, rotations, gates, sums, AdamW) go over whole rows and need no floor above; ExpSum
 // (softmax.go) makes a tile of a row.
 //

@@ -45,7 +45,21 @@ func testGuarded[T kernel.Float](t *testing.T) {
 			columnMax(c, part, guarded[T](t, n))
 			subMul(c, guarded[T](t, m*n), part, guarded[T](t, n))
 			scaleRows(c, guarded[T](t, m*n), part, guarded[T](t, m), guarded[T](t, m))
+			guardedScoreMods(t, c, part)
 		}
+	}
+}
+
+func guardedScoreMods[T kernel.Float](t *testing.T, c []T, p tilePart) {
+	bias(c, p, 1, guarded[T](t, p.width), guarded[T](t, p.rows), 1)
+	softcap(c, guarded[T](t, len(c)), p, 1, 1)
+	softcap(c, nil, p, 1, 1)
+	flatten(c, guarded[T](t, len(c)), p, guarded[T](t, p.width))
+	if p.width <= 64 {
+		keys := wordsOf(guarded[float32](t, p.rows))
+		bits := unsafe.Slice((*uint64)(unsafe.Pointer(&guarded[float64](t, p.rows)[0])), p.rows)
+		draw(bits, wordsOf(guarded[float32](t, p.width)), keys, 1<<31)
+		sift(c, p, bits, (64-p.width)/16*16, 0)
 	}
 }
 

@@ -20,6 +20,7 @@ type instructionSet struct {
 	f64   primitives[float64]
 	v32   vectors[float32]
 	v64   vectors[float64]
+	draw  func(bits []uint64, queries, keys []uint32, threshold uint32)
 }
 
 // primitives are the inner loops that attention and Gemm are built from. All
@@ -32,6 +33,11 @@ type primitives[T kernel.Float] struct {
 	subMul    func(x, y []T, ld, rows, width int, ref []T)
 	scaleRows func(dst, src []T, ld, rows, width int, factor, low []T)
 	transpose func(dst []T, ldd int, src []T, lds int, rows, cols int, scale T)
+
+	sift    func(x []T, ld, rows, width int, bits []uint64, first int, value T)
+	bias    func(x []T, ld, rows, width int, factor T, queries, keys []T, slope T)
+	softcap func(x, tanh []T, ld, rows, width int, factor, limit T)
+	flatten func(dp, tanh []T, ld, rows, width int, delta []T)
 
 	multiplyAdd func(n int) (flops int) // n turns of multiply-adds on registers, see MultiplyAdd
 }

@@ -16,6 +16,7 @@ func portableSet() instructionSet {
 		f64:   portable(exp2Float64),
 		v32:   portableVectors(exp32),
 		v64:   portableVectors(math.Exp),
+		draw:  drawGeneric,
 	}
 }
 
@@ -36,6 +37,11 @@ func portable[T kernel.Float](exp2 func(T) T) primitives[T] {
 		subMul:    subMulGeneric[T],
 		scaleRows: scaleRowsGeneric[T],
 		transpose: transposeGeneric[T],
+
+		sift:    siftGeneric[T],
+		bias:    biasGeneric[T],
+		softcap: softcapGeneric[T],
+		flatten: flattenGeneric[T],
 
 		multiplyAdd: multiplyAddGeneric[T],
 	}

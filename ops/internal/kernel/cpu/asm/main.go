@@ -63,6 +63,7 @@ func generate(isa, folder string) error {
 		t.scaleRows()
 		t.transpose()
 		t.multiplyAdd()
+		t.scoreMods()
 		t.vectorPrimitives()
 		if t.wide() {
 			t.weigh()

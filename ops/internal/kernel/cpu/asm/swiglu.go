@@ -52,18 +52,18 @@ func (g *gater) sigmoid(gate reg.GPVirtual) (p set) {
 }
 
 // ifNegative replaces r by other where x has its sign set.
-func (g *gater) ifNegative(x, other, r reg.VecPhysical) {
+func (t *target) ifNegative(x, other, r reg.VecPhysical) {
 	switch {
-	case g.wide() && g.size == 4:
-		g.VPMOVD2M(x, reg.K2)
-		g.VMOVUPS(other, reg.K2, r)
-	case g.wide():
-		g.VPMOVQ2M(x, reg.K2)
-		g.VMOVUPD(other, reg.K2, r)
-	case g.size == 4:
-		g.VBLENDVPS(x, other, r, r)
+	case t.wide() && t.size == 4:
+		t.VPMOVD2M(x, reg.K2)
+		t.VMOVUPS(other, reg.K2, r)
+	case t.wide():
+		t.VPMOVQ2M(x, reg.K2)
+		t.VMOVUPD(other, reg.K2, r)
+	case t.size == 4:
+		t.VBLENDVPS(x, other, r, r)
 	default:
-		g.VBLENDVPD(x, other, r, r)
+		t.VBLENDVPD(x, other, r, r)
 	}
 }
 

@@ -62,7 +62,11 @@ func (t *target) element() string { return fmt.Sprintf("float%d", 8*t.size) }
 // function starts a leaf function such as nnAVX512F32; doc goes on after the
 // name.
 func (t *target) function(name, doc, parameters string) {
-	name = fmt.Sprintf("%s%sF%d", name, t.isa, 8*t.size)
+	t.begin(fmt.Sprintf("%s%sF%d", name, t.isa, 8*t.size), doc, parameters)
+}
+
+// begin starts a leaf function of any name.
+func (t *target) begin(name, doc, parameters string) {
 	t.Function(name)
 	t.Attributes(attr.NOSPLIT)
 	t.Pragma("noescape")
