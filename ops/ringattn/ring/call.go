@@ -178,11 +178,14 @@ func (c Call) rowLen(s int) int { return c.Batch * s * c.Heads }
 // block is the kernel's view of queries of rank row against keys of rank col. The batch is folded into the heads, which
 // keeps the group size Heads/KVHeads.
 func (c Call) block(row, col int) kernel.Block {
-	return kernel.Block{
+	b := kernel.Block{
 		Heads: c.Batch * c.Heads, KVHeads: c.Batch * c.KVHeads, Dim: c.Dim, ValueDim: c.ValueDim,
-		Scale: c.Scale, Mask: c.Mask, Softcap: c.Softcap, Slopes: slices.Repeat(c.Slopes, c.Batch),
-		Rows: c.rowSegments(row), Cols: segments(c.Sharding, col),
+		Scale: c.Scale, Mask: c.Mask, Softcap: c.Softcap, Rows: c.rowSegments(row), Cols: segments(c.Sharding, col),
 	}
+	if c.Slopes != nil {
+		b.Slopes = slices.Repeat(c.Slopes, c.Batch)
+	}
+	return b
 }
 
 func (c Call) rowSegments(rank int) []kernel.Segment {

@@ -9,6 +9,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/local"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
@@ -19,7 +20,7 @@ func allocated(t *testing.T, tokens, size int) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := ring.Call{Batch: 1, Heads: 1, KVHeads: 1, Dim: 8, ValueDim: 8, Scale: 1, Causal: true, Sharding: s}
+	c := ring.Call{Batch: 1, Heads: 1, KVHeads: 1, Dim: 8, ValueDim: 8, Scale: 1, Mask: mask.CausalOrder(), Sharding: s}
 	var before, after runtime.MemStats
 	err = local.Run(t.Context(), size, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
 		r, err := ring.NewRank[float32](comm, c)

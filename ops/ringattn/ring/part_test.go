@@ -5,15 +5,16 @@ import (
 	"testing"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 func TestHalvesCoverTheOwnBlockOnce(t *testing.T) {
 	for _, c := range []Call{
-		{Batch: 1, Heads: 1, KVHeads: 1}, {Batch: 1, Heads: 1, KVHeads: 1, Causal: true}, {Batch: 1, Heads: 3, KVHeads: 1},
+		{Batch: 1, Heads: 1, KVHeads: 1}, {Batch: 1, Heads: 1, KVHeads: 1, Mask: mask.CausalOrder()}, {Batch: 1, Heads: 3, KVHeads: 1},
 		{Batch: 2, Heads: 1, KVHeads: 1}, {Batch: 1, Heads: 6, KVHeads: 3}, {Batch: 3, Heads: 4, KVHeads: 2},
 	} {
 		for rows := range 4 {
-			b := &backward[float32]{run: run[float32]{Rank: &Rank[float32]{call: c, rows: rows}}}
+			b := &backward[float32]{run: run[float32]{Rank: &Rank[float32]{call: c, rows: rows, keys: rows, size: 2}}}
 			heads := c.Batch * c.Heads
 			seen := make([]int, heads*rows)
 			first, second := b.halves()
