@@ -16,12 +16,20 @@ import (
 
 // engine runs the passes of one op for one element type.
 type engine interface {
-	forward(ctx context.Context, in []gorgonia.Value) (gorgonia.Value, error)
+	forward(ctx context.Context, in []gorgonia.Value, at moment) (gorgonia.Value, error)
 	replay(s Saved) (gorgonia.Value, error)
-	backward(ctx context.Context, in []gorgonia.Value, dOut gorgonia.Value) ([3]*tensor.Dense, error)
+	backward(ctx context.Context, in []gorgonia.Value, dOut gorgonia.Value) ([]*tensor.Dense, error)
+	// reshape replaces the geometry by one whose nodes have the same shapes.
+	reshape(geo geometry) error
 	saved() Saved
 	lse() []float64
 	sent() Ledger
+}
+
+// moment is what dropout depends on from run to run.
+type moment struct {
+	step  uint64
+	layer int
 }
 
 // rings is the engine: the rank of one communicator (SPMD), or all ranks of a ring in this process (Devices).
@@ -38,14 +46,18 @@ type rings[T kernel.Float] struct {
 }
 
 func newEngine[T kernel.Float](geo geometry, cfg Config) (engine, error) {
-	e := &rings[T]{geo: geo, comm: cfg.Comm, size: max(cfg.Devices, 1), ledger: Ledger{}}
+	e := &rings[T]{comm: cfg.Comm, size: max(cfg.Devices, 1), ledger: Ledger{}}
+	return e, e.reshape(geo)
+}
+
+func (e *rings[T]) reshape(geo geometry) (err error) {
 	if e.size == 1 {
-		var err error
-		if e.alone, err = ring.NewRank[T](cfg.Comm, geo.call); err != nil {
-			return nil, fmt.Errorf("ringattn: %w", err)
+		if e.alone, err = ring.NewRank[T](e.comm, geo.call); err != nil {
+			return fmt.Errorf("ringattn: %w", err)
 		}
 	}
-	return e, nil
+	e.geo = geo
+	return nil
 }
 
 // each runs f for the ranks of this process, each on its goroutine, and enters what they sent into the ledger in place
@@ -68,13 +80,28 @@ func (e *rings[T]) each(ctx context.Context, kinds []dist.Kind, f func(ctx conte
 	})
 }
 
-func (e *rings[T]) forward(ctx context.Context, in []gorgonia.Value) (gorgonia.Value, error) {
+// The kinds of each pass, for the ledger.
+var (
+	forwardKinds = []dist.Kind{
+		dist.ForwardKV, dist.ForwardKVOuter, dist.ForwardQ, dist.ForwardQOuter, dist.ForwardCarry, dist.ForwardCarryOuter, dist.Ulysses,
+	}
+	backwardKinds = []dist.Kind{
+		dist.BackwardKV, dist.BackwardKVOuter, dist.BackwardDKV, dist.BackwardDKVOuter,
+		dist.BackwardQ, dist.BackwardQOuter, dist.BackwardDQ, dist.BackwardDQOuter, ulyssesBackward,
+	}
+)
+
+// ulyssesBackward is where a Ledger has what Ulysses exchanged in the backward pass.
+const ulyssesBackward dist.Kind = "ulysses_backward"
+
+func (e *rings[T]) forward(ctx context.Context, in []gorgonia.Value, at moment) (gorgonia.Value, error) {
 	data, err := e.inputs(in)
 	if err != nil {
 		return nil, err
 	}
+	data.Step, data.Layer = at.step, at.layer
 	saved := make([]*ring.Saved[T], e.size)
-	err = e.each(ctx, []dist.Kind{dist.ForwardKV}, func(ctx context.Context, i int, r *ring.Rank[T]) (err error) {
+	err = e.each(ctx, forwardKinds, func(ctx context.Context, i int, r *ring.Rank[T]) (err error) {
 		saved[i], err = r.Forward(ctx, e.local(i, data))
 		return err
 	})
@@ -88,49 +115,73 @@ func (e *rings[T]) forward(ctx context.Context, in []gorgonia.Value) (gorgonia.V
 // output lays the saved outputs out as a node of the graph, in memory that the graph may overwrite.
 func (e *rings[T]) output() gorgonia.Value {
 	c := e.geo.call
-	out := e.room(e.geo.out.TotalSize())
+	q := e.side(e.geo.queries)
+	out := q.room(e.geo.out.TotalSize())
 	for i, s := range e.last {
-		e.put(i, &out, s.Out(), c.Heads*c.ValueDim)
+		q.put(i, &out, s.Out(), c.Heads*c.ValueDim)
 	}
 	return newTensor(e.geo.out, out)
 }
 
-func (e *rings[T]) backward(ctx context.Context, in []gorgonia.Value, dOut gorgonia.Value) (grads [3]*tensor.Dense, err error) {
+// backward returns dQ, dK, dV and, with sinks, dSinks.
+func (e *rings[T]) backward(ctx context.Context, in []gorgonia.Value, dOut gorgonia.Value) ([]*tensor.Dense, error) {
 	data, err := e.inputs(in)
 	if err != nil {
-		return grads, err
+		return nil, err
 	}
 	d, err := elements[T]("the gradient of the output", dOut, e.geo.out)
 	if err != nil {
-		return grads, err
+		return nil, err
 	}
 	c := e.geo.call
-	dq, dk, dv := e.room(len(data.Q)), e.room(len(data.K)), e.room(len(data.V))
-	kinds := []dist.Kind{dist.BackwardKV, dist.BackwardDKV}
-	err = e.each(ctx, kinds, func(ctx context.Context, i int, r *ring.Rank[T]) error {
-		g, err := r.Backward(ctx, e.local(i, data), e.last[i], e.rows(i, d, c.Heads*c.ValueDim))
+	q, kv := e.side(e.geo.queries), e.side(e.geo.keys)
+	dq, dk, dv := q.room(len(data.Q)), kv.room(len(data.K)), kv.room(len(data.V))
+	sinks := make([][]T, e.size)
+	err = e.each(ctx, backwardKinds, func(ctx context.Context, i int, r *ring.Rank[T]) error {
+		g, err := r.Backward(ctx, e.local(i, data), e.last[i], q.rows(i, d, c.Heads*c.ValueDim))
 		if err != nil {
 			return err
 		}
-		e.put(i, &dq, g.DQ, c.Heads*c.Dim)
-		e.put(i, &dk, g.DK, c.KVHeads*c.Dim)
-		e.put(i, &dv, g.DV, c.KVHeads*c.ValueDim)
+		q.put(i, &dq, g.DQ, c.Heads*c.Dim)
+		kv.put(i, &dk, g.DK, c.KVHeads*c.Dim)
+		kv.put(i, &dv, g.DV, c.KVHeads*c.ValueDim)
+		sinks[i] = g.DSinks
 		return nil
 	})
 	if err != nil {
-		return grads, err
+		return nil, err
 	}
-	return [3]*tensor.Dense{newTensor(e.geo.q, dq), newTensor(e.geo.k, dk), newTensor(e.geo.v, dv)}, nil
+	grads := []*tensor.Dense{newTensor(e.geo.q, dq), newTensor(e.geo.k, dk), newTensor(e.geo.v, dv)}
+	if c.Sinks {
+		grads = append(grads, newTensor(tensor.Shape{c.Heads}, sumOf(sinks, c.Heads)))
+	}
+	return grads, nil
 }
 
-// inputs reads q, k and v.
+// sumOf adds up what the ranks give, in their order.
+func sumOf[T kernel.Float](ranks [][]T, n int) []T {
+	sum := make([]float64, n)
+	for _, r := range ranks {
+		for i, x := range r {
+			sum[i] += float64(x)
+		}
+	}
+	return round[T](sum)
+}
+
+// inputs reads q, k, v and the sinks.
 func (e *rings[T]) inputs(in []gorgonia.Value) (data ring.Inputs[T], err error) {
-	for _, x := range []struct {
+	type input struct {
 		name string
 		to   *[]T
 		v    gorgonia.Value
 		want tensor.Shape
-	}{{"q", &data.Q, in[0], e.geo.q}, {"k", &data.K, in[1], e.geo.k}, {"v", &data.V, in[2], e.geo.v}} {
+	}
+	all := []input{{"q", &data.Q, in[0], e.geo.q}, {"k", &data.K, in[1], e.geo.k}, {"v", &data.V, in[2], e.geo.v}}
+	if e.geo.call.Sinks {
+		all = append(all, input{"Sinks", &data.Sinks, in[3], tensor.Shape{e.geo.call.Heads}})
+	}
+	for _, x := range all {
 		if *x.to, err = elements[T](x.name, x.v, x.want); err != nil {
 			return ring.Inputs[T]{}, err
 		}
@@ -140,50 +191,57 @@ func (e *rings[T]) inputs(in []gorgonia.Value) (data ring.Inputs[T], err error) 
 
 func (e *rings[T]) local(i int, in ring.Inputs[T]) ring.Inputs[T] {
 	c := e.geo.call
-	return ring.Inputs[T]{
-		Q: e.rows(i, in.Q, c.Heads*c.Dim), K: e.rows(i, in.K, c.KVHeads*c.Dim), V: e.rows(i, in.V, c.KVHeads*c.ValueDim),
-	}
+	q, kv := e.side(e.geo.queries), e.side(e.geo.keys)
+	in.Q, in.K, in.V = q.rows(i, in.Q, c.Heads*c.Dim), kv.rows(i, in.K, c.KVHeads*c.Dim), kv.rows(i, in.V, c.KVHeads*c.ValueDim)
+	return in
 }
 
-// rows cuts rank i's rows out of an array of the graph, [B, rows, width].
-func (e *rings[T]) rows(i int, x []T, width int) []T {
+// side is one axis of the arrays of the graph, [B, rows, width], with the ranks that hold its parts.
+type side[T kernel.Float] struct {
+	axis
+	batch, ranks int
+}
+
+func (e *rings[T]) side(a axis) side[T] { return side[T]{a, e.geo.call.Batch, e.size} }
+
+// rows cuts rank i's rows out of an array.
+func (s side[T]) rows(i int, x []T, width int) []T {
 	switch {
-	case e.geo.pad:
+	case s.pad:
 		return nil
-	case e.size == 1:
+	case s.ranks == 1:
 		return x
 	}
-	n := e.geo.rows * width
+	n := s.axis.rows * width
 	var out []T
-	for b := range e.geo.call.Batch {
-		out = append(out, shard.Scatter(e.geo.call.Sharding, i, x[b*n:][:n], width)...)
+	for b := range s.batch {
+		out = append(out, shard.Scatter(s.sharding, i, x[b*n:][:n], width)...)
 	}
 	return out
 }
 
-// room is an array of the graph for put to write to; none is needed where one rank has all rows.
-func (e *rings[T]) room(n int) []T {
-	if e.takesOver() {
+// room is an array for put to write to; none is needed where one rank has all rows.
+func (s side[T]) room(n int) []T {
+	if s.takesOver() {
 		return nil
 	}
 	return make([]T, n)
 }
 
-// takesOver reports whether the rows of the one rank are the array of the graph.
-func (e *rings[T]) takesOver() bool { return e.size == 1 && !e.geo.pad }
+// takesOver reports whether the rows of the one rank are the array.
+func (s side[T]) takesOver() bool { return s.ranks == 1 && !s.pad }
 
-// put writes rank i's rows, which nobody else holds, into an array of the graph. Different ranks write different rows.
-func (e *rings[T]) put(i int, x *[]T, rows []T, width int) {
+// put writes rank i's rows, which nobody else holds, into an array. Different ranks write different rows.
+func (s side[T]) put(i int, x *[]T, rows []T, width int) {
 	switch {
-	case e.takesOver():
+	case s.takesOver():
 		*x = rows
 		return
-	case e.size == 1:
+	case s.ranks == 1:
 		return // a rank without rows
 	}
-	s := e.geo.call.Sharding
-	n, m := e.geo.rows*width, s.Len(i)*width
-	for b := range e.geo.call.Batch {
-		shard.Gather(s, i, rows[b*m:][:m], (*x)[b*n:][:n], width)
+	n, m := s.axis.rows*width, s.sharding.Len(i)*width
+	for b := range s.batch {
+		shard.Gather(s.sharding, i, rows[b*m:][:m], (*x)[b*n:][:n], width)
 	}
 }

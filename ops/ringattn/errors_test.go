@@ -91,11 +91,11 @@ func TestBackwardWithoutAFreshForwardIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	values := []gorgonia.Value{x.q.Value(), x.k.Value(), x.v.Value(), x.dOut.Value()}
-	_, err = x.op.backward(values[0], values[1], values[2], values[3])
+	_, err = x.op.backward(values[:3], values[3])
 	if !errors.Is(err, ErrNoForward) || !errors.Is(x.op.Err(), ErrNoForward) {
 		t.Errorf("a second backward gave %v, and Err %v", err, x.op.Err())
 	}
-	if _, err := (&takeOp{x.op, "dK"}).Do(); !errors.Is(err, ErrNoForward) {
+	if _, err := (&takeOp{x.op, 0, 4}).Do(); !errors.Is(err, ErrNoForward) {
 		t.Errorf("a second dK gave %v", err)
 	}
 }
@@ -151,7 +151,7 @@ func TestErrSaysWhichPeerWasLostInWhichHop(t *testing.T) {
 // broken is an engine that panics.
 type broken struct{ engine }
 
-func (broken) forward(context.Context, []gorgonia.Value) (gorgonia.Value, error) {
+func (broken) forward(context.Context, []gorgonia.Value, moment) (gorgonia.Value, error) {
 	panic("planted panic")
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
@@ -20,25 +21,26 @@ var (
 	_ gorgonia.Op   = (*takeOp)(nil)
 )
 
-// DiffWRT says that all three inputs have gradients.
-func (o *Op) DiffWRT(inputs int) []bool { return []bool{true, true, true} }
+// DiffWRT says that all inputs have gradients.
+func (o *Op) DiffWRT(inputs int) []bool { return slices.Repeat([]bool{true}, inputs) }
 
-// SymDiff adds the gradients for the TapeMachine: one op that goes round the ring and returns dQ, and two that take the
-// dK and dV it left. The output is an input of the first only to make it run after the forward.
+// SymDiff adds the gradients for the TapeMachine: one op that goes round the ring and returns dQ, and others that take the
+// dK, dV and dSinks it left. The output is an input of the first only to make it run after the forward.
 func (o *Op) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	dq, err := gorgonia.ApplyOp(&backwardOp{o}, in[0], in[1], in[2], out, grad)
+	dq, err := gorgonia.ApplyOp(&backwardOp{o}, append(slices.Clone(in), out, grad)...)
 	if err != nil {
 		return nil, fmt.Errorf("ringattn: adding the backward op: %w", err)
 	}
-	dk, err := gorgonia.ApplyOp(&takeOp{o, "dK"}, in[1], dq)
-	if err != nil {
-		return nil, fmt.Errorf("ringattn: adding dK: %w", err)
+	grads := gorgonia.Nodes{dq}
+	for i, x := range in[1:] {
+		t := &takeOp{o, i, x.Dims()}
+		d, err := gorgonia.ApplyOp(t, x, dq)
+		if err != nil {
+			return nil, fmt.Errorf("ringattn: adding %s: %w", t.what(), err)
+		}
+		grads = append(grads, d)
 	}
-	dv, err := gorgonia.ApplyOp(&takeOp{o, "dV"}, in[2], dq)
-	if err != nil {
-		return nil, fmt.Errorf("ringattn: adding dV: %w", err)
-	}
-	return gorgonia.Nodes{dq, dk, dv}, nil
+	return grads, nil
 }
 
 // DoDiff serves the LispMachine, which keeps a gradient beside every value and wants it added to.
@@ -47,7 +49,11 @@ func (o *Op) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgoni
 	if err != nil {
 		return fmt.Errorf("ringattn: gradient of the output: %w", err)
 	}
-	grads, err := o.backward(in[0].Value(), in[1].Value(), in[2].Value(), dOut)
+	var values []gorgonia.Value
+	for _, n := range in {
+		values = append(values, n.Value())
+	}
+	grads, err := o.backward(values, dOut)
 	if err != nil {
 		return err
 	}
@@ -63,8 +69,8 @@ func (o *Op) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgoni
 	return nil
 }
 
-// backward computes dQ, dK, dV once for the last forward.
-func (o *Op) backward(q, k, v, dOut gorgonia.Value) (grads [3]*tensor.Dense, err error) {
+// backward computes dQ, dK, dV and dSinks once for the last forward.
+func (o *Op) backward(in []gorgonia.Value, dOut gorgonia.Value) (grads []*tensor.Dense, err error) {
 	err = o.guard("backward", func() error {
 		o.mu.Lock()
 		ctx, fresh := o.ctx, o.fresh
@@ -74,7 +80,7 @@ func (o *Op) backward(q, k, v, dOut gorgonia.Value) (grads [3]*tensor.Dense, err
 			return ErrNoForward
 		}
 		var err error
-		grads, err = o.engine.backward(ctx, []gorgonia.Value{q, k, v}, dOut)
+		grads, err = o.engine.backward(ctx, in, dOut)
 		if err == nil {
 			o.mu.Lock()
 			o.backs++
@@ -85,16 +91,20 @@ func (o *Op) backward(q, k, v, dOut gorgonia.Value) (grads [3]*tensor.Dense, err
 	return grads, err
 }
 
-// backwardOp is (q, k, v, out, dOut) → dQ; it leaves dK and dV with the op.
+// backwardOp is (q, k, v, [sinks,] out, dOut) → dQ; it leaves dK, dV and dSinks with the op.
 type backwardOp struct{ op *Op }
 
-func (b *backwardOp) Arity() int           { return 5 }
-func (b *backwardOp) Type() hm.Type        { return typeOf(b.op.dims, 5) }
+func (b *backwardOp) Arity() int           { return b.op.Arity() + 2 }
 func (b *backwardOp) ReturnsPtr() bool     { return true }
 func (b *backwardOp) CallsExtern() bool    { return false }
 func (b *backwardOp) OverwritesInput() int { return -1 }
 func (b *backwardOp) Hashcode() uint32     { return hashcode(b) }
 func (b *backwardOp) String() string       { return fmt.Sprintf("RingAttentionBackward#%d", b.op.id) }
+
+func (b *backwardOp) Type() hm.Type {
+	x := typeOf(b.op.dims)
+	return hm.NewFnType(append(b.op.inputTypes(), x, x, x)...)
+}
 
 func (b *backwardOp) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
 	return b.op.geo.q.Clone(), nil
@@ -106,42 +116,45 @@ func (b *backwardOp) WriteHash(h hash.Hash) {
 }
 
 func (b *backwardOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	if len(in) != 5 {
-		return nil, fmt.Errorf("ringattn: backward: %d inputs, want q, k, v, out, dOut", len(in))
+	n := b.op.Arity()
+	if len(in) != n+2 {
+		return nil, fmt.Errorf("ringattn: backward: %d inputs, want those of the forward, out and dOut: %d", len(in), n+2)
 	}
-	grads, err := b.op.backward(in[0], in[1], in[2], in[4])
+	grads, err := b.op.backward(in[:n], in[n+1])
 	if err != nil {
 		return nil, err
 	}
 	b.op.mu.Lock()
-	b.op.dK, b.op.dV = grads[1], grads[2]
+	b.op.taken = grads[1:]
 	b.op.mu.Unlock()
 	return grads[0], nil
 }
 
-// takeOp is (k, dQ) → dK or (v, dQ) → dV; dQ only makes it run after the backward.
+// takeOp is (x, dQ) → dX, for the inputs behind q; dQ only makes it run after the backward.
 type takeOp struct {
-	op   *Op
-	what string // "dK" or "dV"
+	op    *Op
+	index int // 0 for k, 1 for v, 2 for the sinks
+	dims  int // of x
 }
 
-func (t *takeOp) Arity() int           { return 2 }
-func (t *takeOp) Type() hm.Type        { return typeOf(t.op.dims, 2) }
+func (t *takeOp) what() string { return []string{"dK", "dV", "dSinks"}[t.index] }
+
+func (t *takeOp) Arity() int { return 2 }
+func (t *takeOp) Type() hm.Type {
+	return hm.NewFnType(typeOf(t.dims), typeOf(t.op.dims), typeOf(t.dims))
+}
 func (t *takeOp) ReturnsPtr() bool     { return true }
 func (t *takeOp) CallsExtern() bool    { return false }
 func (t *takeOp) OverwritesInput() int { return -1 }
 func (t *takeOp) Hashcode() uint32     { return hashcode(t) }
-func (t *takeOp) String() string       { return fmt.Sprintf("RingAttention%s#%d", t.what, t.op.id) }
+func (t *takeOp) String() string       { return fmt.Sprintf("RingAttention%s#%d", t.what(), t.op.id) }
 
 func (t *takeOp) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	if t.what == "dK" {
-		return t.op.geo.k.Clone(), nil
-	}
-	return t.op.geo.v.Clone(), nil
+	return []tensor.Shape{t.op.geo.k, t.op.geo.v, {t.op.geo.call.Heads}}[t.index].Clone(), nil
 }
 
 func (t *takeOp) WriteHash(h hash.Hash) {
-	_, _ = fmt.Fprint(h, t.what, " of ")
+	_, _ = fmt.Fprint(h, t.what(), " of ")
 	t.op.WriteHash(h)
 }
 
@@ -149,13 +162,10 @@ func (t *takeOp) WriteHash(h hash.Hash) {
 func (t *takeOp) Do(...gorgonia.Value) (gorgonia.Value, error) {
 	t.op.mu.Lock()
 	defer t.op.mu.Unlock()
-	from := &t.op.dK
-	if t.what == "dV" {
-		from = &t.op.dV
+	if t.index >= len(t.op.taken) || t.op.taken[t.index] == nil {
+		return nil, fmt.Errorf("ringattn: %s: %w", t.what(), ErrNoForward)
 	}
-	d := *from
-	if *from = nil; d == nil {
-		return nil, fmt.Errorf("ringattn: %s: %w", t.what, ErrNoForward)
-	}
+	d := t.op.taken[t.index]
+	t.op.taken[t.index] = nil
 	return d, nil
 }

@@ -37,6 +37,33 @@ func (o *Op) SetContext(ctx context.Context) {
 	o.ctx = ctx
 }
 
+// SetStep tells dropout the step of training, and which layer of a model the next run is where one op serves several. Both are of the
+// runs from then on; a backward has those of its forward.
+func (o *Op) SetStep(step uint64, layer int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.at = moment{step, layer}
+}
+
+// SetDocuments replaces Config.CuSeqlens for later runs; all ranks must set the same. It is an error if that gives this rank another
+// number of rows than its nodes have, which only a balanced layout can.
+func (o *Op) SetDocuments(cuSeqlens []int) error {
+	cfg := o.cfg
+	cfg.CuSeqlens = cuSeqlens
+	geo, err := measure(o.geo.q, o.geo.k, o.geo.v, cfg)
+	if err != nil {
+		return err
+	}
+	if err := o.engine.reshape(geo); err != nil {
+		return err
+	}
+	o.cfg, o.geo = cfg, geo
+	return nil
+}
+
+// Plan says what the op sends where.
+func (o *Op) Plan() *ring.Plan { return o.geo.call.Plan() }
+
 // Ledger is what the last forward and the last backward sent, by kind: the hops of a rank; the tensors, the bytes and the
 // time blocked of all ranks that this op ran, which is one in SPMD.
 type Ledger map[dist.Kind]dist.Entry
@@ -99,15 +126,17 @@ func (e *rings[T]) replay(s Saved) (gorgonia.Value, error) {
 	for _, r := range ranks {
 		rows += len(r.LSE())
 	}
-	have := e.geo.rows
-	if e.geo.pad {
+	have := e.geo.queries.rows
+	if e.geo.queries.pad {
 		have = 0
 	}
 	if want := c.Batch * c.Heads * have; rows != want {
 		return nil, fmt.Errorf("the replayed Saved has %d rows, this op has %d: pass what this op saved", rows, want)
 	}
 	e.mu.Lock()
-	delete(e.ledger, dist.ForwardKV) // nothing was sent
+	for _, k := range forwardKinds { // nothing was sent
+		delete(e.ledger, k)
+	}
 	e.mu.Unlock()
 	e.last = ranks
 	return e.output(), nil
@@ -118,15 +147,16 @@ func (e *rings[T]) lse() []float64 {
 		return nil
 	}
 	c := e.geo.call
-	out := make([]T, c.Batch*c.Heads*e.geo.rows)
+	q := e.geo.queries
+	out := make([]T, c.Batch*c.Heads*q.rows)
 	for i, r := range e.last {
 		if e.size == 1 {
 			copy(out, r.LSE())
 			break
 		}
-		n, m := e.geo.rows, c.Sharding.Len(i)
+		n, m := q.rows, q.sharding.Len(i)
 		for row := range c.Batch * c.Heads {
-			shard.Gather(c.Sharding, i, r.LSE()[row*m:][:m], out[row*n:][:n], 1)
+			shard.Gather(q.sharding, i, r.LSE()[row*m:][:m], out[row*n:][:n], 1)
 		}
 	}
 	return round[float64](out)
@@ -149,7 +179,14 @@ func (e *rings[T]) counted(c *dist.Comm, kinds []dist.Kind, pass func() error) e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, k := range kinds {
-		a, b, sum := after[k], before[k], e.ledger[k]
+		sent := k
+		if k == ulyssesBackward {
+			sent = dist.Ulysses
+		}
+		a, b, sum := after[sent], before[sent], e.ledger[k]
+		if a == b {
+			continue
+		}
 		sum.Hops = max(sum.Hops, a.Hops-b.Hops)
 		sum.Tensors += a.Tensors - b.Tensors
 		sum.Bytes += a.Bytes - b.Bytes

@@ -30,7 +30,7 @@ func Apply(q, k, v *gorgonia.Node, cfg Config) (*gorgonia.Node, *Op, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	out, err := gorgonia.ApplyOp(op, q, k, v)
+	out, err := gorgonia.ApplyOp(op, op.nodes(q, k, v)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ringattn: adding the op to the graph: %w", err)
 	}
@@ -52,8 +52,17 @@ type Op struct {
 	err             error // the first, for good
 	forwards, backs int
 	fresh           bool // a forward has run that no backward has used
+	at              moment
 	replay          *Saved
-	dK, dV          *tensor.Dense // from the backward to the take ops
+	taken           []*tensor.Dense // dK, dV and dSinks, from the backward to the take ops
+}
+
+// nodes are the op's inputs.
+func (o *Op) nodes(q, k, v *gorgonia.Node) gorgonia.Nodes {
+	if o.cfg.Sinks == nil {
+		return gorgonia.Nodes{q, k, v}
+	}
+	return gorgonia.Nodes{q, k, v, o.cfg.Sinks}
 }
 
 // ids makes every op's hash its own: gorgonia merges nodes of equal hash, and two ops never share a state.
@@ -73,6 +82,9 @@ func newOp(q, k, v *gorgonia.Node, cfg Config) (*Op, error) {
 	cfg.EnsureDefaults()
 	if k.Dtype() != dt || v.Dtype() != dt {
 		return nil, fmt.Errorf("ringattn: q, k, v have dtypes %v, %v, %v; convert them to one", dt, k.Dtype(), v.Dtype())
+	}
+	if s := cfg.Sinks; s != nil && s.Dtype() != dt {
+		return nil, fmt.Errorf("ringattn: Sinks are of dtype %v, q is of %v; convert them", s.Dtype(), dt)
 	}
 	geo, err := measure(q.Shape(), k.Shape(), v.Shape(), cfg)
 	if err != nil {
@@ -117,11 +129,11 @@ func (o *Op) guard(pass string, f func() error) (err error) {
 // Do runs the forward pass.
 func (o *Op) Do(in ...gorgonia.Value) (out gorgonia.Value, err error) {
 	err = o.guard("forward", func() error {
-		if len(in) != 3 {
-			return fmt.Errorf("%d inputs, want q, k, v", len(in))
+		if len(in) != o.Arity() {
+			return fmt.Errorf("%d inputs, want q, k, v and the sinks, if any: %d", len(in), o.Arity())
 		}
 		o.mu.Lock()
-		ctx, replay := o.ctx, o.replay
+		ctx, replay, at := o.ctx, o.replay, o.at
 		o.replay = nil
 		o.mu.Unlock()
 
@@ -129,7 +141,7 @@ func (o *Op) Do(in ...gorgonia.Value) (out gorgonia.Value, err error) {
 		if replay != nil {
 			out, err = o.engine.replay(*replay)
 		} else {
-			out, err = o.engine.forward(ctx, in)
+			out, err = o.engine.forward(ctx, in, at)
 		}
 		if err != nil {
 			return err
@@ -145,21 +157,27 @@ func (o *Op) Do(in ...gorgonia.Value) (out gorgonia.Value, err error) {
 	return out, err
 }
 
-// Arity is 3: q, k, v.
-func (o *Op) Arity() int { return 3 }
-
-// Type is Tensor a → Tensor a → Tensor a → Tensor a.
-func (o *Op) Type() hm.Type { return typeOf(o.dims, 3) }
-
-// typeOf is the type of an op from n tensors to one, all of the same number of dimensions and dtype.
-func typeOf(dims, n int) hm.Type {
-	t := gorgonia.TensorType{Dims: dims, Of: hm.TypeVariable('a')}
-	ts := make([]hm.Type, n+1)
-	for i := range ts {
-		ts[i] = t
+// Arity is 3: q, k, v; with sinks 4.
+func (o *Op) Arity() int {
+	if o.cfg.Sinks == nil {
+		return 3
 	}
-	return hm.NewFnType(ts...)
+	return 4
 }
+
+// Type is Tensor a → Tensor a → Tensor a → Tensor a; the sinks are a vector before the result.
+func (o *Op) Type() hm.Type { return hm.NewFnType(append(o.inputTypes(), typeOf(o.dims))...) }
+
+func (o *Op) inputTypes() []hm.Type {
+	ts := []hm.Type{typeOf(o.dims), typeOf(o.dims), typeOf(o.dims)}
+	if o.cfg.Sinks != nil {
+		ts = append(ts, typeOf(1))
+	}
+	return ts
+}
+
+// typeOf is a tensor of so many dimensions; all of an op are of one dtype.
+func typeOf(dims int) hm.Type { return gorgonia.TensorType{Dims: dims, Of: hm.TypeVariable('a')} }
 
 // InferShape returns the output's shape and refuses shapes other than those the op was built for.
 func (o *Op) InferShape(ds ...gorgonia.DimSizer) (tensor.Shape, error) {
@@ -167,7 +185,7 @@ func (o *Op) InferShape(ds ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(shapes) != 3 || !shapes[0].Eq(o.geo.q) || !shapes[1].Eq(o.geo.k) || !shapes[2].Eq(o.geo.v) {
+	if len(shapes) != o.Arity() || !shapes[0].Eq(o.geo.q) || !shapes[1].Eq(o.geo.k) || !shapes[2].Eq(o.geo.v) {
 		return nil, fmt.Errorf("ringattn: shapes %v, the op was built for %v, %v, %v", shapes, o.geo.q, o.geo.k, o.geo.v)
 	}
 	return o.geo.out.Clone(), nil
@@ -185,9 +203,12 @@ func (o *Op) OverwritesInput() int { return -1 }
 // WriteHash writes every field and the instance.
 func (o *Op) WriteHash(h hash.Hash) {
 	_, size := o.cfg.place()
-	_, _ = fmt.Fprintf(h, "ringattn{%d %v %v heads:%d/%d batch:%d causal:%t scale:%v layout:%s seq:%d ring:%d comm:%t devices:%d}",
-		o.id, o.dtype, o.geo.q, o.geo.call.Heads, o.geo.call.KVHeads, o.geo.call.Batch, o.cfg.Causal, o.geo.call.Scale,
-		o.cfg.Layout, o.cfg.SeqLen, size, o.cfg.Comm != nil, o.cfg.Devices)
+	c := o.cfg
+	_, _ = fmt.Fprintf(h, "ringattn{%d %v %v %v heads:%d/%d batch:%d causal:%t window:%v documents:%v mask:%v scale:%v softcap:%v alibi:%v sinks:%t "+
+		"dropout:%v/%d/%d chunk:%v dtype:%s layout:%s travel:%s ulysses:%d inner:%d seq:%d ring:%d comm:%t devices:%d}",
+		o.id, o.dtype, o.geo.q, o.geo.k, o.geo.call.Heads, o.geo.call.KVHeads, o.geo.call.Batch, c.Causal, c.Window, c.CuSeqlens, c.Mask,
+		o.geo.call.Scale, c.Softcap, c.ALiBiSlopes, c.Sinks != nil, c.Dropout, c.DropoutSeed, c.Layer, c.Chunk, c.DType, c.Layout, c.Travel,
+		c.UlyssesSize, c.InnerRing, c.SeqLen, size, c.Comm != nil, c.Devices)
 }
 
 // Hashcode is the FNV-1a hash of WriteHash, as gorgonia's own ops have it.

@@ -118,7 +118,7 @@ func (x *graph) run(in DenseInputs) (DenseResult, error) {
 
 // spmd runs the problem with a graph on every rank of a local ring and puts the parts together.
 func spmd(in DenseInputs, size, dims int, layout shard.Layout) (DenseResult, error) {
-	s, err := shard.New(layout, in.Tokens, size)
+	s, err := in.Config(Config{Layout: layout}).Sharding(in.Tokens, size)
 	if err != nil {
 		return DenseResult{}, err
 	}

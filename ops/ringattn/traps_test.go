@@ -185,7 +185,7 @@ func TestInputsMayBeViewsAndTransposed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		grads, err := x.op.backward(form(in.Q), form(in.K), form(in.V), form(in.DOut))
+		grads, err := x.op.backward([]gorgonia.Value{form(in.Q), form(in.K), form(in.V)}, form(in.DOut))
 		if err != nil {
 			t.Fatal(err)
 		}

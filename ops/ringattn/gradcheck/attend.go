@@ -9,6 +9,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -24,6 +25,21 @@ type setup struct {
 	Ring   int
 	Layout shard.Layout
 	DType  string
+	Way
+}
+
+// config is the op's.
+func (s setup) config(ctx context.Context) ringattn.Config {
+	return ringattn.Config{
+		Layout: s.Layout, Devices: s.Ring, Context: ctx, Travel: s.Travel, UlyssesSize: s.Ulysses, InnerRing: s.InnerRing,
+	}
+}
+
+// Way is how blocks go through a ring; the zero value is keys and values in a single ring.
+type Way struct {
+	Travel    ring.Travel `json:"travel,omitempty"`
+	Ulysses   int         `json:"ulysses,omitempty"`    // ranks of a Ulysses group
+	InnerRing int         `json:"inner_ring,omitempty"` // ranks of an inner ring
 }
 
 // session is one graph with one op, which may be run several times: over a ring inside of it, or, with a communicator, as
@@ -34,20 +50,48 @@ type session struct {
 	dtype        tensor.Dtype
 	op           *ringattn.Op
 	q, k, v, out *gorgonia.Node
-	values       [4]gorgonia.Value // of out, dq, dk, dv
+	sinks        *gorgonia.Node
+	values       [5]gorgonia.Value // of out, dq, dk, dv, dSinks
 	machine      gorgonia.VM
 }
 
 // attend runs a problem forward and backward through the op in a graph of its own. The result is in float64 whatever the
-// dtype of the run.
-func attend(ctx context.Context, in ringattn.DenseInputs, s setup) (ringattn.DenseResult, ringattn.Ledger, error) {
-	x, err := newSession(in, s.DType, ringattn.Config{Layout: s.Layout, Devices: s.Ring, Context: ctx})
+// dtype of the run. It is an error if the ring sent anything else than planned.
+func attend(ctx context.Context, in ringattn.DenseInputs, s setup) (ringattn.DenseResult, Sends, error) {
+	x, err := newSession(in, s.DType, s.config(ctx))
 	if err != nil {
-		return ringattn.DenseResult{}, nil, err
+		return ringattn.DenseResult{}, Sends{}, err
 	}
 	defer x.close()
 	r, err := x.run()
-	return r, x.op.Ledger(), err
+	if err != nil {
+		return r, Sends{}, err
+	}
+	sends, planned := sendsOf(x.op.Ledger()), s.planned(x.op.Plan())
+	if exchanged := sends; s.Ulysses > 1 { // of which the plan says nothing
+		planned.Ulysses, planned.Bytes = exchanged.Ulysses, exchanged.Bytes
+	}
+	if sends != planned {
+		err = fmt.Errorf("gradcheck: sent %+v, planned %+v", sends, planned)
+	}
+	return r, sends, err
+}
+
+// planned is what a run should send.
+func (s setup) planned(p *ring.Plan) Sends {
+	element := 8
+	if s.DType == Float32 {
+		element = 4
+	}
+	all := ringattn.Ledger{}
+	for rank := range s.Ring / max(s.Ulysses, 1) {
+		for k, e := range p.Sends(rank, element) {
+			sum := all[k]
+			sum.Hops, sum.Bytes = max(sum.Hops, e.Hops), sum.Bytes+e.Bytes
+			all[k] = sum
+		}
+	}
+	return sendsOf(all)
 }
 
 // newSession builds the graph of a problem with its gradients.
@@ -73,17 +117,32 @@ func newSession(in ringattn.DenseInputs, dtype string, cfg ringattn.Config) (*se
 // build adds the attention to a new graph.
 func (x *session) build() (err error) {
 	in, g := x.problem, gorgonia.NewGraph()
-	x.q = x.node(g, "q", in.Q, in.Heads, in.Dim)
-	x.k = x.node(g, "k", in.K, in.KVHeads, in.Dim)
-	x.v = x.node(g, "v", in.V, in.KVHeads, in.ValueDim)
-	cfg := x.cfg
-	cfg.Causal, cfg.SoftmaxScale = in.Causal, in.Scale
-	x.out, x.op, err = ringattn.Apply(x.q, x.k, x.v, cfg)
-	return err
+	x.q = x.node(g, "q", in.Q, in.Queries(), in.Heads, in.Dim)
+	x.k = x.node(g, "k", in.K, in.Tokens, in.KVHeads, in.Dim)
+	x.v = x.node(g, "v", in.V, in.Tokens, in.KVHeads, in.ValueDim)
+	cfg := in.Config(x.cfg)
+	if in.Sinks != nil {
+		x.sinks = gorgonia.NewVector(g, x.dtype, gorgonia.WithShape(in.Heads), gorgonia.WithName("sinks"),
+			gorgonia.WithValue(newDense(in.Sinks, tensor.Shape{in.Heads}, x.dtype)))
+		cfg.Sinks = x.sinks
+	}
+	if x.out, x.op, err = ringattn.Apply(x.q, x.k, x.v, cfg); err != nil {
+		return err
+	}
+	x.op.SetStep(in.Step, 0)
+	return nil
 }
 
-func (x *session) node(g *gorgonia.ExprGraph, name string, data []float64, heads, width int) *gorgonia.Node {
-	shape := tensor.Shape{x.problem.Batch, x.problem.Tokens, heads, width}
+// inputs are the nodes that have gradients.
+func (x *session) inputs() gorgonia.Nodes {
+	if x.sinks == nil {
+		return gorgonia.Nodes{x.q, x.k, x.v}
+	}
+	return gorgonia.Nodes{x.q, x.k, x.v, x.sinks}
+}
+
+func (x *session) node(g *gorgonia.ExprGraph, name string, data []float64, rows, heads, width int) *gorgonia.Node {
+	shape := tensor.Shape{x.problem.Batch, rows, heads, width}
 	return gorgonia.NewTensor(g, x.dtype, 4, gorgonia.WithShape(shape...), gorgonia.WithName(name),
 		gorgonia.WithValue(newDense(data, shape, x.dtype)))
 }
@@ -91,8 +150,8 @@ func (x *session) node(g *gorgonia.ExprGraph, name string, data []float64, heads
 // differentiate adds the gradients and compiles the graph.
 func (x *session) differentiate() error {
 	in, g := x.problem, x.out.Graph()
-	dOut := x.node(g, "dOut", in.DOut, in.Heads, in.ValueDim)
-	grads, err := gorgonia.Backpropagate(gorgonia.Nodes{x.out}, gorgonia.Nodes{dOut}, gorgonia.Nodes{x.q, x.k, x.v})
+	dOut := x.node(g, "dOut", in.DOut, in.Queries(), in.Heads, in.ValueDim)
+	grads, err := gorgonia.Backpropagate(gorgonia.Nodes{x.out}, gorgonia.Nodes{dOut}, x.inputs())
 	if err != nil {
 		return fmt.Errorf("gradcheck: gradients of the graph: %w", err)
 	}
@@ -125,7 +184,11 @@ func (x *session) run() (ringattn.DenseResult, error) {
 		return ringattn.DenseResult{}, err
 	}
 	data := func(i int) []float64 { return float64s(x.values[i]) }
-	return ringattn.DenseResult{Out: data(0), LSE: x.op.LSE(), DQ: data(1), DK: data(2), DV: data(3)}, nil
+	r := ringattn.DenseResult{Out: data(0), LSE: x.op.LSE(), DQ: data(1), DK: data(2), DV: data(3)}
+	if x.sinks != nil {
+		r.DSinks = data(4)
+	}
+	return r, nil
 }
 
 func (x *session) close() { _ = x.machine.Close() }
@@ -149,16 +212,26 @@ func float64s(v gorgonia.Value) []float64 {
 	return nil
 }
 
-// Sends is what one run sent: hops of a rank by kind, and the bytes of all ranks.
+// Sends is what one run sent: hops of a rank by kind, and the bytes of all ranks. The outer hops of a double ring count as their kind.
 type Sends struct {
-	ForwardKV   int   `json:"forward_kv"`
-	BackwardKV  int   `json:"backward_kv"`
-	BackwardDKV int   `json:"backward_dkv"`
-	Bytes       int64 `json:"bytes"`
+	ForwardKV    int   `json:"forward_kv"`
+	BackwardKV   int   `json:"backward_kv"`
+	BackwardDKV  int   `json:"backward_dkv"`
+	ForwardQ     int   `json:"forward_q,omitempty"`
+	ForwardCarry int   `json:"forward_carry,omitempty"`
+	BackwardQ    int   `json:"backward_q,omitempty"`
+	BackwardDQ   int   `json:"backward_dq,omitempty"`
+	Ulysses      int   `json:"ulysses,omitempty"`
+	Bytes        int64 `json:"bytes"`
 }
 
 func sendsOf(l ringattn.Ledger) Sends {
-	s := Sends{ForwardKV: l[dist.ForwardKV].Hops, BackwardKV: l[dist.BackwardKV].Hops, BackwardDKV: l[dist.BackwardDKV].Hops}
+	hops := func(k dist.Kind) int { return l[k].Hops + l[k.Outer()].Hops }
+	s := Sends{
+		ForwardKV: hops(dist.ForwardKV), BackwardKV: hops(dist.BackwardKV), BackwardDKV: hops(dist.BackwardDKV),
+		ForwardQ: hops(dist.ForwardQ), ForwardCarry: hops(dist.ForwardCarry), BackwardQ: hops(dist.BackwardQ), BackwardDQ: hops(dist.BackwardDQ),
+		Ulysses: hops(dist.Ulysses),
+	}
 	for _, e := range l {
 		s.Bytes += e.Bytes
 	}

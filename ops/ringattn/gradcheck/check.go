@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // Options choose what a check runs. Empty lists mean what EnsureDefaults says.
@@ -16,6 +17,7 @@ type Options struct {
 	Rings   []int          // ring sizes W
 	Layouts []shard.Layout // who holds which positions
 	DTypes  []string       // "float64", "float32"
+	Ways    []Way          // through the ring
 	// Quick and Full make Suite smaller (a few seconds) or larger (minutes). They exclude each other.
 	Quick, Full bool
 }
@@ -31,6 +33,9 @@ func (o *Options) EnsureDefaults() {
 	if len(o.DTypes) == 0 {
 		o.DTypes = []string{Float64}
 	}
+	if len(o.Ways) == 0 {
+		o.Ways = []Way{{}}
+	}
 }
 
 // Validate reports every option that no run could honour, joined into one error.
@@ -44,6 +49,14 @@ func (o Options) Validate() error {
 	for _, l := range o.Layouts {
 		if _, err := shard.ParseLayout(string(l)); err != nil {
 			errs = append(errs, fmt.Errorf("gradcheck: layout: %w", err))
+		}
+	}
+	for _, w := range o.Ways {
+		if w.Travel != "" && !slices.Contains(ring.Travels(), w.Travel) {
+			errs = append(errs, fmt.Errorf("gradcheck: travel %q: give kv, q or auto", w.Travel))
+		}
+		if w.Ulysses < 0 || w.InnerRing < 0 {
+			errs = append(errs, fmt.Errorf("gradcheck: Ulysses groups of %d, inner rings of %d: give numbers of ranks", w.Ulysses, w.InnerRing))
 		}
 	}
 	for _, d := range o.DTypes {
@@ -69,12 +82,13 @@ type CaseReport struct {
 	Ring   int          `json:"ring"`
 	Layout shard.Layout `json:"layout"`
 	DType  string       `json:"dtype"`
-	OK     bool         `json:"ok"`
-	MaxAbs Errors       `json:"max_abs,omitempty"` // largest |error| of each tensor
-	MaxRel Errors       `json:"max_rel,omitempty"` // the same divided by the expected tensor's largest magnitude
-	Sends  *Sends       `json:"sends,omitempty"`
-	Error  string       `json:"error,omitempty"` // why the case could not run
-	Limit  float64      `json:"limit,omitempty"` // what max_rel may be
+	Way
+	OK     bool    `json:"ok"`
+	MaxAbs Errors  `json:"max_abs,omitempty"` // largest |error| of each tensor
+	MaxRel Errors  `json:"max_rel,omitempty"` // the same divided by the expected tensor's largest magnitude
+	Sends  *Sends  `json:"sends,omitempty"`
+	Error  string  `json:"error,omitempty"` // why the case could not run
+	Limit  float64 `json:"limit,omitempty"` // what max_rel may be
 }
 
 // CheckGolden runs every golden file that the paths name (files, or folders of them) through the op for every
@@ -95,15 +109,12 @@ func CheckGolden(ctx context.Context, paths []string, o Options) (Report, error)
 	r := Report{OK: true}
 	for _, f := range files {
 		g, err := ReadGolden(f)
-		if err == nil && len(g.Unsupported) > 0 {
-			err = fmt.Errorf("gradcheck: %s needs %s, which the op does not have", g.Name, strings.Join(g.Unsupported, ", "))
-		}
 		hot := err == nil && hotLogits(g.DenseInputs)
 		for _, s := range o.setups() {
 			if ctx.Err() != nil {
 				return r, context.Cause(ctx)
 			}
-			c := CaseReport{Case: caseName(f), Ring: s.Ring, Layout: s.Layout, DType: s.DType}
+			c := CaseReport{Case: caseName(f), Ring: s.Ring, Layout: s.Layout, DType: s.DType, Way: s.Way}
 			if err != nil {
 				c.Error = err.Error()
 			} else {
@@ -120,7 +131,9 @@ func (o Options) setups() (all []setup) {
 	for _, d := range o.DTypes {
 		for _, l := range o.Layouts {
 			for _, w := range o.Rings {
-				all = append(all, setup{w, l, d})
+				for _, way := range o.Ways {
+					all = append(all, setup{w, l, d, way})
+				}
 			}
 		}
 	}
@@ -128,12 +141,11 @@ func (o Options) setups() (all []setup) {
 }
 
 func (c *CaseReport) check(ctx context.Context, g Golden, s setup, hot bool) {
-	got, ledger, err := attend(ctx, g.DenseInputs, s)
+	got, sends, err := attend(ctx, g.DenseInputs, s)
 	if err != nil {
 		c.Error = err.Error()
 		return
 	}
-	sends := sendsOf(ledger)
 	c.Sends = &sends
 	c.MaxAbs, c.MaxRel = compare(got, g.Want)
 	c.Limit = limit(s.DType, hot)
@@ -166,19 +178,17 @@ func hotLogits(in ringattn.DenseInputs) bool {
 		in.Scale = 1 / math.Sqrt(float64(in.Dim))
 	}
 	group := in.Heads / in.KVHeads
-	at := func(x []float64, b, t, h, heads int) []float64 {
-		return x[((b*in.Tokens+t)*heads+h)*in.Dim:][:in.Dim]
+	at := func(x []float64, tokens, b, t, h, heads int) []float64 {
+		return x[((b*tokens+t)*heads+h)*in.Dim:][:in.Dim]
 	}
+	visible := in.Visible()
 	for b := range in.Batch {
 		for h := range in.Heads {
-			for i := range in.Tokens {
-				q := at(in.Q, b, i, h, in.Heads)
-				seen := in.Tokens
-				if in.Causal {
-					seen = i + 1
-				}
-				for j := range seen {
-					if k := at(in.K, b, j, h/group, in.KVHeads); math.Abs(in.Scale*dot(q, k)) > hotScore {
+			for i := range in.Queries() {
+				q := at(in.Q, in.Queries(), b, i, h, in.Heads)
+				for j := range in.Tokens {
+					k := at(in.K, in.Tokens, b, j, h/group, in.KVHeads)
+					if visible(i, j) && math.Abs(in.Scale*dot(q, k)) > hotScore {
 						return true
 					}
 				}

@@ -21,11 +21,15 @@ func (e Errors) Worst() float64 {
 // incomparable stands for an error that is no number (NaN, or an infinity where there is none), because JSON has none.
 const incomparable = math.MaxFloat64
 
-// names of the compared tensors, in the order of reports.
-var names = []string{"out", "lse", "dq", "dk", "dv"}
+// names of the compared tensors, in the order of reports; the last only where there are sinks.
+var names = []string{"out", "lse", "dq", "dk", "dv", "d_sinks"}
 
 func tensors(r ringattn.DenseResult) [][]float64 {
-	return [][]float64{r.Out, r.LSE, r.DQ, r.DK, r.DV}
+	all := [][]float64{r.Out, r.LSE, r.DQ, r.DK, r.DV}
+	if len(r.DSinks) > 0 {
+		all = append(all, r.DSinks)
+	}
+	return all
 }
 
 // compare returns the largest difference of each tensor, and the same divided by the expected tensor's largest magnitude.
@@ -36,8 +40,11 @@ func compare(got, want ringattn.DenseResult) (abs, rel Errors) {
 	abs, rel = Errors{}, Errors{}
 	g, w := tensors(got), tensors(want)
 	gradient := max(magnitude(want.DQ), magnitude(want.DK), magnitude(want.DV))
-	for i, name := range names {
-		top := magnitude(w[i])
+	if len(g) != len(w) {
+		return Errors{"d_sinks": incomparable}, Errors{"d_sinks": incomparable}
+	}
+	for i := range w {
+		name, top := names[i], magnitude(w[i])
 		if name[0] == 'd' && top < 1e-9*gradient {
 			top = gradient
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
 )
@@ -85,14 +86,23 @@ func blockwise(change func(b *kernel.Block)) hooks {
 	})
 }
 
-// onArrival changes what a hop of the given kind brings; sent is what this rank sent in the same hop.
+// onArrival changes what a hop of the given kind brings; sent is what this rank sent last of that kind.
 func onArrival(kind dist.Kind, change func(c *dist.Comm, hop int, got, sent []float64) []float64) hooks {
-	return hooks{Shift: func(c *dist.Comm, m dist.Move, b []float64, n int) seam.Pending[float64] {
-		p := dist.Shift(c, m, b, n)
-		if m.Kind != kind {
+	var mu sync.Mutex
+	last := map[*dist.Comm][]float64{}
+	return hooks{Transfer: func(c *dist.Comm, x dist.Exchange, b []float64, n int) seam.Pending[float64] {
+		p := dist.SendRecv(c, x, b, n)
+		if x.Kind != kind {
 			return p
 		}
-		return arrival{p, func(got []float64) []float64 { return change(c, m.Hop, got, b) }}
+		mu.Lock()
+		defer mu.Unlock()
+		if x.From == dist.None {
+			last[c] = b
+			return p
+		}
+		sent := last[c]
+		return arrival{p, func(got []float64) []float64 { return change(c, x.Hop, got, sent) }}
 	}}
 }
 
@@ -111,11 +121,15 @@ func (a arrival) Wait(ctx context.Context) ([]float64, error) {
 
 // turned sends a kind the other way round.
 func turned(kind dist.Kind) hooks {
-	return hooks{Shift: func(c *dist.Comm, m dist.Move, b []float64, n int) seam.Pending[float64] {
-		if m.Kind == kind {
-			m.Step = -m.Step
+	return hooks{Transfer: func(c *dist.Comm, x dist.Exchange, b []float64, n int) seam.Pending[float64] {
+		mirrored := func(member int) int {
+			if member == dist.None || x.Kind != kind {
+				return member
+			}
+			return (2*c.Rank() - member + c.Size()) % c.Size()
 		}
-		return dist.Shift(c, m, b, n)
+		x.To, x.From = mirrored(x.To), mirrored(x.From)
+		return dist.SendRecv(c, x, b, n)
 	}}
 }
 
@@ -278,7 +292,7 @@ func plantedFaults() map[string]hooks {
 			b.Rows, b.Cols = shifted(b.Rows, -b.Rows[0].Start), shifted(b.Cols, -b.Cols[0].Start)
 		}),
 		"backward forgets the mask": backwards(func(k attention, g kernel.Gradients[float64], in kernel.Inputs[float64], b kernel.Block) {
-			b.Causal = false
+			b.Mask = nil
 			k.Backward(g, in, b)
 		}),
 		"dQ is not scaled": backwards(func(k attention, g kernel.Gradients[float64], in kernel.Inputs[float64], b kernel.Block) {
@@ -335,7 +349,7 @@ func dropWhen(drop bool, x []float64) []float64 {
 var faultCases = []string{committed + "/a04_causal_33_gqa.safetensors", committed + "/a07_causal_hot.safetensors"}
 
 func TestPlantedFaultsAreCaught(t *testing.T) {
-	o := Options{Rings: []int{3}}
+	o := Options{Rings: []int{3}, Layouts: []shard.Layout{shard.Zigzag, shard.Striped}} // in which every rank sees keys of every other
 	clean, err := CheckGolden(t.Context(), faultCases, o)
 	if err != nil {
 		t.Fatal(err)

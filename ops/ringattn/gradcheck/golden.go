@@ -2,17 +2,18 @@ package gradcheck
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
 	"github.com/nlpodyssey/safetensors"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
 )
 
@@ -25,8 +26,6 @@ type Golden struct {
 	Want ringattn.DenseResult
 	// Float32 says that the file holds float32, so that nothing in it is known to float64's precision.
 	Float32 bool
-	// Unsupported names the options of the case that the op does not have; empty when it has them all.
-	Unsupported []string
 }
 
 // maxElements bounds one tensor of a golden file.
@@ -89,14 +88,19 @@ func (r *goldenReader) read() (Golden, error) {
 		Out: r.tensor("out", B, T, H, Dv), LSE: r.tensor("lse", B, H, T),
 		DQ: r.tensor("dq", B, T, H, D), DK: r.tensor("dk", B, T, K, D), DV: r.tensor("dv", B, T, K, Dv),
 	}
-	for _, name := range []string{"sinks", "alibi_slopes"} {
-		if _, ok := r.st.Tensor(name); ok {
-			r.tensor(name, H)
-			g.Unsupported = append(g.Unsupported, name)
-		}
+	if r.has("sinks") {
+		g.Sinks, g.Want.DSinks = r.tensor("sinks", H), r.tensor("d_sinks", H)
+	}
+	if r.has("alibi_slopes") {
+		g.ALiBiSlopes = r.tensor("alibi_slopes", H)
 	}
 	g.Float32 = r.dtype == safetensors.F32
 	return g, r.err
+}
+
+func (r *goldenReader) has(name string) bool {
+	_, ok := r.st.Tensor(name)
+	return ok
 }
 
 // shape reads the six sizes off q and v.
@@ -176,7 +180,7 @@ func decode(data []byte, size int, element func([]byte) float64) []float64 {
 	return out
 }
 
-// options reads the metadata. What the op cannot do is named, what nobody knows is an error.
+// options reads the metadata. What nobody knows is an error.
 func (r *goldenReader) options(g *Golden) {
 	for key := range r.meta {
 		if !slices.Contains([]string{"source", "causal", "scale", "window_left", "window_right", "softcap", "cu_seqlens", "format"}, key) {
@@ -195,27 +199,46 @@ func (r *goldenReader) options(g *Golden) {
 			r.fail("metadata scale is 0, which makes every key equal; leave it out for 1/√D")
 		}
 	}
-	for _, key := range []string{"window_left", "window_right"} {
-		// a causal mask is a right window of 0
-		v, ok := r.meta[key]
-		if n := r.number(key, orElse(v, "-1")); ok && n >= 0 && !(key == "window_right" && g.Causal) {
-			g.Unsupported = append(g.Unsupported, key)
+	if v, ok := r.meta["softcap"]; ok {
+		if g.Softcap = r.number("softcap", v); g.Softcap < 0 {
+			r.fail("metadata softcap is %v, want a number above 0, or none", g.Softcap)
 		}
 	}
-	if v, ok := r.meta["softcap"]; ok && r.number("softcap", v) != 0 {
-		g.Unsupported = append(g.Unsupported, "softcap")
-	}
-	if _, ok := r.meta["cu_seqlens"]; ok {
-		g.Unsupported = append(g.Unsupported, "cu_seqlens")
-	}
-	sort.Strings(g.Unsupported)
+	r.mask(g)
 }
 
-func orElse(v, otherwise string) string {
-	if v == "" {
-		return otherwise
+// mask reads the window and the documents.
+func (r *goldenReader) mask(g *Golden) {
+	left, right := r.side("window_left"), r.side("window_right")
+	if left != mask.Unbounded || right != mask.Unbounded {
+		g.Window = &mask.Window{Left: left, Right: right}
 	}
-	return v
+	if v, ok := r.meta["cu_seqlens"]; ok {
+		if err := json.Unmarshal([]byte(v), &g.CuSeqlens); err != nil {
+			r.fail("metadata cu_seqlens is %.80q, want an array of whole numbers: %v", v, err)
+			return
+		}
+		if g.CuSeqlens != nil && g.Batch != 1 {
+			r.fail("metadata cu_seqlens with a batch of %d: documents are packed into a batch of 1", g.Batch)
+		}
+	}
+	spec := mask.Spec{Causal: g.Causal, Window: g.Window, CuSeqlens: g.CuSeqlens}
+	if err := spec.Validate(g.Tokens); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+// side is one side of the window.
+func (r *goldenReader) side(key string) int {
+	v, ok := r.meta[key]
+	if !ok {
+		return mask.Unbounded
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		r.fail("metadata %s is %q, want a whole number, -1 for no bound", key, v)
+	}
+	return n
 }
 
 func (r *goldenReader) number(key, v string) float64 {

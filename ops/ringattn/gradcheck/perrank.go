@@ -17,7 +17,7 @@ func (o Options) graphPerRank(ctx context.Context, c *Check) error {
 		want := ringattn.Dense(in)
 		for _, l := range o.Layouts {
 			for _, w := range o.Rings {
-				s := setup{w, l, Float64}
+				s := setup{Ring: w, Layout: l, DType: Float64}
 				got, err := attendPerRank(ctx, in, s)
 				if err != nil {
 					return fmt.Errorf("%s: %w", describe(in, s), err)
@@ -32,7 +32,7 @@ func (o Options) graphPerRank(ctx context.Context, c *Check) error {
 
 // attendPerRank runs a problem through as many graphs as there are ranks, and puts their rows together.
 func attendPerRank(ctx context.Context, in ringattn.DenseInputs, s setup) (ringattn.DenseResult, error) {
-	sharding, err := shard.New(s.Layout, in.Tokens, s.Ring)
+	sharding, err := in.Config(ringattn.Config{Layout: s.Layout}).Sharding(in.Tokens, s.Ring)
 	if err != nil {
 		return ringattn.DenseResult{}, err
 	}

@@ -81,7 +81,7 @@ func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
 		ValueDim: shape.ValueDim, Scale: shape.Scale, Causal: shape.Causal,
 	}
 	o := Options{Rings: []int{shape.Ring}, Layouts: []shard.Layout{shape.Layout}}
-	exact := setup{shape.Ring, shape.Layout, Float64}
+	exact := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float64}
 	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
 	checks := []shapeCheck{
 		{"ring = dense", limit(Float64, false), func(ctx context.Context, c *Check) error { return o.denseRun(ctx, c, random(1, in, 1)) }},
@@ -92,7 +92,7 @@ func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
 			return finiteDifference(ctx, c, random(3, in, 1), exact, 8)
 		}},
 		{"bits that differ in a second run", 0, func(ctx context.Context, c *Check) error {
-			return repeated(ctx, c, random(4, in, 1), setup{shape.Ring, shape.Layout, shape.DType})
+			return repeated(ctx, c, random(4, in, 1), setup{Ring: shape.Ring, Layout: shape.Layout, DType: shape.DType})
 		}},
 	}
 	if shape.DType == Float32 {
@@ -114,7 +114,7 @@ type shapeCheck struct {
 
 func float32Checks(in ringattn.DenseInputs, shape Shape) []shapeCheck {
 	in = rounded(random(5, in, 1))
-	ring := setup{shape.Ring, shape.Layout, Float32}
+	ring := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float32}
 	// of few numbers the error is a matter of luck
 	plainLimit, ringLimit := 2.0, 1.1
 	if n := len(in.Q); n < 1<<14 {
@@ -126,7 +126,7 @@ func float32Checks(in ringattn.DenseInputs, shape Shape) []shapeCheck {
 			return observeRatios(ctx, c, in, ring, want, accuracy(ringattn.Dense32(in), want))
 		}},
 		{fmt.Sprintf("float32 error, W = %d / W = 1", shape.Ring), ringLimit, func(ctx context.Context, c *Check) error {
-			alone, _, err := attend(ctx, in, setup{1, shard.Contiguous, Float32})
+			alone, _, err := attend(ctx, in, setup{Ring: 1, Layout: shard.Contiguous, DType: Float32})
 			if err != nil {
 				return err
 			}

@@ -204,8 +204,8 @@ func segments(s shard.Sharding, rank int) []kernel.Segment {
 	return out
 }
 
-// drops is the kernel's dropout in a step of training.
-func (c Call) drops(step uint64) kernel.Dropout {
+// drops is the kernel's dropout in a step of training and a layer.
+func (c Call) drops(step uint64, layer int) kernel.Dropout {
 	if c.Dropout.P == 0 {
 		return kernel.Dropout{}
 	}
@@ -213,7 +213,7 @@ func (c Call) drops(step uint64) kernel.Dropout {
 	all := max(c.headsInAll, c.Heads)
 	for b := range c.Batch {
 		for h := range c.Heads {
-			d.Keys = append(d.Keys, kernel.DropoutKey(c.Dropout.Seed, step, c.Dropout.Layer, b*all+c.headFrom+h))
+			d.Keys = append(d.Keys, kernel.DropoutKey(c.Dropout.Seed, step, c.Dropout.Layer+layer, b*all+c.headFrom+h))
 		}
 	}
 	return d

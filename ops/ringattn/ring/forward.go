@@ -13,7 +13,8 @@ type Saved[T kernel.Float] struct {
 	out      []T // [B*H,S,Dv]
 	lse, low []T // [B*H,S]; low is what rounding took from lse
 	shape    dims
-	step     uint64    // of the run, for dropout
+	step     uint64 // of the run, and its layer, for dropout
+	layer    int
 	inner    *Saved[T] // with Ulysses: that of the ring; out is token-major then
 }
 
@@ -50,7 +51,7 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 	if err := r.check(in); err != nil {
 		return nil, err
 	}
-	f := forward[T]{run: r.begin(ctx, in.Sinks, in.Step), kv: r.packKV(in), q: make([]T, len(in.Q))}
+	f := forward[T]{run: r.begin(ctx, in), kv: r.packKV(in), q: make([]T, len(in.Q))}
 	c := r.call
 	toHeads(f.q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
 	_, f.carry = f.newCarry(r.rank)
@@ -60,7 +61,7 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 		return nil, err
 	}
 
-	s := &Saved[T]{low: f.carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}, step: in.Step}
+	s := &Saved[T]{low: f.carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}, step: in.Step, layer: in.Layer}
 	s.out, s.lse = make([]T, len(f.carry.O)), make([]T, len(f.carry.L))
 	if r.rows > 0 {
 		f.kernel.Finish(f.carry, s.out, s.lse, f.block(r.rank, r.rank))

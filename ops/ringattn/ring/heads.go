@@ -127,7 +127,7 @@ func (h *heads[T]) scatter(ctx context.Context, x []T, rows func(rank int) int, 
 // inputs are those of the ring.
 func (h *heads[T]) inputs(ctx context.Context, in Inputs[T]) (out Inputs[T], err error) {
 	c := h.call
-	out.Step = in.Step
+	out.Step, out.Layer = in.Step, in.Layer
 	if out.Q, err = h.gather(ctx, in.Q, c.rows, c.Heads, c.Dim); err != nil {
 		return out, err
 	}
@@ -153,7 +153,7 @@ func (h *heads[T]) forward(ctx context.Context, in Inputs[T]) (*Saved[T], error)
 		return nil, err
 	}
 	c := h.call
-	s := &Saved[T]{inner: inner, step: in.Step, shape: dims{c.Batch, c.rows(h.rank), c.Heads, c.ValueDim}}
+	s := &Saved[T]{inner: inner, shape: dims{c.Batch, c.rows(h.rank), c.Heads, c.ValueDim}}
 	if s.out, err = h.scatter(ctx, inner.Out(), c.rows, c.Heads, c.ValueDim); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ func CheckBFloat16() error {
 type Inputs[T kernel.Float] struct {
 	Q, K, V, Sinks []T
 	Step           uint64 // of training: dropout drops other pairs in each
+	Layer          int    // of the model where one Rank serves several; added to the call's
 }
 
 // Gradients are those of one rank's rows, shaped as Inputs and owned by the caller. DSinks [H] is what this rank's rows give; the
@@ -135,11 +136,11 @@ type run[T kernel.Float] struct {
 	sinks    []float64 // [B·H]
 }
 
-func (r *Rank[T]) begin(ctx context.Context, sinks []T, step uint64) run[T] {
-	p := run[T]{Rank: r, kernel: r.kernel, transfer: sendRecv[T], drops: r.call.drops(step)}
+func (r *Rank[T]) begin(ctx context.Context, in Inputs[T]) run[T] {
+	p := run[T]{Rank: r, kernel: r.kernel, transfer: sendRecv[T], drops: r.call.drops(in.Step, in.Layer)}
 	if r.call.Sinks {
 		for range r.call.Batch {
-			for _, s := range sinks {
+			for _, s := range in.Sinks {
 				p.sinks = append(p.sinks, float64(s))
 			}
 		}
