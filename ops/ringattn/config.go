@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 
+	"gorgonia.org/gorgonia"
+
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
@@ -26,6 +28,14 @@ type Config struct {
 	Causal bool
 	// SoftmaxScale multiplies q·k; 0 means 1/√D.
 	SoftmaxScale float64
+	// Window bounds how far a query sees; nil is everything.
+	Window *Window
+	// Softcap replaces scores s by Softcap·tanh(s/Softcap); 0 leaves them.
+	Softcap float64
+	// Sinks [H] are scores that each head adds to its softmax's denominator; nil is none.
+	Sinks *gorgonia.Node
+	// Dropout is the probability with which a weight is left out.
+	Dropout float64
 	// DType is the type in which queries, keys, values and probabilities are multiplied and keys and values travel; "" is that of
 	// the nodes. BFloat16 takes nodes of float32 and a processor that has it (ErrNoBFloat16): it is faster and halves what the
 	// forward pass sends, but rounds to 8 bits of precision. The output, the log-sum-exp and all sums and gradients stay in float32.
@@ -44,6 +54,9 @@ type Config struct {
 	// Context ends a run early; nil means context.Background(). Op.SetContext replaces it between runs.
 	Context context.Context
 }
+
+// Window is how many positions before and after its own a query sees; -1 is all of them.
+type Window struct{ Left, Right int }
 
 // DType names an arithmetic for Config.
 type DType string
