@@ -84,12 +84,12 @@ func (m *Model[T]) embeddingBackward(s *shape[T], b Batch, dx, grad []T, sink Si
 	if grad == nil {
 		grad = make([]T, len(m.embedding))
 	}
-	width := m.cfg.HiddenSize
+	width, scale := m.cfg.HiddenSize, m.embeddingScale()
 	ids := ownRows(s.sharding, m.rank, b.IDs, 0)
 	for i, id := range ids[:s.real] {
 		sum := grad[int(id)*width : (int(id)+1)*width]
 		for j, d := range dx[i*width : (i+1)*width] {
-			sum[j] += d
+			sum[j] += scale * d
 		}
 	}
 	return sink(hf.EmbeddingName, grad)

@@ -90,7 +90,7 @@ func TestRingForwardRunsOncePerStep(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if f, back := s.layer.attention.Counts(); f != steps*testLayers || back != steps*testLayers {
+		if f, back := s.layer.attend[0].attention.Counts(); f != steps*testLayers || back != steps*testLayers {
 			t.Errorf("rank %d: %d forwards and %d backwards in %d steps of %d layers", c.Rank(), f, back, steps, testLayers)
 		}
 		ledger := c.Ledger().Snapshot()
