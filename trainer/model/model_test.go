@@ -24,6 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testLayers = 3
 
+// gemma is a Gemma 2 without masks.
+var gemma = map[string]any{"model_type": "gemma2", "head_dim": 6, "attn_logit_softcapping": nil, "final_logit_softcapping": 3,
+	"layer_types": slices.Repeat([]string{"full_attention"}, testLayers)}
+
 // testConfig is a small tied Llama.
 func testConfig(t testing.TB, change map[string]any) hf.Config {
 	t.Helper()
@@ -108,8 +112,8 @@ func TestRingForwardRunsOncePerStep(t *testing.T) {
 
 // TestSinksGetEveryParameterOnceInOneOrder holds for tied and untied models, and for ranks without rows.
 func TestSinksGetEveryParameterOnceInOneOrder(t *testing.T) {
-	for _, tied := range []bool{true, false} {
-		cfg := testConfig(t, map[string]any{"tie_word_embeddings": tied})
+	for _, change := range []map[string]any{nil, {"tie_word_embeddings": false}, gemma} {
+		cfg := testConfig(t, change)
 		p := Init[float32](cfg, 1)
 		var mu sync.Mutex
 		orders := map[int][]string{}
@@ -142,7 +146,7 @@ func TestSinksGetEveryParameterOnceInOneOrder(t *testing.T) {
 		}
 		slices.Sort(want)
 		if got := slices.Sorted(slices.Values(orders[0])); !slices.Equal(got, want) {
-			t.Errorf("tied %t: got %v, want %v", tied, got, want)
+			t.Errorf("%v: got %v, want %v", change, got, want)
 		}
 	}
 }
@@ -278,7 +282,7 @@ func TestStepsRepeatTheirBits(t *testing.T) {
 // TestChunksOfRowsAddUp compares losses and gradients of rows that go through the layers in chunks, even and uneven, with those of
 // all rows at once.
 func TestChunksOfRowsAddUp(t *testing.T) {
-	for _, change := range []map[string]any{{"model_type": "qwen2"}, {"tie_word_embeddings": false, "mlp_bias": true}} {
+	for _, change := range []map[string]any{{"model_type": "qwen2"}, {"tie_word_embeddings": false, "mlp_bias": true}, gemma} {
 		cfg := testConfig(t, change)
 		p := Init[float32](cfg, 1)
 		b := testBatch(cfg, 2, 11)
