@@ -13,7 +13,7 @@ type architecture struct {
 	hidden, layers, heads          int // 0: 4096, 32, 32
 	kvHeads, headDim               int // 0: derived from the heads
 	eps, theta                     float64
-	bos, eos                       []int
+	bos, eos, pad                  []int
 	tied                           bool
 
 	window  int     // sliding_window; 0: the model has none
@@ -30,7 +30,7 @@ var architectures = []architecture{
 	{name: "MistralForCausalLM", modelType: "mistral", vocab: 32_000, intermediate: 14_336, positions: 131_072, kvHeads: 8, bos: []int{1}, eos: []int{2}, window: 4096, windows: everyLayer},
 	{name: "Qwen2ForCausalLM", modelType: "qwen2", vocab: 151_936, intermediate: 22_016, positions: 32_768, kvHeads: 32, qkvBias: true, window: 4096, windows: upperLayers},
 	{name: "Qwen3ForCausalLM", modelType: "qwen3", vocab: 151_936, intermediate: 22_016, positions: 32_768, kvHeads: 32, headDim: 128, readsBias: true, qkNorm: true, window: 4096, windows: upperLayers},
-	{name: "Gemma2ForCausalLM", modelType: "gemma2", vocab: 256_000, hidden: 2304, intermediate: 9216, layers: 26, heads: 8, kvHeads: 4, headDim: 256, positions: 8192, bos: []int{2}, eos: []int{1}, tied: true, readsBias: true, window: 4096, windows: evenLayers},
+	{name: "Gemma2ForCausalLM", modelType: "gemma2", vocab: 256_000, hidden: 2304, intermediate: 9216, layers: 26, heads: 8, kvHeads: 4, headDim: 256, positions: 8192, bos: []int{2}, eos: []int{1}, pad: []int{0}, tied: true, readsBias: true, window: 4096, windows: evenLayers},
 	{name: "GptOssForCausalLM", modelType: "gpt_oss", vocab: 201_088, hidden: 2880, intermediate: 2880, layers: 36, heads: 64, kvHeads: 8, headDim: 64, positions: 131_072, eps: 1e-5, theta: 150_000, readsBias: true, biased: true, sinks: true, window: 128, windows: evenLayers},
 }
 

@@ -46,6 +46,7 @@ type Config struct {
 	RoPE RoPE
 
 	BOS   int    // −1: none
+	Pad   int    // −1: none; as an input it gives its row of the embedding no gradient
 	EOS   []int  // any of them ends a text
 	DType string // type of the weights in the folder: float32, bfloat16, float16, float64
 
@@ -138,6 +139,7 @@ func (f *fields) config(a architecture) Config {
 		Sinks:                 a.sinks,
 		Gate:                  a.gate(),
 		BOS:                   -1,
+		Pad:                   f.pad(a),
 		EOS:                   f.tokens("eos_token_id", a.eos),
 		DType:                 f.word("dtype", f.word("torch_dtype", "")),
 	}
@@ -155,6 +157,15 @@ func (f *fields) config(a architecture) Config {
 	}
 	f.check(c)
 	return c
+}
+
+// pad reads pad_token_id; null is none, whatever the model type's default.
+func (f *fields) pad(a architecture) int {
+	pad := f.tokens("pad_token_id", a.pad)
+	if _, ok := f.o.get("pad_token_id"); !ok && f.o.has("pad_token_id") || len(pad) == 0 {
+		return -1
+	}
+	return max(pad[0], -1)
 }
 
 // heads reads the shape of attention. A null num_key_value_heads means as many as query heads in every model; an absent one does so
@@ -192,9 +203,9 @@ func (f *fields) check(c Config) {
 	if c.NumHeads*c.HeadDim > maxSize {
 		f.fail("num_attention_heads %d times head_dim %d is more than %d; one of them is wrong", c.NumHeads, c.HeadDim, maxSize)
 	}
-	for _, token := range append([]int{c.BOS}, c.EOS...) {
+	for _, token := range append([]int{c.BOS, c.Pad}, c.EOS...) {
 		if token < -1 || token >= c.VocabSize {
-			f.fail("token id %d of bos_token_id or eos_token_id is outside the vocabulary of %d", token, c.VocabSize)
+			f.fail("token id %d of bos_token_id, eos_token_id or pad_token_id is outside the vocabulary of %d", token, c.VocabSize)
 		}
 	}
 }

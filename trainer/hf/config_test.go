@@ -40,6 +40,7 @@ func TestDefaultsDependOnTheModelType(t *testing.T) {
 		want.HiddenSize, want.NumLayers, want.NumHeads = 4096, 32, 32
 		want.RMSNormEps, want.InitializerRange = 1e-6, 0.02
 		want.RoPE = RoPE{Type: RoPEDefault, Theta: 10_000}
+		want.Pad = -1
 		got := mustParse(t, tt.text)
 		got.raw = nil
 		if !reflect.DeepEqual(got, want) {

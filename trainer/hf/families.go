@@ -78,6 +78,11 @@ func (c Config) completeFamily(put func(key string, value json.RawMessage)) {
 	c.writeWindows(put)
 	switch c.ModelType {
 	case "gemma2":
+		if c.Pad < 0 {
+			put("pad_token_id", json.RawMessage("null"))
+		} else {
+			put("pad_token_id", integer(c.Pad))
+		}
 		put("query_pre_attn_scalar", integer(int(math.Round(1/(c.SoftmaxScale*c.SoftmaxScale)))))
 		put("attn_logit_softcapping", orNull(c.AttentionSoftcap))
 		put("final_logit_softcapping", orNull(c.LogitSoftcap))

@@ -57,6 +57,17 @@ func TestGemma2IsRead(t *testing.T) {
 	}
 }
 
+// TestPaddingFollowsTheModelType: null is none even where the type has some.
+func TestPaddingFollowsTheModelType(t *testing.T) {
+	for text, want := range map[string]int{
+		gemmaKeys: 0, gemmaKeys + `, "pad_token_id": null`: -1, gemmaKeys + `, "pad_token_id": 3`: 3, ossKeys: -1, ossKeys + `, "pad_token_id": -1`: -1,
+	} {
+		if c := mustParse(t, "{"+text+"}"); c.Pad != want {
+			t.Errorf("%s: padding %d, want %d", text, c.Pad, want)
+		}
+	}
+}
+
 // TestGPTOSSIsRead with the names and shapes of its expert.
 func TestGPTOSSIsRead(t *testing.T) {
 	c := mustParse(t, "{"+ossKeys+`}`)

@@ -331,6 +331,20 @@ func equal(a, b map[string][]float32) bool {
 	return len(a) == len(b)
 }
 
+// TestPaddingGivesTheEmbeddingNoGradient, as in transformers.
+func TestPaddingGivesTheEmbeddingNoGradient(t *testing.T) {
+	cfg := testConfig(t, map[string]any{"tie_word_embeddings": false, "pad_token_id": 7})
+	b := testBatch(cfg, 1, 4)
+	b.IDs = []int32{3, 7, 7, 5}
+	grad := collect(t, alone(t, cfg, Init[float32](cfg, 1)), b, 1)[hf.EmbeddingName]
+	for id, zero := range map[int]bool{3: false, 5: false, 7: true, 8: true} {
+		row := grad[id*cfg.HiddenSize:][:cfg.HiddenSize]
+		if got := slices.Equal(row, make([]float32, len(row))); got != zero {
+			t.Errorf("row %d has gradient %v", id, row)
+		}
+	}
+}
+
 // TestGradientsFollowTheScale doubles it, which is exact.
 func TestGradientsFollowTheScale(t *testing.T) {
 	cfg := testConfig(t, nil)
