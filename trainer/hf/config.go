@@ -312,7 +312,7 @@ func (c *Config) complete() {
 	if c.ModelType == "llama" {
 		put("mlp_bias", json.RawMessage(strconv.FormatBool(c.MLPBias)))
 	}
-	c.completeFamily(put)
+	c.completeFamily(put, o.set)
 	if !o.has("rope_parameters") && !o.has("rope_theta") && !o.has("rope_scaling") {
 		setRoPE(&o, c.RoPE.normal(c.MaxPositionEmbeddings))
 	}

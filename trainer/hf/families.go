@@ -35,12 +35,7 @@ func (a architecture) activation() string {
 func (f *fields) gemma2(c *Config) {
 	c.ZeroCenteredNorms, c.SandwichNorms = true, true
 	c.EmbeddingScale = float64(float32(math.Sqrt(float64(c.HiddenSize)))) // rounded to the type of the weights
-	scalar := f.number("query_pre_attn_scalar", 256)
-	if scalar <= 0 {
-		f.fail("query_pre_attn_scalar is %v; it must be positive", scalar)
-		scalar = 256
-	}
-	c.SoftmaxScale = math.Pow(scalar, -0.5)
+	c.SoftmaxScale = math.Pow(float64(f.size("query_pre_attn_scalar", 256)), -0.5)
 	c.AttentionSoftcap = f.optional("attn_logit_softcapping", 50)
 	c.LogitSoftcap = f.optional("final_logit_softcapping", 30)
 	if f.flag("use_bidirectional_attention", false) {
@@ -73,8 +68,9 @@ func gptOSSRoPE(theta float64) RoPE {
 	return RoPE{Type: RoPEYaRN, Theta: theta, Factor: 32, BetaFast: 32, BetaSlow: 1, NoTruncate: true, OriginalMaxPositions: 4096}
 }
 
-// completeFamily writes the effective values of what not every model type has.
-func (c Config) completeFamily(put func(key string, value json.RawMessage)) {
+// completeFamily writes the effective values of what not every model type has. What transformers wants as a float is written as one,
+// also where it was given as a whole number.
+func (c Config) completeFamily(put, set func(key string, value json.RawMessage)) {
 	c.writeWindows(put)
 	switch c.ModelType {
 	case "gemma2":
@@ -84,13 +80,13 @@ func (c Config) completeFamily(put func(key string, value json.RawMessage)) {
 			put("pad_token_id", integer(c.Pad))
 		}
 		put("query_pre_attn_scalar", integer(int(math.Round(1/(c.SoftmaxScale*c.SoftmaxScale)))))
-		put("attn_logit_softcapping", orNull(c.AttentionSoftcap))
-		put("final_logit_softcapping", orNull(c.LogitSoftcap))
+		set("attn_logit_softcapping", orNull(c.AttentionSoftcap))
+		set("final_logit_softcapping", orNull(c.LogitSoftcap))
 	case "gpt_oss":
 		put("num_local_experts", integer(1))
 		put("num_experts_per_tok", integer(1))
-		put("swiglu_alpha", float(c.GateAlpha))
-		put("swiglu_limit", float(c.GateLimit))
+		set("swiglu_alpha", float(c.GateAlpha))
+		set("swiglu_limit", float(c.GateLimit))
 	}
 }
 

@@ -112,7 +112,7 @@ func TestUnsupportedOptionsOfFamiliesAreRefusedByName(t *testing.T) {
 		gemmaKeys + `, "hidden_activation": "gelu"`:                                                                     `hidden_activation "gelu" is not supported; only gelu_pytorch_tanh is`,
 		gemmaKeys + `, "attn_logit_softcapping": 0`:                                                                     `attn_logit_softcapping is 0; it must be positive, or null`,
 		gemmaKeys + `, "final_logit_softcapping": "x"`:                                                                  `final_logit_softcapping is "x"; it must be a finite number`,
-		gemmaKeys + `, "query_pre_attn_scalar": -1`:                                                                     `query_pre_attn_scalar is -1`,
+		gemmaKeys + `, "query_pre_attn_scalar": -1`:                                                                     `query_pre_attn_scalar is -1; it must lie between 1`,
 		gemmaKeys + `, "use_bidirectional_attention": true`:                                                             `use_bidirectional_attention true`,
 		gemmaKeys + `, "layer_types": ["full_attention"]`:                                                               `layer_types names 1 layers, but num_hidden_layers is 3`,
 		gemmaKeys + `, "sliding_window": 0`:                                                                             `sliding_window is 0; it must lie between 1`,
@@ -149,6 +149,23 @@ func TestFamiliesAreWrittenCompletely(t *testing.T) {
 		again.raw, c.raw = nil, nil
 		if !reflect.DeepEqual(again, c) {
 			t.Errorf("%s\nwrote %+v\n read %+v\n%s", text, c, again, written)
+		}
+	}
+}
+
+// TestFloatsAreWrittenAsFloats, or transformers refuses the folder.
+func TestFloatsAreWrittenAsFloats(t *testing.T) {
+	c, err := ConfigFromMap(map[string]any{"model_type": "gemma2", "final_logit_softcapping": 3, "attn_logit_softcapping": nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"final_logit_softcapping": 3.0`, `"attn_logit_softcapping": null`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s is not in\n%s", want, text)
 		}
 	}
 }
