@@ -28,6 +28,9 @@ MODELS = {
     },
     "qwen2": {"model_type": "qwen2", "tie_word_embeddings": True},
     "qwen3": {"model_type": "qwen3", "tie_word_embeddings": False, "head_dim": 24},
+    "mistral": {"model_type": "mistral", "tie_word_embeddings": False, "sliding_window": 20},
+    "gemma2": {"model_type": "gemma2", "head_dim": 8, "sliding_window": 20, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+    "gpt_oss": {"model_type": "gpt_oss", "tie_word_embeddings": False, "head_dim": 8, "sliding_window": 20, "num_local_experts": 1, "num_experts_per_tok": 1},
 }
 
 SHAPE = {
@@ -61,7 +64,9 @@ def write_config(path, model, output, text):
 
 def write_reference(folder):
     """Logits, loss and gradients of the folder's model as transformers computes them, beside its weights."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager"
+    )
     torch.manual_seed(1)
     ids = torch.randint(0, model.config.vocab_size, (1, 61))
     labels = ids.clone()

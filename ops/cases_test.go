@@ -18,10 +18,13 @@ func smallCases() []opCase {
 			linearCase(n, 3, 4, true), linearCase(n, 1, 1, true), linearCase(n, 4, 1, false), linearCase(n, 1, 3, false),
 			rmsnormCase(n, 6, 1), rmsnormCase(n, 6, 2), rmsnormCase(n, 1, 1), rmsnormCase(n, 4, 4),
 			ropeCase(n, 1, 2), ropeCase(n, 3, 4),
-			swigluCase(n, 1), swigluCase(n, 7),
+			zeroCenteredCase(n, 6, 2), projectCase(n, 3, 4), projectCase(n, 1, 1),
+			swigluCase(n, 1), swigluCase(n, 7), gegluCase(n, 1), gegluCase(n, 7),
+			clampedCase(n, 1, 0.9), clampedCase(n, 7, 0.9), clampedCase(n, 3, 7), softcapCase(n, 1), softcapCase(n, 7),
 			addCase(n, 1), addCase(n, 7),
 			embeddingCase(n, 4, 3), embeddingCase(n, 1, 1),
 			crossEntropyCase(n, 3, 7), crossEntropyCase(n, 1, 2), crossEntropyCase(n, 2, 1),
+			cappedCase(n, 3, 7, 1.3), cappedCase(n, 2, 1, 2), cappedCase(n, 3, 7, 30),
 		)
 	}
 	return cases
@@ -32,6 +35,8 @@ func largeCases() []opCase {
 	return []opCase{
 		linearCase(1100, 37, 65, true), rmsnormCase(1100, 96, 3), ropeCase(900, 3, 10), swigluCase(700, 61), addCase(700, 61),
 		embeddingCase(600, 41, 150), crossEntropyCase(1500, 19, 33),
+		zeroCenteredCase(1100, 96, 3), projectCase(1100, 37, 65), gegluCase(700, 61), clampedCase(700, 61, 0.9), softcapCase(700, 61),
+		cappedCase(1500, 19, 33, 5),
 	}
 }
 
@@ -174,7 +179,10 @@ func embeddingCase(n, vocabulary, width int) opCase {
 }
 
 // crossEntropyCase ignores every third row, the first not, and scales by 0.5.
-func crossEntropyCase(n, width, vocabulary int) opCase {
+func crossEntropyCase(n, width, vocabulary int) opCase { return cappedCase(n, width, vocabulary, 0) }
+
+// cappedCase is the same with capped logits, if limit is not 0.
+func cappedCase(n, width, vocabulary int, limit float64) opCase {
 	const scale = 0.5
 	tokens := make([]int32, n)
 	for i := range tokens {
@@ -184,7 +192,7 @@ func crossEntropyCase(n, width, vocabulary int) opCase {
 		}
 	}
 	return opCase{
-		name:   fmt.Sprintf("crossentropy %dx%d of %d", n, width, vocabulary),
+		name:   fmt.Sprintf("crossentropy %dx%d of %d limit %v", n, width, vocabulary, limit),
 		shapes: []tensor.Shape{{n, width}, {vocabulary, width}}, out: tensor.ScalarShape(),
 		build: func(x []*gorgonia.Node) (*gorgonia.Node, error) {
 			labels := ops.NewLabels(n)
@@ -192,11 +200,14 @@ func crossEntropyCase(n, width, vocabulary int) opCase {
 			if err := labels.Set(tokens); err != nil {
 				return nil, err
 			}
+			if limit > 0 {
+				return ops.CappedCrossEntropy(x[0], x[1], labels, limit)
+			}
 			return ops.CrossEntropy(x[0], x[1], labels)
 		},
 		reference: func(x [][]float64) []float64 {
 			total := 0.0
-			for _, loss := range denseLosses(x[0], x[1], tokens, width) {
+			for _, loss := range cappedLosses(x[0], x[1], tokens, width, limit) {
 				total += scale * loss
 			}
 			return []float64{total}
@@ -206,6 +217,10 @@ func crossEntropyCase(n, width, vocabulary int) opCase {
 
 // denseLosses is the loss of each row from all its logits at once.
 func denseLosses(x, w []float64, labels []int32, width int) []float64 {
+	return cappedLosses(x, w, labels, width, 0)
+}
+
+func cappedLosses(x, w []float64, labels []int32, width int, limit float64) []float64 {
 	losses := make([]float64, len(labels))
 	for i, label := range labels {
 		if label < 0 {
@@ -216,6 +231,9 @@ func denseLosses(x, w []float64, labels []int32, width int) []float64 {
 		for v := range logits {
 			for k := range width {
 				logits[v] += x[i*width+k] * w[v*width+k]
+			}
+			if limit > 0 {
+				logits[v] = limit * math.Tanh(logits[v]/limit)
 			}
 			largest = max(largest, logits[v])
 		}

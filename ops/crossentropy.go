@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -19,7 +20,20 @@ import (
 // 4 million logits), and since the loss is linear in its scale, the forward run computes the gradients of a chunk too while its
 // probabilities are at hand, dx = (p - onehot)·w and dw = (p - onehot)ᵀ·x. Rows that are ignored cost nothing.
 func CrossEntropy(x, w *gorgonia.Node, labels *Labels) (*gorgonia.Node, error) {
-	const name = "crossentropy"
+	return newCrossEntropy("crossentropy", x, w, labels, 0)
+}
+
+// CappedCrossEntropy is CrossEntropy of the logits limit·tanh(x[i]·w[v]/limit), see Softcap.
+func CappedCrossEntropy(x, w *gorgonia.Node, labels *Labels, limit float64) (*gorgonia.Node, error) {
+	const name = "cappedcrossentropy"
+	if !(limit > 0) || math.IsInf(limit, 0) {
+		return nil, fmt.Errorf("ops: %s: the limit is %v: want a finite positive number", name, limit)
+	}
+	return newCrossEntropy(name, x, w, labels, limit)
+}
+
+// newCrossEntropy caps nothing with a limit of 0.
+func newCrossEntropy(name string, x, w *gorgonia.Node, labels *Labels, limit float64) (*gorgonia.Node, error) {
 	if err := check(name, operand{"x", x, 2}, operand{"w", w, 2}); err != nil {
 		return nil, err
 	}
@@ -31,7 +45,7 @@ func CrossEntropy(x, w *gorgonia.Node, labels *Labels) (*gorgonia.Node, error) {
 		return nil, fmt.Errorf("ops: %s: x has %d rows: want the labels NewLabels(%d)", name, n, n)
 	}
 	p := plan{name: name, in: []*gorgonia.Node{x, w}, out: tensor.ScalarShape()}
-	return build(p, &crossEntropy[float32]{labels: labels}, &crossEntropy[float64]{labels: labels})
+	return build(p, &crossEntropy[float32]{labels: labels, limit: limit}, &crossEntropy[float64]{labels: labels, limit: limit})
 }
 
 // chunkLogits is the number of logits a chunk aims at, and ChunkRows bounds its rows: fewer make slow matrix products over a
@@ -49,9 +63,11 @@ func ChunkRows(vocabulary int) int {
 
 type crossEntropy[T Float] struct {
 	labels    *Labels
-	gradients bool // the last forward computed them
-	x, dx     []T  // [chunk, D]: the labelled rows of a chunk, and their gradients
-	logits    []T  // [chunk, V]: logits, then probabilities, then their gradients
+	limit     float64 // of the logits, see Softcap; 0: none
+	gradients bool    // the last forward computed them
+	x, dx     []T     // [chunk, D]: the labelled rows of a chunk, and their gradients
+	logits    []T     // [chunk, V]: logits, then probabilities, then their gradients
+	slopes    [][]T   // [V] for each thread, where there is a limit: derivatives of the capped logits of one row
 }
 
 func (c *crossEntropy[T]) forward(p *pass[T]) error {
@@ -87,6 +103,10 @@ func (c *crossEntropy[T]) reserve(rows, width, vocabulary int) {
 	if c.gradients && len(c.dx) < len(c.x) {
 		c.dx = make([]T, len(c.x))
 	}
+	c.slopes = c.slopes[:min(len(c.slopes), runtime.GOMAXPROCS(0))]
+	for c.limit > 0 && c.gradients && len(c.slopes) < min(rows, runtime.GOMAXPROCS(0)) {
+		c.slopes = append(c.slopes, make([]T, vocabulary))
+	}
 }
 
 // chunk computes the losses of the given rows and adds their gradients.
@@ -102,9 +122,9 @@ func (c *crossEntropy[T]) chunk(p *pass[T], rows []int) {
 	cpu.Gemm(matmul(logits, in, w, cpu.Matmul[T]{TransB: true}))
 
 	// 2. Each row's loss, and the gradient of its logits in their place.
-	cpu.Parallel(len(rows), func(k int) {
+	c.eachRow(len(rows), func(k int, slope []T) {
 		i := rows[k]
-		c.labels.nll[i] = c.row(logits.row(k), int(c.labels.ids[i]))
+		c.labels.nll[i] = c.row(logits.row(k), int(c.labels.ids[i]), slope)
 	})
 	if !c.gradients {
 		return
@@ -120,14 +140,34 @@ func (c *crossEntropy[T]) chunk(p *pass[T], rows []int) {
 	}
 }
 
-// row turns the logits of one row into their gradient and returns its loss, log(sum e^(l-m)) + m - l[label] with m the largest.
-func (c *crossEntropy[T]) row(logits []T, label int) float64 {
+// eachRow calls f in parallel for n rows, with memory for the slopes of a row where they are needed.
+func (c *crossEntropy[T]) eachRow(n int, f func(row int, slope []T)) {
+	if len(c.slopes) == 0 {
+		cpu.Parallel(n, func(row int) { f(row, nil) })
+		return
+	}
+	cpu.Parallel(len(c.slopes), func(first int) {
+		for row := first; row < n; row += len(c.slopes) {
+			f(row, c.slopes[first])
+		}
+	})
+}
+
+// row turns the logits of one row into their gradient and returns its loss, log(sum e^(l-m)) + m - l[label] with m the largest. slope
+// is memory for the derivatives of capped logits, nil where there is no limit or no gradient.
+func (c *crossEntropy[T]) row(logits []T, label int, slope []T) float64 {
+	if c.limit > 0 {
+		capAll(logits, logits, c.limit, slope)
+	}
 	target := logits[label]
 	largest, sum := cpu.ExpSum(logits)
 	if c.gradients {
 		scale := c.labels.scale()
 		cpu.Scale(logits, T(scale/sum))
 		logits[label] -= T(scale)
+		for v, s := range slope {
+			logits[v] *= s
+		}
 	}
 	return math.Log(sum) + (float64(largest) - float64(target))
 }

@@ -1,5 +1,5 @@
 // Package ops holds the gorgonia ops of a transformer layer, forward and backward, in float32 and float64. With
-// ops/ringattn they are all that a Llama, Qwen2 or Qwen3 needs:
+// ops/ringattn they are all that a Llama, Mistral, Qwen2 or Qwen3 needs:
 //
 //	     ids                                                  x [N, D]
 //	      │                                                    │─────────────┐
@@ -18,6 +18,9 @@
 //	                                                 └───── SwiGLU ─────┘    │
 //	                                                      Linear down        │
 //	                                                          Add ───────────┘
+//
+// Gemma 2 takes ZeroCenteredRMSNorm, GeGLU, CappedCrossEntropy and Softcap in the places of RMSNorm, SwiGLU, CrossEntropy and bare
+// logits; the experts of gpt-oss take Project and ClampedSwiGLU in those of Linear and SwiGLU.
 //
 // # Nodes
 //

@@ -11,8 +11,8 @@ import (
 // Lend makes runs add the gradient of n to memory, where they would write it into memory of the graph's own; nil ends that. A
 // gradient of weights over more rows than a graph has is then the sum over several runs, and it need not be copied out.
 //
-// n is the node of a gradient that Backpropagate or gorgonia.Grad returned, of one of the weights of Linear, RMSNorm or CrossEntropy
-// that no other op reads.
+// n is the node of a gradient that Backpropagate or gorgonia.Grad returned, of one of the weights of Linear, Project,
+// RMSNorm or CrossEntropy that no other op reads.
 func Lend[T Float](n *gorgonia.Node, memory []T) error {
 	g, ok := n.Op().(*gradientOp[T])
 	if !ok {

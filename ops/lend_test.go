@@ -20,6 +20,8 @@ var weighted = []struct {
 		name: "linear", shapes: []tensor.Shape{{5, 3}, {4, 3}, {4}}, out: tensor.Shape{5, 4},
 		build: func(in []*gorgonia.Node) (*gorgonia.Node, error) { return ops.Linear(in[0], in[1], in[2]) },
 	}, []int{1, 2}},
+	{projectCase(5, 3, 4), []int{1, 2}},
+	{zeroCenteredCase(5, 4, 1), []int{1}},
 	{opCase{
 		name: "rmsnorm", shapes: []tensor.Shape{{5, 4}, {4}}, out: tensor.Shape{5, 4},
 		build: func(in []*gorgonia.Node) (*gorgonia.Node, error) { return ops.RMSNorm(in[0], in[1], 1e-6, 1) },

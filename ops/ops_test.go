@@ -151,7 +151,8 @@ func TestEqualOpsOnEqualInputsStayTwoNodes(t *testing.T) {
 func TestNoRows(t *testing.T) {
 	for _, c := range []opCase{
 		linearCase(0, 3, 4, true), rmsnormCase(0, 6, 2), ropeCase(0, 2, 4), swigluCase(0, 5), addCase(0, 5),
-		embeddingCase(0, 4, 3), crossEntropyCase(0, 3, 7),
+		embeddingCase(0, 4, 3), crossEntropyCase(0, 3, 7), zeroCenteredCase(0, 6, 2), projectCase(0, 3, 4), gegluCase(0, 5),
+		clampedCase(0, 5, 1), softcapCase(0, 5), cappedCase(0, 3, 7, 2),
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := compile[float32](t, c).run(t, c.randomInputs(8), c.randomDOut(8))

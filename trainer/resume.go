@@ -220,6 +220,12 @@ func sameModel(got, want hf.Config) error {
 		{"tie_word_embeddings", got.TieWordEmbeddings, want.TieWordEmbeddings},
 		{"rms_norm_eps", got.RMSNormEps, want.RMSNormEps},
 		{"RoPE", got.RoPE, want.RoPE},
+		{"sliding_window by layer", fmt.Sprint(got.Windows), fmt.Sprint(want.Windows)},
+		{"softmax scale", got.SoftmaxScale, want.SoftmaxScale},
+		{"attn_logit_softcapping", got.AttentionSoftcap, want.AttentionSoftcap},
+		{"final_logit_softcapping", got.LogitSoftcap, want.LogitSoftcap},
+		{"swiglu_alpha", got.GateAlpha, want.GateAlpha},
+		{"swiglu_limit", got.GateLimit, want.GateLimit},
 	} {
 		if field.got != field.want {
 			return fmt.Errorf("%s is %v there and %v in this run", field.name, field.got, field.want)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
 	"github.com/ringgrad/ringgrad/trainer/hf"
@@ -87,7 +88,7 @@ func attentionSpeed(ctx context.Context, m hf.Config, tokens int) (timing, error
 		kvHeads--
 	}
 	call := ring.Call{Batch: 1, Heads: heads, KVHeads: kvHeads, Dim: m.HeadDim, ValueDim: m.HeadDim,
-		Scale: 1 / math.Sqrt(float64(m.HeadDim)), Causal: true, Sharding: sharding}
+		Scale: 1 / math.Sqrt(float64(m.HeadDim)), Mask: mask.CausalOrder(), Sharding: sharding}
 	rank, err := ring.NewRank[float32](nil, call)
 	if err != nil {
 		return timing{}, err

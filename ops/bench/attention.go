@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
@@ -96,10 +97,18 @@ func (a Attention) bytes() (forward, backward float64) {
 	return size * (2*q + read*kv + rows), size * (4*q + (read+2)*kv + rows)
 }
 
+// mask is nil or causal.
+func (a Attention) mask() *mask.Mask {
+	if a.Causal {
+		return mask.CausalOrder()
+	}
+	return nil
+}
+
 func (a Attention) call(s shard.Sharding) ring.Call {
 	return ring.Call{
 		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim,
-		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Causal: a.Causal, BFloat16: a.DType == bfloat16Name, Sharding: s,
+		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Mask: a.mask(), BFloat16: a.DType == bfloat16Name, Sharding: s,
 	}
 }
 

@@ -70,7 +70,7 @@ func newAlone[T kernel.Float](a Attention) (*alone[T], error) {
 	w := &alone[T]{
 		kernel: cpu.New[T](),
 		block: kernel.Block{
-			Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim, Scale: a.call(shard.Sharding{}).Scale, Causal: a.Causal,
+			Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim, Scale: a.call(shard.Sharding{}).Scale, Mask: a.mask(),
 			Rows: positions, Cols: positions,
 		},
 		carry: kernel.Carry[T]{O: make([]T, q), M: make([]T, rows), L: make([]T, rows), Low: make([]T, rows)},

@@ -28,8 +28,13 @@ type Model struct {
 	KVHeads         int   `json:"kv_heads"`
 	HeadDim         int   `json:"head_dim"`
 	Vocab           int   `json:"vocab_size"`
-	Tied            bool  `json:"tied"`    // the output matrix is the embedding
-	QKNorm          bool  `json:"qk_norm"` // heads of q and k are normed
+	Tied            bool  `json:"tied"`                            // the output matrix is the embedding
+	QKNorm          bool  `json:"qk_norm"`                         // heads of q and k are normed
+	Window          int   `json:"sliding_window,omitempty"`        // positions that a query sees in some layers; 0: all in all layers
+	WindowLayers    int   `json:"sliding_window_layers,omitempty"` // how many these are
+	SandwichNorms   bool  `json:"sandwich_norms,omitempty"`        // four norms a layer
+	FusedGate       bool  `json:"fused_gate,omitempty"`            // gate and up are one projection
+	CappedLogits    bool  `json:"capped_logits,omitempty"`
 	Parameters      int64 `json:"parameters"`
 	LayerParameters int64 `json:"layer_parameters"` // of one layer
 	Tensors         int   `json:"tensors"`          // that the parameters are in
@@ -45,6 +50,13 @@ func ModelOf(c hf.Config) Model {
 		Layers: c.NumLayers, Hidden: c.HiddenSize, Intermediate: c.IntermediateSize, Heads: c.NumHeads, KVHeads: c.NumKVHeads,
 		HeadDim: c.HeadDim, Vocab: c.VocabSize, Tied: c.TieWordEmbeddings, QKNorm: c.QKNorm,
 		Parameters: int64(c.NumParameters()), Tensors: len(c.Parameters()),
+	}
+	m.SandwichNorms, m.FusedGate, m.CappedLogits = c.SandwichNorms, c.Gate == hf.ClampedSwiGLU, c.LogitSoftcap > 0
+	for i := range c.NumLayers {
+		if w := c.Window(i); w > 0 {
+			m.Window = w
+			m.WindowLayers++
+		}
 	}
 	for _, p := range c.LayerParameters(0) {
 		m.LayerParameters += int64(p.Len())

@@ -46,6 +46,23 @@ func TestFlopsByHand(t *testing.T) {
 	}
 }
 
+// TestWindowsTakeOffFlopsAndHaveASectionOfTheirOwn: 6 positions see 1, 2, 3, 3, 3, 3 keys of a window of 3, counted as 3·6-3²/2.
+func TestWindowsTakeOffFlopsAndHaveASectionOfTheirOwn(t *testing.T) {
+	m, run := small, Run{SequenceLen: 6, MicroBatch: 2}
+	m.Window, m.WindowLayers = 3, 1
+	full, windowed := Compute(small, run), Compute(m, run)
+	if got, want := windowed.Flops.AttentionForward, 2*(18+13.5)*8*4; got != want {
+		t.Errorf("%v operations of attention, want %v", got, want)
+	}
+	if got, want := windowed.Memory.Parts.Activations-full.Memory.Parts.Activations, 12*4*small.attendOutputs(); got != want {
+		t.Errorf("%d bytes more activations, want %d", got, want)
+	}
+	m.Window, m.WindowLayers = 60, 2
+	if got := Compute(m, run); got.Flops != full.Flops || got.Memory != full.Memory {
+		t.Error("a window beyond the sequence in every layer costs otherwise than none")
+	}
+}
+
 func TestSecondsFollowTheSpeeds(t *testing.T) {
 	e := Estimate{Flops: Flops{Forward: 6e9, Recompute: 1e9, Backward: 2e9, Head: 1e9, AttentionForward: 2e9, AttentionBackward: 5e9}}
 	if got := e.Seconds(Speed{Products: 5, Attention: 2}); got != 2+3.5 {

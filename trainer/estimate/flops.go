@@ -14,7 +14,8 @@ type Flops struct {
 	Total float64 `json:"total"`
 }
 
-// flopsOf counts 2·in·out for each token and matrix, and 4·D for each head, query and visible key, which are half of all pairs.
+// flopsOf counts 2·in·out for each token and matrix, and 4·D for each head, query and visible key, which are half of all pairs or those
+// of the window.
 // The backward of a product is two products; that of attention recomputes the scores and takes 2.5 times its forward.
 func flopsOf(m Model, r Run) Flops {
 	tokens := float64(r.tokens()) * float64(r.Accumulation)
@@ -26,11 +27,17 @@ func flopsOf(m Model, r Run) Flops {
 		Recompute:        products,
 		Backward:         2 * products,
 		Head:             6 * tokens * hidden * float64(m.Vocab),
-		AttentionForward: 4 * tokens * float64(r.SequenceLen) / 2 * queries * float64(m.Layers),
+		AttentionForward: 4 * tokens * m.visible(float64(r.SequenceLen)) * queries,
 	}
 	f.AttentionBackward = 2.5 * f.AttentionForward
 	f.Total = f.products() + f.attention()
 	return f
+}
+
+// visible is how many keys a query sees on average, added up over the layers: half of all, or a window that is short at the start.
+func (m Model) visible(length float64) float64 {
+	window := min(float64(m.Window), length)
+	return float64(m.Layers-m.WindowLayers)*length/2 + float64(m.WindowLayers)*window*(1-window/(2*length))
 }
 
 func (f Flops) products() float64  { return f.Forward + f.Recompute + f.Backward + f.Head }

@@ -3,6 +3,7 @@ package estimate
 import (
 	"math"
 	"math/bits"
+	"runtime"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 )
@@ -164,14 +165,17 @@ func rankMemory(m Model, r Run, at moment, positions int64) RankMemory {
 		// Inputs of layers and of the head, and the gradient on its way back.
 		LayerInputs:     (max(at.layers, 1) + 2) * rows * hidden * floatSize,
 		SavedAttention:  at.layers * held * (m.queries() + 2*int64(m.Heads)) * floatSize, // O, LSE and its low part
-		Activations:     (rows*m.attendOutputs() + chunked*(m.feedOutputs()+hidden)) * floatSize,
+		Activations:     (rows*m.sections()*m.attendOutputs() + chunked*(m.feedOutputs()+hidden)) * floatSize,
 		ActivationGrads: chunked * (m.feedGradients() + 2*hidden) * floatSize,
 		CrossEntropy:    logitRows(chunked, vocab) * (vocab + 2*hidden) * floatSize,
 		// Cosines and sines; labels with their losses; ids and labels of the whole batches of a step.
 		Tables: rows*(int64(m.HeadDim)*doubleSize+tokenSize+doubleSize) + 2*tokenSize*r.tokens()*int64(r.Accumulation),
 	}
+	if m.CappedLogits { // derivatives of a row for each thread
+		memory.CrossEntropy += vocab * min(int64(runtime.GOMAXPROCS(0)), logitRows(chunked, vocab)) * floatSize
+	}
 	if !at.first {
-		memory.ActivationGrads += rows * m.attendGradients() * floatSize
+		memory.ActivationGrads += rows * m.sections() * m.attendGradients() * floatSize
 	}
 	if at.atWork {
 		memory.Attention = attentionMemory(m, r, held) + rows*m.queries()*floatSize // and the gradient of its output
@@ -210,6 +214,14 @@ func chunkedRows(rows int64) int64 {
 	return 2*(rows/chunks) + 1
 }
 
+// sections is the number of first sections with memory of their own: layers with a window have another than those without.
+func (m Model) sections() int64 {
+	if m.WindowLayers > 0 && m.WindowLayers < m.Layers {
+		return 2
+	}
+	return 1
+}
+
 // attendOutputs is the width of all outputs of the first section's ops together, for one row: a norm; q, k, v, the rotated q and k;
 // attention's output.
 func (m Model) attendOutputs() int64 {
@@ -230,13 +242,27 @@ func (m Model) attendGradients() int64 {
 	return width
 }
 
-// feedOutputs is that of the second section: two projections to hidden, two residuals, a norm; gate, up and their product.
-func (m Model) feedOutputs() int64 { return 5*int64(m.Hidden) + 3*int64(m.Intermediate) }
+// feedOutputs is that of the second section: two projections to hidden, two residuals, a norm; gate, up and their product; two norms
+// more where there are four a layer.
+func (m Model) feedOutputs() int64 {
+	width := 5*int64(m.Hidden) + 3*int64(m.Intermediate)
+	if m.SandwichNorms {
+		width += 2 * int64(m.Hidden)
+	}
+	return width
+}
 
 // feedGradients is the same for the gradients of the ops' inputs. Hidden has 9: two of each residual, one of the norm and of each
-// projection that reads it, and a sum where a value has two readers.
+// projection that reads it, and a sum where a value has two readers: the norm has one where gate and up are one projection.
 func (m Model) feedGradients() int64 {
-	return 9*int64(m.Hidden) + m.queries() + 3*int64(m.Intermediate)
+	width := 9*int64(m.Hidden) + m.queries() + 3*int64(m.Intermediate)
+	if m.SandwichNorms {
+		width += 2 * int64(m.Hidden)
+	}
+	if m.FusedGate {
+		width -= 2 * int64(m.Hidden)
+	}
+	return width
 }
 
 // attentionMemory is that of a backward: Q, dO and dQ by heads, dQ over all blocks in float64 where there are several, delta, the

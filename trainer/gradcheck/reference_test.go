@@ -3,6 +3,7 @@ package gradcheck
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,31 +17,42 @@ import (
 func TestModelsEqualTransformers(t *testing.T) {
 	dir := realdata.Path(t, "hf")
 	for _, name := range []string{"llama", "llama_untied_bias", "llama3_rope", "linear_rope", "yarn_rope", "qwen2", "qwen3"} {
-		for _, o := range []Options{
-			{Rings: []int{1}, Layouts: []shard.Layout{shard.Contiguous}},
-			{Rings: []int{3}, Layouts: []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}, DTypes: []string{Float32}},
-		} {
-			results, err := CheckModel(context.Background(), filepath.Join(dir, name), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, r := range results {
-				worst, rel := r.Worst()
-				what := fmt.Sprintf("%s ring %d %s %s: loss %v (expected %v), worst %s %.1e", name, r.Ring, r.Layout, r.DType, r.Loss, r.LossExpected, worst, rel)
-				if !r.OK || rel > 2e-5 {
-					t.Errorf("%s %s", what, r.Error)
-				} else {
-					t.Log(what)
-				}
+		equalsReference(t, filepath.Join(dir, name))
+	}
+}
+
+// equalsReference checks a folder in both types on one rank, and in every layout over a ring.
+func equalsReference(t *testing.T, dir string) {
+	t.Helper()
+	for _, o := range []Options{
+		{Rings: []int{1}, Layouts: []shard.Layout{shard.Contiguous}},
+		{Rings: []int{3}, Layouts: []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}, DTypes: []string{Float32}},
+	} {
+		results, err := CheckModel(context.Background(), dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			worst, rel := r.Worst()
+			what := fmt.Sprintf("%s ring %d %s %s: loss %v (expected %v), worst %s %.1e", filepath.Base(dir), r.Ring, r.Layout, r.DType, r.Loss, r.LossExpected, worst, rel)
+			if !r.OK || rel > 2e-5 {
+				t.Errorf("%s %s", what, r.Error)
+			} else {
+				t.Log(what)
 			}
 		}
 	}
 }
 
-// TestUnsupportedModelIsRefusedByName names Mistral's window.
+// TestUnsupportedModelIsRefusedByName names the experts.
 func TestUnsupportedModelIsRefusedByName(t *testing.T) {
-	_, err := CheckModel(context.Background(), realdata.Path(t, "hf/mistral_window"), Options{})
-	if err == nil || !strings.Contains(err.Error(), "MistralForCausalLM") || !strings.Contains(err.Error(), "sliding_window 20") {
+	dir := t.TempDir()
+	config := `{"architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss", "num_local_experts": 32}`
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := CheckModel(context.Background(), dir, Options{})
+	if err == nil || !strings.Contains(err.Error(), "num_local_experts 32") {
 		t.Error(err)
 	}
 }

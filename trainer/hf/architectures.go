@@ -10,19 +10,28 @@ type architecture struct {
 	name, modelType string
 
 	vocab, intermediate, positions int
+	hidden, layers, heads          int // 0: 4096, 32, 32
 	kvHeads, headDim               int // 0: derived from the heads
-	bos, eos                       []int
+	eps, theta                     float64
+	bos, eos, pad                  []int
+	tied                           bool
 
-	qkvBias      bool // always biased
-	readsBias    bool // attention_bias puts biases on q, k, v and o
-	readsMLPBias bool
-	qkNorm       bool
+	window  int     // sliding_window; 0: the model has none
+	windows pattern // which layers have it
+
+	qkvBias           bool // always biased
+	readsBias, biased bool // attention_bias puts biases on q, k, v and o; what it is where it is absent
+	readsMLPBias      bool
+	qkNorm, sinks     bool
 }
 
 var architectures = []architecture{
 	{name: "LlamaForCausalLM", modelType: "llama", vocab: 32_000, intermediate: 11_008, positions: 2048, bos: []int{1}, eos: []int{2}, readsBias: true, readsMLPBias: true},
-	{name: "Qwen2ForCausalLM", modelType: "qwen2", vocab: 151_936, intermediate: 22_016, positions: 32_768, kvHeads: 32, qkvBias: true},
-	{name: "Qwen3ForCausalLM", modelType: "qwen3", vocab: 151_936, intermediate: 22_016, positions: 32_768, kvHeads: 32, headDim: 128, readsBias: true, qkNorm: true},
+	{name: "MistralForCausalLM", modelType: "mistral", vocab: 32_000, intermediate: 14_336, positions: 131_072, kvHeads: 8, bos: []int{1}, eos: []int{2}, window: 4096, windows: everyLayer},
+	{name: "Qwen2ForCausalLM", modelType: "qwen2", vocab: 151_936, intermediate: 22_016, positions: 32_768, kvHeads: 32, qkvBias: true, window: 4096, windows: upperLayers},
+	{name: "Qwen3ForCausalLM", modelType: "qwen3", vocab: 151_936, intermediate: 22_016, positions: 32_768, kvHeads: 32, headDim: 128, readsBias: true, qkNorm: true, window: 4096, windows: upperLayers},
+	{name: "Gemma2ForCausalLM", modelType: "gemma2", vocab: 256_000, hidden: 2304, intermediate: 9216, layers: 26, heads: 8, kvHeads: 4, headDim: 256, positions: 8192, bos: []int{2}, eos: []int{1}, pad: []int{0}, tied: true, readsBias: true, window: 4096, windows: evenLayers},
+	{name: "GptOssForCausalLM", modelType: "gpt_oss", vocab: 201_088, hidden: 2880, intermediate: 2880, layers: 36, heads: 64, kvHeads: 8, headDim: 64, positions: 131_072, eps: 1e-5, theta: 150_000, readsBias: true, biased: true, sinks: true, window: 128, windows: evenLayers},
 }
 
 func findArchitecture(nameOrType string) (architecture, bool) {
@@ -82,9 +91,9 @@ func (f *fields) extras() string {
 }
 
 // refuse names every option that changes what the model computes and that is not computed here.
-func (f *fields) refuse(c Config) {
-	if act := f.word("hidden_act", "silu"); act != "silu" {
-		f.fail("hidden_act %q is not supported; only silu is", act)
+func (f *fields) refuse(a architecture) {
+	if act := f.word(a.activationKey(), a.activation()); act != a.activation() {
+		f.fail("%s %q is not supported; only %s is", a.activationKey(), act, a.activation())
 	}
 	if p := f.number("attention_dropout", 0); p != 0 {
 		f.fail("attention_dropout %v is not supported; set it to 0", p)
@@ -93,41 +102,8 @@ func (f *fields) refuse(c Config) {
 		f.fail("quantization_config (%s) is not supported; give the model before quantization, in float32, bfloat16 or float16", excerpt(raw))
 	}
 	for _, key := range []string{"num_local_experts", "num_experts", "n_routed_experts"} {
-		if n := f.integer(key, 0, 0, maxSize); n > 0 {
+		if n := f.integer(key, 0, 0, maxSize); n > 0 && a.modelType != "gpt_oss" {
 			f.fail("%s %d is not supported: mixtures of experts are not; give a dense model", key, n)
-		}
-	}
-	f.refuseWindow(c)
-}
-
-// refuseWindow refuses sliding windows that are in force. Qwen's are in force with use_sliding_window from layer max_window_layers
-// on, unless layer_types says which layers have one.
-func (f *fields) refuseWindow(c Config) {
-	window, has := f.o.get("sliding_window")
-	if c.ModelType == "llama" {
-		if has {
-			f.fail("sliding_window %s is not supported; only full attention is (remove the key if the model was trained without a window)", excerpt(window))
-		}
-		return
-	}
-	uses := f.flag("use_sliding_window", false)
-	if types := f.words("layer_types"); types != nil {
-		f.refuseLayerTypes(c, types)
-		return
-	}
-	if first := f.integer("max_window_layers", 28, 0, maxSize); uses && (has || !f.o.has("sliding_window")) && first < c.NumLayers {
-		f.fail("use_sliding_window true with sliding_window %s from layer %d of %d is not supported; only full attention is", excerpt(window), first, c.NumLayers)
-	}
-}
-
-func (f *fields) refuseLayerTypes(c Config, types []string) {
-	if len(types) != c.NumLayers {
-		f.fail("layer_types names %d layers, but num_hidden_layers is %d", len(types), c.NumLayers)
-	}
-	for i, t := range types {
-		if t != "full_attention" {
-			f.fail("layer_types[%d] %q is not supported; only full_attention is", i, t)
-			return
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // Config is a decoder-only transformer as config.json describes it, with every default filled in.
 type Config struct {
-	ModelType    string // llama, qwen2 or qwen3
+	ModelType    string // llama, mistral, qwen2, qwen3, gemma2 or gpt_oss
 	Architecture string // LlamaForCausalLM, …
 
 	HiddenSize, IntermediateSize    int
@@ -29,13 +30,45 @@ type Config struct {
 	MLPBias           bool // gate_proj, up_proj and down_proj have them
 	QKNorm            bool // q and k heads are RMS-normed before RoPE
 
+	Windows          []int   // by layer: how many positions up to its own a query sees, 0 for all; nil: all layers see all
+	Sinks            bool    // every query head has a score of no key, which the softmax counts
+	SoftmaxScale     float64 // of q·k; 0: 1/√HeadDim
+	AttentionSoftcap float64 // scores s become cap·tanh(s/cap); 0: they stay
+	LogitSoftcap     float64 // the same of the vocabulary's logits
+
+	EmbeddingScale    float64 // of the embedding's rows, not of the head's; 0: 1
+	ZeroCenteredNorms bool    // norms multiply by 1 + weight
+	SandwichNorms     bool    // what attention and the feed-forward net add to the residual is normed, too
+
+	Gate                 Gate
+	GateAlpha, GateLimit float64 // of ClampedSwiGLU
+
 	RoPE RoPE
 
 	BOS   int    // −1: none
+	Pad   int    // −1: none; as an input it gives its row of the embedding no gradient
 	EOS   []int  // any of them ends a text
 	DType string // type of the weights in the folder: float32, bfloat16, float16, float64
 
 	raw object // the file, member by member
+}
+
+// Gate is the activation of the feed-forward net.
+type Gate string
+
+// The gates that are computed.
+const (
+	SwiGLU        Gate = ""
+	GeGLU         Gate = "geglu"          // with the tanh form of gelu
+	ClampedSwiGLU Gate = "clamped_swiglu" // of one expert of gpt-oss, whose weights are mlp.experts.*
+)
+
+// Window is how many positions up to its own a query of a layer sees; 0 is all.
+func (c Config) Window(layer int) int {
+	if c.Windows == nil {
+		return 0
+	}
+	return c.Windows[layer]
 }
 
 // ReadConfig reads DIR/config.json. What this module cannot compute exactly is refused by name.
@@ -77,7 +110,7 @@ func parseConfig(where string, data []byte) (Config, error) {
 		return Config{}, f.err()
 	}
 	c := f.config(a)
-	f.refuse(c)
+	f.refuse(a)
 	if err := f.err(); err != nil {
 		return Config{}, err
 	}
@@ -90,20 +123,23 @@ func (f *fields) config(a architecture) Config {
 	c := Config{
 		ModelType:             a.modelType,
 		Architecture:          a.name,
-		HiddenSize:            f.size("hidden_size", 4096),
+		HiddenSize:            f.size("hidden_size", cmp.Or(a.hidden, 4096)),
 		IntermediateSize:      f.size("intermediate_size", a.intermediate),
-		NumLayers:             f.integer("num_hidden_layers", 32, 1, 1<<14),
-		NumHeads:              f.size("num_attention_heads", 32),
+		NumLayers:             f.integer("num_hidden_layers", cmp.Or(a.layers, 32), 1, 1<<14),
+		NumHeads:              f.size("num_attention_heads", cmp.Or(a.heads, 32)),
 		VocabSize:             f.size("vocab_size", a.vocab),
 		MaxPositionEmbeddings: f.integer("max_position_embeddings", a.positions, 1, 1<<30),
-		RMSNormEps:            f.number("rms_norm_eps", 1e-6),
+		RMSNormEps:            f.number("rms_norm_eps", cmp.Or(a.eps, 1e-6)),
 		InitializerRange:      f.number("initializer_range", 0.02),
-		TieWordEmbeddings:     f.flag("tie_word_embeddings", false),
-		QKVBias:               a.qkvBias || a.readsBias && f.flag("attention_bias", false),
-		OutputBias:            a.readsBias && f.flag("attention_bias", false),
+		TieWordEmbeddings:     f.flag("tie_word_embeddings", a.tied),
+		QKVBias:               a.qkvBias || a.readsBias && f.flag("attention_bias", a.biased),
+		OutputBias:            a.readsBias && f.flag("attention_bias", a.biased),
 		MLPBias:               a.readsMLPBias && f.flag("mlp_bias", false),
 		QKNorm:                a.qkNorm,
+		Sinks:                 a.sinks,
+		Gate:                  a.gate(),
 		BOS:                   -1,
+		Pad:                   f.pad(a),
 		EOS:                   f.tokens("eos_token_id", a.eos),
 		DType:                 f.word("dtype", f.word("torch_dtype", "")),
 	}
@@ -111,9 +147,25 @@ func (f *fields) config(a architecture) Config {
 		c.BOS = bos[0]
 	}
 	f.heads(&c, a)
-	c.RoPE = f.rope(c.MaxPositionEmbeddings)
+	c.RoPE = f.rope(a, c.MaxPositionEmbeddings)
+	c.Windows = f.windows(a, c.NumLayers)
+	switch a.modelType {
+	case "gemma2":
+		f.gemma2(&c)
+	case "gpt_oss":
+		f.gptOSS(&c)
+	}
 	f.check(c)
 	return c
+}
+
+// pad reads pad_token_id; null is none, whatever the model type's default.
+func (f *fields) pad(a architecture) int {
+	pad := f.tokens("pad_token_id", a.pad)
+	if _, ok := f.o.get("pad_token_id"); !ok && f.o.has("pad_token_id") || len(pad) == 0 {
+		return -1
+	}
+	return max(pad[0], -1)
 }
 
 // heads reads the shape of attention. A null num_key_value_heads means as many as query heads in every model; an absent one does so
@@ -151,16 +203,16 @@ func (f *fields) check(c Config) {
 	if c.NumHeads*c.HeadDim > maxSize {
 		f.fail("num_attention_heads %d times head_dim %d is more than %d; one of them is wrong", c.NumHeads, c.HeadDim, maxSize)
 	}
-	for _, token := range append([]int{c.BOS}, c.EOS...) {
+	for _, token := range append([]int{c.BOS, c.Pad}, c.EOS...) {
 		if token < -1 || token >= c.VocabSize {
-			f.fail("token id %d of bos_token_id or eos_token_id is outside the vocabulary of %d", token, c.VocabSize)
+			f.fail("token id %d of bos_token_id, eos_token_id or pad_token_id is outside the vocabulary of %d", token, c.VocabSize)
 		}
 	}
 }
 
 // Clone is a config that shares nothing with c.
 func (c Config) Clone() Config {
-	c.EOS, c.raw = slices.Clone(c.EOS), slices.Clone(c.raw)
+	c.EOS, c.Windows, c.raw = slices.Clone(c.EOS), slices.Clone(c.Windows), slices.Clone(c.raw)
 	return c
 }
 
@@ -212,7 +264,7 @@ func (c Config) JSON() ([]byte, error) {
 		o.set("max_position_embeddings", integer(c.MaxPositionEmbeddings))
 	}
 	f.o = o
-	if want := c.RoPE.normal(c.MaxPositionEmbeddings); f.rope(c.MaxPositionEmbeddings).normal(c.MaxPositionEmbeddings) != want {
+	if want := c.RoPE.normal(c.MaxPositionEmbeddings); f.rope(a, c.MaxPositionEmbeddings).normal(c.MaxPositionEmbeddings) != want {
 		setRoPE(&o, want)
 	}
 	c.writeDType(&o)
@@ -247,18 +299,20 @@ func (c *Config) complete() {
 	put("num_attention_heads", integer(c.NumHeads))
 	put("num_key_value_heads", integer(c.NumKVHeads))
 	put("head_dim", integer(c.HeadDim))
-	put("hidden_act", word("silu"))
+	a, _ := findArchitecture(c.Architecture)
+	put(a.activationKey(), word(a.activation()))
 	put("vocab_size", integer(c.VocabSize))
 	put("max_position_embeddings", integer(c.MaxPositionEmbeddings))
 	put("rms_norm_eps", float(c.RMSNormEps))
 	put("initializer_range", float(c.InitializerRange))
 	put("tie_word_embeddings", json.RawMessage(strconv.FormatBool(c.TieWordEmbeddings)))
-	if a, ok := findArchitecture(c.Architecture); ok && a.readsBias {
+	if a.readsBias {
 		put("attention_bias", json.RawMessage(strconv.FormatBool(c.OutputBias)))
 	}
 	if c.ModelType == "llama" {
 		put("mlp_bias", json.RawMessage(strconv.FormatBool(c.MLPBias)))
 	}
+	c.completeFamily(put, o.set)
 	if !o.has("rope_parameters") && !o.has("rope_theta") && !o.has("rope_scaling") {
 		setRoPE(&o, c.RoPE.normal(c.MaxPositionEmbeddings))
 	}

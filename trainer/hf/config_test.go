@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ func mustParse(t testing.TB, text string) Config {
 	return c
 }
 
-// TestDefaultsDependOnTheModelType holds the defaults of transformers 5.23's three config classes.
+// TestDefaultsDependOnTheModelType holds the defaults of transformers 5.23's config classes.
 func TestDefaultsDependOnTheModelType(t *testing.T) {
 	for _, tt := range []struct {
 		text string
@@ -32,12 +33,14 @@ func TestDefaultsDependOnTheModelType(t *testing.T) {
 	}{
 		{`{"model_type": "llama"}`, Config{ModelType: "llama", Architecture: "LlamaForCausalLM", IntermediateSize: 11_008, NumKVHeads: 32, HeadDim: 128, VocabSize: 32_000, MaxPositionEmbeddings: 2048, BOS: 1, EOS: []int{2}}},
 		{`{"architectures": ["Qwen2ForCausalLM"]}`, Config{ModelType: "qwen2", Architecture: "Qwen2ForCausalLM", IntermediateSize: 22_016, NumKVHeads: 32, HeadDim: 128, VocabSize: 151_936, MaxPositionEmbeddings: 32_768, QKVBias: true, BOS: -1}},
+		{`{"model_type": "mistral"}`, Config{ModelType: "mistral", Architecture: "MistralForCausalLM", IntermediateSize: 14_336, NumKVHeads: 8, HeadDim: 128, VocabSize: 32_000, MaxPositionEmbeddings: 131_072, BOS: 1, EOS: []int{2}, Windows: slices.Repeat([]int{4096}, 32)}},
 		{`{"model_type": "qwen3"}`, Config{ModelType: "qwen3", Architecture: "Qwen3ForCausalLM", IntermediateSize: 22_016, NumKVHeads: 32, HeadDim: 128, VocabSize: 151_936, MaxPositionEmbeddings: 32_768, QKNorm: true, BOS: -1}},
 	} {
 		want := tt.want
 		want.HiddenSize, want.NumLayers, want.NumHeads = 4096, 32, 32
 		want.RMSNormEps, want.InitializerRange = 1e-6, 0.02
 		want.RoPE = RoPE{Type: RoPEDefault, Theta: 10_000}
+		want.Pad = -1
 		got := mustParse(t, tt.text)
 		got.raw = nil
 		if !reflect.DeepEqual(got, want) {
@@ -99,11 +102,10 @@ func TestUnsupportedOptionsAreRefusedByName(t *testing.T) {
 	const llama = `"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4`
 	const qwen = `"model_type": "qwen2", "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2`
 	for text, want := range map[string]string{
-		`{"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 20}`: `"MistralForCausalLM" (model_type "mistral") with sliding_window 20`,
-		`{"model_type": "mixtral", "num_local_experts": 8}`:                                        `"mixtral") with num_local_experts 8`,
-		`{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}`:             `"LlamaForSequenceClassification"`,
-		`{"model_type": "qwen2", "architectures": ["LlamaForCausalLM"]}`:                           `model_type "qwen2" does not fit`,
-		`{"architectures": ["LlamaForCausalLM", "X"]}`:                                             `2 classes`,
+		`{"model_type": "mixtral", "num_local_experts": 8}`:                            `"mixtral") with num_local_experts 8`,
+		`{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}`: `"LlamaForSequenceClassification"`,
+		`{"model_type": "qwen2", "architectures": ["LlamaForCausalLM"]}`:               `model_type "qwen2" does not fit`,
+		`{"architectures": ["LlamaForCausalLM", "X"]}`:                                 `2 classes`,
 		`{}`:                                    `model_type is missing`,
 		`[1]`:                                   `JSON object`,
 		`{"model_type": "llama"} x`:             `follows`,
@@ -135,8 +137,8 @@ func TestUnsupportedOptionsAreRefusedByName(t *testing.T) {
 		`{` + llama + `, "rms_norm_eps": "x"}`:                                                                                                              `rms_norm_eps is "x"; it must be a finite number`,
 		`{` + llama + `, "tie_word_embeddings": 1}`:                                                                                                         `tie_word_embeddings is 1; it must be true or false`,
 		`{"model_type": "llama", "hidden_size": 65, "num_attention_heads": 4}`:                                                                              `hidden_size 65 is not a multiple`,
-		`{` + qwen + `, "use_sliding_window": true, "max_window_layers": 1}`:                                                                                `use_sliding_window true`,
-		`{` + qwen + `, "layer_types": ["full_attention", "sliding_attention"]}`:                                                                            `layer_types[1] "sliding_attention"`,
+		`{` + qwen + `, "layer_types": ["full_attention", "sliding_attention"]}`:                                                                            `layer_types[1] "sliding_attention" needs a window; set use_sliding_window`,
+		`{` + qwen + `, "layer_types": ["full_attention", "chunked_attention"]}`:                                                                            `layer_types[1] "chunked_attention"`,
 		`{` + qwen + `, "layer_types": ["full_attention"]}`:                                                                                                 `layer_types names 1 layers`,
 	} {
 		_, err := parseConfig("config.json", []byte(text))

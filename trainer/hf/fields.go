@@ -61,6 +61,20 @@ func (f *fields) number(key string, fallback float64) float64 {
 	return x
 }
 
+// optional reads a positive number; absent gives the fallback, and null 0, which stands for none.
+func (f *fields) optional(key string, fallback float64) float64 {
+	raw, ok := f.o.get(key)
+	if !ok && f.o.has(key) {
+		return 0
+	}
+	x := f.number(key, fallback)
+	if ok && x <= 0 {
+		f.fail("%s is %s; it must be positive, or null for none", key, excerpt(raw))
+		return fallback
+	}
+	return x
+}
+
 // flag reads true or false; absent or null gives the fallback.
 func (f *fields) flag(key string, fallback bool) bool {
 	raw, ok := f.o.get(key)

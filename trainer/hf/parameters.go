@@ -9,7 +9,7 @@ const (
 	HeadName      = "lm_head.weight"
 )
 
-// Parameter is the name and shape of one weight; matrices are [out, in].
+// Parameter is the name and shape of one weight; matrices are [out, in], those of experts [1, in, out].
 type Parameter struct {
 	Name  string
 	Shape []int
@@ -47,9 +47,8 @@ func (c Config) LayerParameters(layer int) []Parameter {
 			all = append(all, Parameter{prefix + name + ".bias", []int{out}})
 		}
 	}
-	norm := func(name string, width int) {
-		all = append(all, Parameter{prefix + name + ".weight", []int{width}})
-	}
+	add := func(name string, shape ...int) { all = append(all, Parameter{prefix + name, shape}) }
+	norm := func(name string, width int) { add(name+".weight", width) }
 	q, kv := c.NumHeads*c.HeadDim, c.NumKVHeads*c.HeadDim
 	norm("input_layernorm", c.HiddenSize)
 	linear("self_attn.q_proj", q, c.HiddenSize, c.QKVBias)
@@ -59,11 +58,28 @@ func (c Config) LayerParameters(layer int) []Parameter {
 		norm("self_attn.q_norm", c.HeadDim)
 		norm("self_attn.k_norm", c.HeadDim)
 	}
+	if c.Sinks {
+		add("self_attn.sinks", c.NumHeads)
+	}
 	linear("self_attn.o_proj", c.HiddenSize, q, c.OutputBias)
 	norm("post_attention_layernorm", c.HiddenSize)
-	linear("mlp.gate_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-	linear("mlp.up_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-	linear("mlp.down_proj", c.HiddenSize, c.IntermediateSize, c.MLPBias)
+	if c.SandwichNorms {
+		norm("pre_feedforward_layernorm", c.HiddenSize)
+	}
+	if c.Gate == ClampedSwiGLU { // a router and one expert, whose matrices are [1, in, out]
+		linear("mlp.router", 1, c.HiddenSize, true)
+		add("mlp.experts.gate_up_proj", 1, c.HiddenSize, 2*c.IntermediateSize)
+		add("mlp.experts.gate_up_proj_bias", 1, 2*c.IntermediateSize)
+		add("mlp.experts.down_proj", 1, c.IntermediateSize, c.HiddenSize)
+		add("mlp.experts.down_proj_bias", 1, c.HiddenSize)
+	} else {
+		linear("mlp.gate_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
+		linear("mlp.up_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
+		linear("mlp.down_proj", c.HiddenSize, c.IntermediateSize, c.MLPBias)
+	}
+	if c.SandwichNorms {
+		norm("post_feedforward_layernorm", c.HiddenSize)
+	}
 	return all
 }
 

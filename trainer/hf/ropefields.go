@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -28,9 +29,12 @@ func ropePlace(o object) string {
 }
 
 // rope reads the RoPE of a config in either spelling. maxPositions is what an absent original_max_position_embeddings falls back to.
-func (f *fields) rope(maxPositions int) RoPE {
-	theta := f.number("rope_theta", defaultTheta)
+func (f *fields) rope(a architecture, maxPositions int) RoPE {
+	theta := f.number("rope_theta", cmp.Or(a.theta, defaultTheta))
 	place := ropePlace(f.o)
+	if _, ok := f.o.get(place); !ok && !f.o.has("rope_theta") && a.modelType == "gpt_oss" {
+		return gptOSSRoPE(theta)
+	}
 	inner := &fields{where: f.where + ": " + place}
 	if raw, ok := f.o.get(place); ok {
 		o, err := parseObject(raw)

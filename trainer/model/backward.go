@@ -79,17 +79,21 @@ func (m *Model[T]) layerBackward(ctx context.Context, s *shape[T], i int, dx []T
 	return giveAll(sink, attend, dAttend)
 }
 
-// embeddingBackward adds the rows of dx to the rows of their tokens, in order; in a tied model they join the head's gradient.
+// embeddingBackward adds the rows of dx to the rows of their tokens, in order, but for padding; in a tied model they join
+// the head's gradient.
 func (m *Model[T]) embeddingBackward(s *shape[T], b Batch, dx, grad []T, sink Sink[T]) error {
 	if grad == nil {
 		grad = make([]T, len(m.embedding))
 	}
-	width := m.cfg.HiddenSize
+	width, scale := m.cfg.HiddenSize, m.embeddingScale()
 	ids := ownRows(s.sharding, m.rank, b.IDs, 0)
 	for i, id := range ids[:s.real] {
+		if int(id) == m.cfg.Pad {
+			continue // as torch.nn.Embedding with a padding_idx
+		}
 		sum := grad[int(id)*width : (int(id)+1)*width]
 		for j, d := range dx[i*width : (i+1)*width] {
-			sum[j] += d
+			sum[j] += scale * d
 		}
 	}
 	return sink(hf.EmbeddingName, grad)

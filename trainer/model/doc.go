@@ -1,4 +1,5 @@
-// Package model computes a Llama, Qwen2 or Qwen3 over a ring of ranks: losses, logits and gradients.
+// Package model computes a Llama, Mistral, Qwen2, Qwen3, Gemma 2 or gpt-oss with one expert over a ring of ranks: losses, logits and
+// gradients.
 //
 // Every rank has a Model over the same Params. A Batch is the whole one, [B, T] tokens; each rank takes the rows that the layout
 // gives it and meets the others only in attention:
@@ -16,7 +17,7 @@
 //
 // A gorgonia graph keeps every value it computes, so a model in one graph would keep everything of all layers. Here each rank
 // builds the graphs of one layer and runs them once per layer, with that layer's weights bound by gorgonia.Let. The first graph is
-// attention with what it reads, on all rows; the second is what every row does for itself, and the rows go through it chunk by
+// attention with what it reads, on all rows (one graph for each window that layers have); the second is what every row does for itself, and the rows go through it chunk by
 // chunk, so that the wide activations of the feed-forward net are those of a chunk. The head takes the same chunks. Each graph has
 // two programs: one runs forward only, the other forward and backward from a given gradient of the output.
 //

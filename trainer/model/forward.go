@@ -99,6 +99,11 @@ func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], e
 	for i, id := range ownRows(s.sharding, m.rank, b.IDs, 0) {
 		copy(s.x[0][i*width:(i+1)*width], m.embedding[int(id)*width:])
 	}
+	if scale := m.embeddingScale(); scale != 1 {
+		for i := range s.x[0] {
+			s.x[0][i] *= scale
+		}
+	}
 	for i, weights := range m.layers {
 		m.entered(fmt.Sprintf("forward, layer %d of %d", i+1, m.cfg.NumLayers))
 		s.x[i+1] = make([]T, s.rows*width)
@@ -110,6 +115,14 @@ func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], e
 		}
 	}
 	return s, nil
+}
+
+// embeddingScale is what the embedding's rows are multiplied by on their way into the first layer.
+func (m *Model[T]) embeddingScale() T {
+	if m.cfg.EmbeddingScale == 0 {
+		return 1
+	}
+	return T(m.cfg.EmbeddingScale)
 }
 
 func (m *Model[T]) headInputs(s *shape[T], b Batch) headInputs[T] {

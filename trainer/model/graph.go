@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/ops/meter"
+	"github.com/ringgrad/ringgrad/trainer/hf"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -27,7 +28,10 @@ func input[T ops.Float](g *gorgonia.ExprGraph, name string, shape ...int) *gorgo
 }
 
 // builder chains ops and keeps the first error, so that a layer reads as its formula.
-type builder struct{ err error }
+type builder struct {
+	cfg hf.Config
+	err error
+}
 
 func (b *builder) do(f func() (*gorgonia.Node, error)) *gorgonia.Node {
 	if b.err != nil {
@@ -38,8 +42,13 @@ func (b *builder) do(f func() (*gorgonia.Node, error)) *gorgonia.Node {
 	return n
 }
 
-func (b *builder) norm(x, weight *gorgonia.Node, eps float64, groups int) *gorgonia.Node {
-	return b.do(func() (*gorgonia.Node, error) { return ops.RMSNorm(x, weight, eps, groups) })
+// norm is RMSNorm as the model has it, of groups of columns.
+func (b *builder) norm(x, weight *gorgonia.Node, groups int) *gorgonia.Node {
+	norm := ops.RMSNorm
+	if b.cfg.ZeroCenteredNorms {
+		norm = ops.ZeroCenteredRMSNorm
+	}
+	return b.do(func() (*gorgonia.Node, error) { return norm(x, weight, b.cfg.RMSNormEps, groups) })
 }
 
 func (b *builder) linear(x, weight, bias *gorgonia.Node) *gorgonia.Node {
@@ -50,8 +59,23 @@ func (b *builder) rope(x *gorgonia.Node, heads int, table *ops.RoPETable) *gorgo
 	return b.do(func() (*gorgonia.Node, error) { return ops.RoPE(x, heads, table) })
 }
 
-func (b *builder) swiglu(gate, up *gorgonia.Node) *gorgonia.Node {
-	return b.do(func() (*gorgonia.Node, error) { return ops.SwiGLU(gate, up) })
+// gate is that of the feed-forward net, of two projections.
+func (b *builder) gate(gate, up *gorgonia.Node) *gorgonia.Node {
+	glu := ops.SwiGLU
+	if b.cfg.Gate == hf.GeGLU {
+		glu = ops.GeGLU
+	}
+	return b.do(func() (*gorgonia.Node, error) { return glu(gate, up) })
+}
+
+// expert is the feed-forward net of gpt-oss with a single expert. The router gives it the softmax of one score, which is 1.
+func (b *builder) expert(x *gorgonia.Node, w map[string]*gorgonia.Node) *gorgonia.Node {
+	project := func(x *gorgonia.Node, name string) *gorgonia.Node {
+		return b.do(func() (*gorgonia.Node, error) { return ops.Project(x, w[name], w[name+"_bias"]) })
+	}
+	gateUp := project(x, "mlp.experts.gate_up_proj")
+	hidden := b.do(func() (*gorgonia.Node, error) { return ops.ClampedSwiGLU(gateUp, b.cfg.GateAlpha, b.cfg.GateLimit) })
+	return project(hidden, "mlp.experts.down_proj")
 }
 
 func (b *builder) add(x, y *gorgonia.Node) *gorgonia.Node {

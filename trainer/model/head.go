@@ -40,9 +40,14 @@ func newHeadPart[T ops.Float](cfg hf.Config, rows int) (*headPart[T], error) {
 	h.x = input[T](g, "x", rows, cfg.HiddenSize)
 	h.norm = input[T](g, "norm", cfg.HiddenSize)
 	h.w = input[T](g, "w", cfg.VocabSize, cfg.HiddenSize)
-	b := &builder{}
-	n := b.norm(h.x, h.norm, cfg.RMSNormEps, 1)
-	cost := b.do(func() (*gorgonia.Node, error) { return ops.CrossEntropy(n, h.w, h.labels) })
+	b := &builder{cfg: cfg}
+	n := b.norm(h.x, h.norm, 1)
+	cost := b.do(func() (*gorgonia.Node, error) {
+		if cfg.LogitSoftcap > 0 {
+			return ops.CappedCrossEntropy(n, h.w, h.labels, cfg.LogitSoftcap)
+		}
+		return ops.CrossEntropy(n, h.w, h.labels)
+	})
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -82,7 +87,7 @@ func (h *head[T]) runFull(in headInputs[T], scale float64, grads headGrads[T]) (
 	err = h.each(in, func(c chunk, part *headPart[T]) error {
 		part.labels.ForwardOnly, part.labels.Scale = false, scale
 		weights := part.grads[1:]
-		if err := lend(weights, [][]T{grads.dNorm, grads.dW}); err != nil {
+		if err := errors.Join(ops.Lend(weights[0], grads.dNorm), ops.Lend(weights[1], grads.dW)); err != nil {
 			return err
 		}
 		if err := run(part.full); err != nil {
@@ -90,7 +95,7 @@ func (h *head[T]) runFull(in headInputs[T], scale float64, grads headGrads[T]) (
 		}
 		sum += part.labels.Sum()
 		labels += part.labels.Count()
-		return errors.Join(copyValue(of(c, grads.dx, h.width), part.grads[0]), lend[T](weights, nil))
+		return errors.Join(copyValue(of(c, grads.dx, h.width), part.grads[0]), ops.Lend[T](weights[0], nil), ops.Lend[T](weights[1], nil))
 	})
 	return sum, labels, err
 }
@@ -132,8 +137,11 @@ func newProjection[T ops.Float](cfg hf.Config, rows int) (*projection[T], error)
 	p.x = input[T](g, "x", rows, cfg.HiddenSize)
 	p.norm = input[T](g, "norm", cfg.HiddenSize)
 	p.w = input[T](g, "w", cfg.VocabSize, cfg.HiddenSize)
-	b := &builder{}
-	p.logits = b.linear(b.norm(p.x, p.norm, cfg.RMSNormEps, 1), p.w, nil)
+	b := &builder{cfg: cfg}
+	p.logits = b.linear(b.norm(p.x, p.norm, 1), p.w, nil)
+	if cfg.LogitSoftcap > 0 {
+		p.logits = b.do(func() (*gorgonia.Node, error) { return ops.Softcap(p.logits, cfg.LogitSoftcap) })
+	}
 	if b.err != nil {
 		return nil, b.err
 	}

@@ -71,13 +71,14 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 	embedding, _ := p.Get(hf.EmbeddingName)
 	m.embedding = embedding.Data
 	headers := func(parameters []hf.Parameter) (list []*tensor.Dense) {
-		for _, p := range parameters {
-			list = append(list, get(p.Name))
+		for _, parameter := range parameters {
+			t, _ := p.Get(parameter.Name)
+			list = append(list, header(t.Data, shapeInGraph(parameter)...))
 		}
 		return list
 	}
 	for i := range cfg.NumLayers {
-		m.layers = append(m.layers, weightsOf{headers(attendParameters(cfg, i)), headers(feedParameters(cfg, i))})
+		m.layers = append(m.layers, weightsOf{cfg.Window(i), headers(attendParameters(cfg, i)), headers(feedParameters(cfg, i))})
 	}
 	m.norm, m.w = get(hf.NormName), get(m.headName())
 	return m, nil
@@ -148,6 +149,7 @@ func (m *Model[T]) build(b Batch) (*shape[T], error) {
 	chunks := chunksOf(s.rows, m.chunkRows)
 	plan := layerPlan{cfg: m.cfg, rows: s.rows, chunks: chunks, table: table, attention: ringattn.Config{
 		NumHeads: m.cfg.NumHeads, NumKVHeads: m.cfg.NumKVHeads, Batch: b.B, Causal: true,
+		SoftmaxScale: m.cfg.SoftmaxScale, Softcap: m.cfg.AttentionSoftcap,
 		Layout: m.layout, DType: m.dtype, SeqLen: b.T, Comm: m.comm,
 	}}
 	if s.layer, err = newLayer[T](plan); err != nil {

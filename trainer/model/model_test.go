@@ -24,6 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testLayers = 3
 
+// gemma is a Gemma 2 without masks.
+var gemma = map[string]any{"model_type": "gemma2", "head_dim": 6, "attn_logit_softcapping": nil, "final_logit_softcapping": 3,
+	"layer_types": slices.Repeat([]string{"full_attention"}, testLayers)}
+
 // testConfig is a small tied Llama.
 func testConfig(t testing.TB, change map[string]any) hf.Config {
 	t.Helper()
@@ -90,7 +94,7 @@ func TestRingForwardRunsOncePerStep(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if f, back := s.layer.attention.Counts(); f != steps*testLayers || back != steps*testLayers {
+		if f, back := s.layer.attend[0].attention.Counts(); f != steps*testLayers || back != steps*testLayers {
 			t.Errorf("rank %d: %d forwards and %d backwards in %d steps of %d layers", c.Rank(), f, back, steps, testLayers)
 		}
 		ledger := c.Ledger().Snapshot()
@@ -108,42 +112,46 @@ func TestRingForwardRunsOncePerStep(t *testing.T) {
 
 // TestSinksGetEveryParameterOnceInOneOrder holds for tied and untied models, and for ranks without rows.
 func TestSinksGetEveryParameterOnceInOneOrder(t *testing.T) {
-	for _, tied := range []bool{true, false} {
-		cfg := testConfig(t, map[string]any{"tie_word_embeddings": tied})
-		p := Init[float32](cfg, 1)
-		var mu sync.Mutex
-		orders := map[int][]string{}
-		err := onRing(cfg, p, 4, shard.Striped, func(ctx context.Context, m *Model[float32], c *dist.Comm) error {
-			_, _, err := m.LossAndGrad(ctx, testBatch(cfg, 1, 3), 1, func(name string, grad []float32) error {
-				mu.Lock()
-				defer mu.Unlock()
-				orders[c.Rank()] = append(orders[c.Rank()], name)
-				if parameter, ok := p.Get(name); !ok || len(parameter.Data) != len(grad) {
-					t.Errorf("gradient of %s has %d entries", name, len(grad))
-				}
-				if c.Rank() == 3 && slices.ContainsFunc(grad, func(g float32) bool { return g != 0 }) {
-					t.Errorf("rank 3 has no rows and a gradient of %s", name)
-				}
-				return nil
-			})
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for rank := range 4 {
-			if !slices.Equal(orders[rank], orders[0]) {
-				t.Errorf("rank %d has another order than rank 0:\n%v\n%v", rank, orders[rank], orders[0])
+	for _, change := range []map[string]any{nil, {"tie_word_embeddings": false}, gemma} {
+		sinksGetEverythingOnce(t, testConfig(t, change))
+	}
+}
+
+func sinksGetEverythingOnce(t *testing.T, cfg hf.Config) {
+	t.Helper()
+	p := Init[float32](cfg, 1)
+	var mu sync.Mutex
+	orders := map[int][]string{}
+	err := onRing(cfg, p, 4, shard.Striped, func(ctx context.Context, m *Model[float32], c *dist.Comm) error {
+		_, _, err := m.LossAndGrad(ctx, testBatch(cfg, 1, 3), 1, func(name string, grad []float32) error {
+			mu.Lock()
+			defer mu.Unlock()
+			orders[c.Rank()] = append(orders[c.Rank()], name)
+			if parameter, ok := p.Get(name); !ok || len(parameter.Data) != len(grad) {
+				t.Errorf("gradient of %s has %d entries", name, len(grad))
 			}
+			if c.Rank() == 3 && slices.ContainsFunc(grad, func(g float32) bool { return g != 0 }) {
+				t.Errorf("rank 3 has no rows and a gradient of %s", name)
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rank := range 4 {
+		if !slices.Equal(orders[rank], orders[0]) {
+			t.Errorf("rank %d has another order than rank 0:\n%v\n%v", rank, orders[rank], orders[0])
 		}
-		var want []string
-		for _, parameter := range cfg.Parameters() {
-			want = append(want, parameter.Name)
-		}
-		slices.Sort(want)
-		if got := slices.Sorted(slices.Values(orders[0])); !slices.Equal(got, want) {
-			t.Errorf("tied %t: got %v, want %v", tied, got, want)
-		}
+	}
+	var want []string
+	for _, parameter := range cfg.Parameters() {
+		want = append(want, parameter.Name)
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(slices.Values(orders[0])); !slices.Equal(got, want) {
+		t.Errorf("%s: got %v, want %v", cfg.ModelType, got, want)
 	}
 }
 
@@ -278,22 +286,26 @@ func TestStepsRepeatTheirBits(t *testing.T) {
 // TestChunksOfRowsAddUp compares losses and gradients of rows that go through the layers in chunks, even and uneven, with those of
 // all rows at once.
 func TestChunksOfRowsAddUp(t *testing.T) {
-	for _, change := range []map[string]any{{"model_type": "qwen2"}, {"tie_word_embeddings": false, "mlp_bias": true}} {
-		cfg := testConfig(t, change)
-		p := Init[float32](cfg, 1)
-		b := testBatch(cfg, 2, 11)
-		want, wantLosses := collect(t, alone(t, cfg, p), b, 0.1), losses(t, alone(t, cfg, p), b)
-		for _, limit := range []int{1, 4, 7, 11, 21} {
-			m := alone(t, cfg, p)
-			m.chunkRows = limit
-			if d := distance(losses(t, m, b), wantLosses); d > 1e-6 {
-				t.Errorf("chunks of %d: losses differ by %.1g of the largest", limit, d)
-			}
-			for step := range 2 {
-				for name, grad := range collect(t, m, b, 0.1) {
-					if d := distance(grad, want[name]); d > 1e-5 {
-						t.Errorf("chunks of %d, step %d: gradient of %s differs by %.1g of its largest entry", limit, step, name, d)
-					}
+	for _, change := range []map[string]any{{"model_type": "qwen2"}, {"tie_word_embeddings": false, "mlp_bias": true}, gemma} {
+		chunksAddUp(t, testConfig(t, change))
+	}
+}
+
+func chunksAddUp(t *testing.T, cfg hf.Config) {
+	t.Helper()
+	p := Init[float32](cfg, 1)
+	b := testBatch(cfg, 2, 11)
+	want, wantLosses := collect(t, alone(t, cfg, p), b, 0.1), losses(t, alone(t, cfg, p), b)
+	for _, limit := range []int{1, 4, 7, 11, 21} {
+		m := alone(t, cfg, p)
+		m.chunkRows = limit
+		if d := distance(losses(t, m, b), wantLosses); d > 1e-6 {
+			t.Errorf("chunks of %d: losses differ by %.1g of the largest", limit, d)
+		}
+		for step := range 2 {
+			for name, grad := range collect(t, m, b, 0.1) {
+				if d := distance(grad, want[name]); d > 1e-5 {
+					t.Errorf("chunks of %d, step %d: gradient of %s differs by %.1g of its largest entry", limit, step, name, d)
 				}
 			}
 		}
@@ -315,6 +327,9 @@ func distance(got, want []float32) float64 {
 	for i, w := range want {
 		far, largest = max(far, math.Abs(float64(got[i]-w))), max(largest, math.Abs(float64(w)))
 	}
+	if far == 0 {
+		return 0
+	}
 	return far / largest
 }
 
@@ -325,6 +340,20 @@ func equal(a, b map[string][]float32) bool {
 		}
 	}
 	return len(a) == len(b)
+}
+
+// TestPaddingGivesTheEmbeddingNoGradient, as in transformers.
+func TestPaddingGivesTheEmbeddingNoGradient(t *testing.T) {
+	cfg := testConfig(t, map[string]any{"tie_word_embeddings": false, "pad_token_id": 7})
+	b := testBatch(cfg, 1, 4)
+	b.IDs = []int32{3, 7, 7, 5}
+	grad := collect(t, alone(t, cfg, Init[float32](cfg, 1)), b, 1)[hf.EmbeddingName]
+	for id, zero := range map[int]bool{3: false, 5: false, 7: true, 8: true} {
+		row := grad[id*cfg.HiddenSize:][:cfg.HiddenSize]
+		if got := slices.Equal(row, make([]float32, len(row))); got != zero {
+			t.Errorf("row %d has gradient %v", id, row)
+		}
+	}
 }
 
 // TestGradientsFollowTheScale doubles it, which is exact.

@@ -9,7 +9,7 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/hf"
 )
 
-// Tensor is one parameter, row-major; matrices are [out, in].
+// Tensor is one parameter, row-major; matrices are [out, in], those of experts [1, in, out].
 type Tensor[T ops.Float] struct {
 	Name  string // as in the model's safetensors file
 	Shape []int
@@ -57,18 +57,19 @@ func FromHF[T ops.Float](cfg hf.Config, tensors map[string]hf.Tensor) (*Params[T
 	return p, nil
 }
 
-// Init draws the parameters of a new model as transformers does: matrices normal with deviation cfg.InitializerRange, norms one,
-// biases zero. Each tensor has a stream of its own, so the values depend on seed and name order only.
+// Init draws the parameters of a new model as transformers does: matrices, sinks and the router normal with deviation
+// cfg.InitializerRange, norms one, or zero where 1 is added to them, biases zero. Each tensor has a stream of its own, so the values depend on seed and name order only.
 func Init[T ops.Float](cfg hf.Config, seed int64) *Params[T] {
 	p := NewParams[T](cfg)
 	for i, t := range p.list {
 		switch {
-		case len(t.Shape) > 1:
+		case strings.HasSuffix(t.Name, "_bias"): // of experts: a matrix
+		case len(t.Shape) > 1 || strings.HasSuffix(t.Name, ".sinks") || strings.HasSuffix(t.Name, ".router.bias"):
 			random := rand.New(rand.NewPCG(uint64(seed), uint64(i)))
 			for j := range t.Data {
 				t.Data[j] = T(random.NormFloat64() * cfg.InitializerRange)
 			}
-		case !strings.HasSuffix(t.Name, ".bias"):
+		case !strings.HasSuffix(t.Name, ".bias") && !cfg.ZeroCenteredNorms:
 			for j := range t.Data {
 				t.Data[j] = 1
 			}

@@ -70,3 +70,37 @@ func TestFloat32WeightsAreShared(t *testing.T) {
 		}
 	}
 }
+
+// TestInitOfFamilies: what is multiplied as 1 + weight begins at 0, an expert's biases too, and sinks are drawn.
+func TestInitOfFamilies(t *testing.T) {
+	oss := map[string]any{"model_type": "gpt_oss", "num_local_experts": 1, "num_experts_per_tok": 1}
+	for _, c := range []struct {
+		change map[string]any
+		name   string
+		want   string
+	}{
+		{gemma, "model.norm.weight", "zero"},
+		{gemma, "model.layers.1.post_feedforward_layernorm.weight", "zero"},
+		{gemma, "model.layers.1.mlp.up_proj.weight", "drawn"},
+		{oss, "model.layers.1.mlp.experts.gate_up_proj_bias", "zero"},
+		{oss, "model.layers.1.mlp.experts.down_proj", "drawn"},
+		{oss, "model.layers.1.self_attn.q_proj.bias", "zero"},
+		{oss, "model.layers.1.self_attn.sinks", "drawn"},
+		{oss, "model.layers.1.mlp.router.bias", "drawn"},
+		{oss, "model.layers.1.input_layernorm.weight", "one"},
+	} {
+		parameter, ok := Init[float32](testConfig(t, c.change), 1).Get(c.name)
+		if !ok {
+			t.Fatalf("no %s", c.name)
+		}
+		got := "drawn"
+		if zero := make([]float32, len(parameter.Data)); slices.Equal(parameter.Data, zero) {
+			got = "zero"
+		} else if slices.Equal(parameter.Data, slices.Repeat([]float32{1}, len(zero))) {
+			got = "one"
+		}
+		if got != c.want {
+			t.Errorf("%s is %s, want %s", c.name, got, c.want)
+		}
+	}
+}
