@@ -7,9 +7,9 @@ import (
 	"math"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
-	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 

@@ -160,7 +160,9 @@ func find(bands []band, at, i int) int {
 	return at
 }
 
-func (b band) interval(i int) (low, high int) { return max(b.keyFrom, i+b.low), min(b.keyTo, i+b.high+1) }
+func (b band) interval(i int) (low, high int) {
+	return max(b.keyFrom, i+b.low), min(b.keyTo, i+b.high+1)
+}
 
 // Count is how many of the keys 0..keys-1 the query at position i sees.
 func (m *Mask) Count(i, keys int) int {

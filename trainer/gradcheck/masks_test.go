@@ -1,5 +1,3 @@
-//go:build masks
-
 package gradcheck
 
 import (
