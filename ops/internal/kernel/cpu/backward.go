@@ -66,8 +66,9 @@ func (w *backward[T]) panel(head, panel int, r keyRun) {
 	dq, pairs := w.dq.start(w.run, at*w.Dim, w.dqSums[:n*w.Dim]), 0
 	var p queryPanel[T]
 	t := &w.state.tile
-	for col := r.from; col < r.from+r.n; col += tileKeys {
-		if !w.tile(t, panel, col/tileKeys) {
+	tiles := w.keyTiles(panel, r.from, r.from+r.n)
+	for i := range tiles.n {
+		if col, keys := tiles.at(i); !w.tile(t, panel, col, keys) {
 			continue
 		}
 		if p.q == nil {

@@ -86,8 +86,9 @@ func (w *pairBackward) panel(head, panel int, r keyRun) {
 	row := panel * panelRows
 	at, n := head*len(w.rows)+row, min(panelRows, len(w.rows)-row)
 	begun, pairs := false, 0
-	for col := r.from; col < r.from+r.n; col += tileKeys {
-		t, some := w.trimmed(&w.state.tile, panel, col/tileKeys)
+	from, to := w.sight(panel, r.from, r.from+r.n)
+	for col := from / tileKeys * tileKeys; col < to; col += tileKeys {
+		t, some := w.trimmed(&w.state.tile, panel, col)
 		if !some {
 			continue
 		}

@@ -51,8 +51,9 @@ type pairForward struct {
 
 func (f *pairForward) run() {
 	begun, pairs := false, 0
-	for run := range f.colSpans {
-		t, some := f.trimmed(&f.state.tile, f.panel, run)
+	from, to := f.sight(f.panel, 0, len(f.cols))
+	for col := from / tileKeys * tileKeys; col < to; col += tileKeys {
+		t, some := f.trimmed(&f.state.tile, f.panel, col)
 		if !some {
 			continue
 		}

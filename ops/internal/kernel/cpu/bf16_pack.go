@@ -227,9 +227,9 @@ type trimmed struct {
 	width, even int // queries left and keys, with padding
 }
 
-// trimmed sets t to the tile of panel and run; false if the mask leaves nothing of it.
-func (g *geometry) trimmed(t *tile, panel, run int) (trimmed, bool) {
-	if !g.tile(t, panel, run) {
+// trimmed sets t to the tile of a panel and the keys from col on, a multiple of tileKeys; false if the mask leaves nothing of it.
+func (g *geometry) trimmed(t *tile, panel, col int) (trimmed, bool) {
+	if !g.tile(t, panel, col, min(tileKeys, len(g.cols)-col)) {
 		return trimmed{}, false
 	}
 	from, to := t.queriesSeeing()

@@ -9,12 +9,6 @@ import (
 	"github.com/ringgrad/ringgrad/ops/meter"
 )
 
-// span sums up the positions of a run of keys.
-type span struct {
-	lowest, highest int
-	rising          bool // in rising order
-}
-
 // sight sums up what a panel of queries sees by one layer of the mask: the bounds of their intervals [low, high).
 type sight struct {
 	lowFrom, lowTo   int // the smallest and the largest low
@@ -22,12 +16,11 @@ type sight struct {
 	rising           bool // both bounds rise from query to query
 }
 
-// geometry is what all tasks of one call share: the global positions of rows and keys, the span of every run of keys, and what every
-// query and every panel sees.
+// geometry is what all tasks of one call share: the global positions of rows and keys, and what every query and every panel sees.
 type geometry struct {
 	kernel.Block
 	rows, cols []int
-	colSpans   []span
+	rising     bool // the keys' positions rise
 	panels     int
 	layers     []layer
 	group      int     // query heads to a KV head
@@ -52,10 +45,7 @@ func newGeometry(b kernel.Block) *geometry {
 	g.exponent = max(g.unit*math.Log2E, least)
 	g.rows, g.cols = appendPositions(g.rows[:0], b.Rows), appendPositions(g.cols[:0], b.Cols)
 	g.panels = ceilDiv(len(g.rows), panelRows)
-	g.colSpans = g.colSpans[:0]
-	for run := range slices.Chunk(g.cols, tileKeys) {
-		g.colSpans = append(g.colSpans, span{slices.Min(run), slices.Max(run), slices.IsSorted(run)})
-	}
+	g.rising = slices.IsSorted(g.cols)
 	g.look()
 	return g
 }

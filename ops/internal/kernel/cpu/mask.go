@@ -66,43 +66,46 @@ func (t *tile) queriesSeeing() (from, to int) {
 	return from, to
 }
 
-// tile sets t to the tile of panel and run; false if the mask leaves nothing of it.
-func (g *geometry) tile(t *tile, panel, run int) bool {
-	t.row, t.col = panel*panelRows, run*tileKeys
-	t.queries, t.keys = min(panelRows, len(g.rows)-t.row), min(tileKeys, len(g.cols)-t.col)
+// tile sets t to the tile of a panel and the keys col..col+keys; false if the mask leaves nothing of it.
+func (g *geometry) tile(t *tile, panel, col, keys int) bool {
+	t.row, t.col, t.keys = panel*panelRows, col, keys
+	t.queries = min(panelRows, len(g.rows)-t.row)
 	t.partial, t.stepCount, t.stripCount = false, 1, 1
 	t.all[0], t.down[0] = t.everything(), strip{0, t.queries, 0, t.keys}
-	some, whole := g.classify(panel, run)
-	if whole || !some {
+	cols := g.cols[col:][:keys]
+	if some, whole := g.classify(panel, cols); whole || !some {
 		return some
 	}
-	g.reveal(t, panel, run)
+	g.reveal(t, panel, cols)
 	return t.cut()
 }
 
 // classify tells tiles that the mask hides, or leaves, as a whole; it may leave others in doubt.
-func (g *geometry) classify(panel, run int) (some, whole bool) {
+func (g *geometry) classify(panel int, cols []int) (some, whole bool) {
 	if len(g.layers) == 0 {
 		return true, true
 	}
-	cols := g.colSpans[run]
+	lowest, highest := cols[0], cols[len(cols)-1]
+	if !g.rising {
+		lowest, highest = slices.Min(cols), slices.Max(cols)
+	}
 	for i := range g.layers {
 		s := &g.layers[i].sights[panel]
-		some = some || cols.lowest < s.highTo && cols.highest >= s.lowFrom
-		whole = whole || cols.lowest >= s.lowTo && cols.highest < s.highFrom
+		some = some || lowest < s.highTo && highest >= s.lowFrom
+		whole = whole || lowest >= s.lowTo && highest < s.highFrom
 	}
 	return some, whole
 }
 
 // reveal sets what the queries of a tile see.
-func (g *geometry) reveal(t *tile, panel, run int) {
-	seen, cols := t.seen[:t.keys], g.cols[t.col:][:t.keys]
+func (g *geometry) reveal(t *tile, panel int, cols []int) {
+	seen := t.seen[:t.keys]
 	clear(seen)
 	for i := range g.layers {
 		l := &g.layers[i]
 		low, high := l.low[t.row:][:t.queries], l.high[t.row:][:t.queries]
 		switch {
-		case !g.colSpans[run].rising:
+		case !g.rising:
 			revealPairs(seen, cols, low, high)
 		case l.sights[panel].rising:
 			revealBand(seen, cols, low, high)

@@ -25,6 +25,8 @@ func claims[T kernel.Float]() []claim[T] {
 		{"EqualsDenseForEveryCut", true, equalsDenseForEveryCut[T]},
 		{"EqualsDenseForSampledShapes", true, equalsDenseForSampledShapes[T]},
 		{"EqualsDenseForEveryOption", true, equalsDenseForEveryOption[T]},
+		{"CarriesMerge", true, carriesMerge[T]},
+		{"HiddenPairsMayHoldAnything", true, hiddenPairsMayHoldAnything[T]},
 		{"StaysRightForHotLogits", true, staysRightForHotLogits[T]},
 		{"StaysRightForEveryCourseOfLogits", true, staysRightForEveryCourseOfLogits[T]},
 		{"StaysRightForDenormals", true, staysRightForDenormals[T]},

@@ -35,6 +35,14 @@ func (m mutant) Forward(c kernel.Carry[float32], q, k, v []float32, b kernel.Blo
 		c.Reset()
 	case "the carry is exact":
 		defer coarsen(c.O)
+	case "the mask is the block's":
+		b.Mask = nil
+	case "the softcap is applied":
+		b.Softcap = 0
+	case "distances count":
+		b.Slopes = nil
+	case "dropped pairs are dropped":
+		b.Dropout = kernel.Dropout{}
 	case "inputs are not written":
 		if len(q) > 0 {
 			q[0] *= 1.0001
@@ -60,7 +68,17 @@ func (m mutant) Forward(c kernel.Carry[float32], q, k, v []float32, b kernel.Blo
 	m.Attention.Forward(c, q, k, v, b)
 }
 
+func (m mutant) Merge(c, other kernel.Carry[float32], b kernel.Block) {
+	if m.rule == "references are compared" {
+		copy(other.M, c.M)
+	}
+	m.Attention.Merge(c, other, b)
+}
+
 func (m mutant) Finish(c kernel.Carry[float32], out, lse []float32, b kernel.Block) {
+	if m.rule == "sinks join" {
+		b.Sinks = nil
+	}
 	m.Attention.Finish(c, out, lse, b)
 	for i := range lse {
 		switch {
@@ -82,6 +100,10 @@ func (m mutant) Backward(g kernel.Gradients[float32], in kernel.Inputs[float32],
 		if len(g.DV) > 0 {
 			*(*float32)(unsafe.Add(unsafe.Pointer(&g.DV[0]), 4*len(g.DV))) = 0
 		}
+	case "the softcap has a slope":
+		b.Softcap = 0
+	case "dropout is the same":
+		b.Dropout.Keys = make([]uint64, len(b.Dropout.Keys))
 	case "delta is subtracted":
 		in.Delta = make([]float32, len(in.Delta))
 	}
@@ -190,6 +212,14 @@ func TestTheSuiteFindsBrokenKernels(t *testing.T) {
 		"fresh gradients are overwritten": "FreshGradientsOverwrite",
 		"outputs end where they end":      "TouchesNothingElse",
 		"delta is subtracted":             "EqualsDenseForSampledShapes",
+		"the mask is the block's":         "HiddenPairsMayHoldAnything",
+		"the softcap is applied":          "EqualsDenseForEveryOption",
+		"the softcap has a slope":         "EqualsDenseForEveryOption",
+		"distances count":                 "EqualsDenseForEveryOption",
+		"dropped pairs are dropped":       "EqualsDenseForEveryOption",
+		"dropout is the same":             "EqualsDenseForEveryOption",
+		"sinks join":                      "EqualsDenseForEveryOption",
+		"references are compared":         "CarriesMerge",
 	} {
 		all := claims[float32]()
 		i := slices.IndexFunc(all, func(c claim[float32]) bool { return c.name == name })

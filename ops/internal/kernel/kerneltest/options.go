@@ -110,3 +110,78 @@ func equalsDenseForEveryOption[T kernel.Float](t testing.TB, k kernel.Attention[
 		}
 	}
 }
+
+// carriesMerge lets every block of keys have a carry of its own and merges them, the later into the earlier and the other way round.
+func carriesMerge[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
+	s := shape{tokens: 150, heads: 4, kvHeads: 2, dim: 16, valueDim: 12}
+	for _, s.options = range append(variants(s.tokens), nil) {
+		for _, logits := range []float64{1, 100} {
+			j := newJudge(k, newProblem[T](s, logits), logits)
+			for _, l := range layouts[:3] {
+				for _, backwards := range []bool{false, true} {
+					j.merged(t, k, l.cut(s.tokens, 3), backwards)
+				}
+			}
+		}
+	}
+}
+
+// merged compares out and lse, which is all that carries are for.
+func (j judge[T]) merged(t testing.TB, k kernel.Attention[T], blocks [][]kernel.Segment, backwards bool) {
+	r := newResult[T](j.shape)
+	for _, rows := range blocks {
+		sum := j.rows(rows)
+		b := j.block(rows, nil)
+		for turn, cols := range blocks {
+			part := j.rows(rows)
+			part.forward(k, j.problem, [][]kernel.Segment{cols}, []int{0})
+			switch {
+			case turn == 0:
+				sum.carry = part.carry
+			case backwards:
+				k.Merge(part.carry, sum.carry, b)
+				sum.carry = part.carry
+			default:
+				k.Merge(sum.carry, part.carry, b)
+			}
+		}
+		k.Finish(sum.carry, sum.out, sum.lse, b)
+		put(r.out, j.tokens, j.valueDim, positions(rows), sum.out)
+		put(r.lse, j.tokens, 1, positions(rows), sum.lse)
+	}
+	for i, g := range parts(r)[:2] {
+		limit, _ := j.tolerance(i)
+		if d, at := deviation(g.x, j.want[i].x, 0); !(d <= limit) {
+			t.Errorf("%v, logits %v, merged carries (backwards %t): %s[%d] = %v, dense has %v", j.shape, j.logits, backwards, g.name, at, g.x[at], j.want[i].x[at])
+		}
+	}
+}
+
+// hiddenPairsMayHoldAnything puts NaN and Inf into the last of three documents: the results of the others stay what they
+// were but for rounding.
+func hiddenPairsMayHoldAnything[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
+	const clean = 130
+	for _, causal := range []bool{false, true} {
+		s := shape{tokens: 200, heads: 2, kvHeads: 1, dim: 8, valueDim: 6}
+		s.options = &options{name: "documents", mask: mask.Spec{Causal: causal, CuSeqlens: []int{0, 50, clean, 200}}}
+		p := newProblem[T](s, 1).asTakenBy(k)
+		want := p.solve(k, cut{whole, 1, 1})
+		spoilt := newProblem[T](s, 1).asTakenBy(k)
+		for _, x := range []struct {
+			data  []T
+			width int
+		}{{spoilt.q, p.dim}, {spoilt.k, p.dim}, {spoilt.v, p.valueDim}, {spoilt.dOut, p.valueDim}} {
+			spoilt.spoil(x.data, x.width, clean, p.tokens)
+		}
+		got := spoilt.solve(k, cut{whole, 1, 1})
+		for i, g := range parts(got) {
+			width := []int{p.valueDim, 1, p.dim, p.dim, p.valueDim}[i]
+			for at, w := range parts(want)[i].x {
+				near := math.Abs(g.x[at]-w) <= 1e-5*math.Max(1, math.Abs(w))
+				if at/width%p.tokens < clean && !near {
+					t.Fatalf("causal %t: %s[%d] is %v; it was %v before another document held NaN and Inf", causal, g.name, at, g.x[at], w)
+				}
+			}
+		}
+	}
+}
