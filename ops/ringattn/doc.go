@@ -67,6 +67,28 @@
 // K and V are never repeated for grouped queries, neither in memory nor on the wire, and nothing is padded: any T and any
 // W go together, with shards that are uneven, of one token, or empty.
 //
+// # Masks
+//
+// Which keys a query sees: Causal, Window (sliding, one side or both), CuSeqlens (packed documents) and Mask (rectangles of queries
+// by keys, see package mask), in global positions, so that they mean the same on every rank. What is seen is scored with Softcap, ALiBiSlopes
+// and Sinks, and thinned by Dropout. All of it goes together, with every layout, ring, dtype and travel:
+//
+//	Config{Causal: true, CuSeqlens: []int{0, 900, 900, 4096}, Window: &mask.Window{Left: 1023, Right: mask.Unbounded}, Softcap: 50}
+//
+// The ring uses the mask: every rank makes the same plan of who needs whose block (Op.Plan). A block goes from one rank that needs it to the
+// next and skips the others, what nobody sees is neither sent nor computed, and gradients go home from the last that added to them. W-1
+// hops of a rank are the most there are.
+//
+//	window of a shard's length, W = 4              documents within shards
+//	rank 0 ───▶ rank 1 ───▶ rank 2 ───▶ rank 3     nothing is sent
+//
+// # Other ways round
+//
+// Travel ring.Q turns it round: K and V stay at home, and Q travels with its carry, in backward Q, dO, LSE and δ with dQ; fewer bytes
+// where queries are few (Chunk) or KV heads many. UlyssesSize makes groups of ranks exchange rows for heads before the ring (all-to-all),
+// and InnerRing a double ring: blocks go round an inner ring of neighbours before they enter the next, whose first rank gets them a whole
+// round ahead.
+//
 // # Which rank holds what
 //
 // Config.Layout, with 8 positions over 2 ranks; under a causal mask zigzag and striped give all ranks the same work.
@@ -74,6 +96,7 @@
 //	contiguous   rank 0: 0 1 2 3   rank 1: 4 5 6 7
 //	zigzag       rank 0: 0 1 6 7   rank 1: 2 3 4 5
 //	striped      rank 0: 0 2 4 6   rank 1: 1 3 5 7
+//	balanced     as even as possible in rows and in visible pairs: causal gives zigzag, packed documents whatever is even
 //
 // # Numbers
 //
@@ -94,5 +117,6 @@
 //	ringattn/gradcheck  golden files, the built-in suite, finite differences for any graph
 //
 // Sources: Liu, Zaharia, Abbeel, Ring Attention with Blockwise Transformers (arXiv 2310.01889); Brandon et al., Striped
-// Attention (arXiv 2311.09431); Dao, FlashAttention-2 (arXiv 2307.08691).
+// Attention (arXiv 2311.09431); Dao, FlashAttention-2 (arXiv 2307.08691); Jacobs et al., DeepSpeed Ulysses (arXiv 2309.14509); Press et al.,
+// ALiBi (arXiv 2108.12409); Gu et al., LoongTrain (arXiv 2406.18485) for the double ring.
 package ringattn

@@ -52,8 +52,10 @@ type pairForward struct {
 func (f *pairForward) run() {
 	begun, pairs := false, 0
 	from, to := f.sight(f.panel, 0, len(f.cols))
-	for col := from / tileKeys * tileKeys; col < to; col += tileKeys {
-		t, some := f.trimmed(&f.state.tile, f.panel, col)
+	first, n := from/tileKeys, ceilDiv(to, tileKeys)-from/tileKeys
+	nearest := f.nearest(f.panel, n, func(tile int) int { return (first + tile) * tileKeys })
+	for i := range n {
+		t, some := f.trimmed(&f.state.tile, f.panel, (first+nearest.turn(i))*tileKeys)
 		if !some {
 			continue
 		}

@@ -54,8 +54,9 @@ type forward[T kernel.Float] struct {
 func (f *forward[T]) run() {
 	prepared, pairs, t := false, 0, &f.state.tile
 	tiles := f.keyTiles(f.panel, 0, len(f.cols))
+	nearest := f.nearest(f.panel, tiles.n, tiles.col)
 	for i := range tiles.n {
-		col, keys := tiles.at(f.nearest(&tiles, i))
+		col, keys := tiles.at(nearest.turn(i))
 		if !f.tile(t, f.panel, col, keys) {
 			continue
 		}
@@ -69,23 +70,6 @@ func (f *forward[T]) run() {
 		pairs += t.pairs()
 	}
 	f.worked(2 * pairs)
-}
-
-// nearest is the tile to go to in turn i. Under ALiBi the scores of far keys are low: those of the queries' own positions come first,
-// then those before, then those behind, so that references need not be raised tile by tile.
-func (f *forward[T]) nearest(tiles *keyTiles, i int) int {
-	if f.Slopes == nil || !f.rising {
-		return i
-	}
-	at := f.rows[f.panel*panelRows+f.queries-1]
-	start := tiles.n - 1
-	for col, _ := tiles.at(start); start > 0 && f.cols[col] > at; col, _ = tiles.at(start) {
-		start--
-	}
-	if i <= start {
-		return start - i
-	}
-	return i
 }
 
 // fold takes one tile into the carry.

@@ -106,3 +106,32 @@ func (z zone) at(i int) (col, keys int) {
 	}
 	return z.to - (z.n-i)*tileKeys, tileKeys
 }
+
+// col is the first key of tile i.
+func (c *keyTiles) col(i int) int {
+	col, _ := c.at(i)
+	return col
+}
+
+// order is the order in which a panel goes over its tiles: from one down to the first, then from the next up to the last.
+type order struct{ start int }
+
+func (o order) turn(i int) int {
+	if i <= o.start {
+		return o.start - i
+	}
+	return i
+}
+
+// nearest is the order for a panel of n tiles. Under ALiBi the scores of far keys are low: those of the queries' own positions come first,
+// then those before, then those behind, so that references need not be raised tile by tile. Otherwise tiles come as they lie.
+func (g *geometry) nearest(panel, n int, col func(tile int) int) order {
+	if g.Slopes == nil || !g.rising || n == 0 {
+		return order{}
+	}
+	at, start := g.rows[min((panel+1)*panelRows, len(g.rows))-1], n-1
+	for start > 0 && g.cols[col(start)] > at {
+		start--
+	}
+	return order{start}
+}
