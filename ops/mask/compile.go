@@ -219,21 +219,55 @@ func (m *Mask) Areas(from, n, keys int) []int64 {
 	return sums
 }
 
-// Sees reports whether the query at position i sees one of the keys start, start+stride, ... (count of them).
-func (m *Mask) Sees(i, start, stride, count int) bool {
-	if m == nil {
-		return count > 0
+// Positions are Start, Start+Stride, ... (Count of them); Stride is at least 1.
+type Positions struct{ Start, Stride, Count int }
+
+// holds reports whether one of the positions lies in [low, high).
+func (p Positions) holds(low, high int) bool {
+	first := p.Start
+	if low > p.Start {
+		first += (low - p.Start + p.Stride - 1) / p.Stride * p.Stride
 	}
-	for layer := range m.layers {
-		low, high, some := m.interval(layer, i)
-		if !some || count == 0 {
-			continue
+	return p.Count > 0 && first < high && first <= p.Start+(p.Count-1)*p.Stride
+}
+
+// Meet reports whether any of the queries sees any of the keys. It takes a look at every band, and at single queries only where those of
+// a band see fewer neighbours than lie between them.
+func (m *Mask) Meet(queries, keys Positions) bool {
+	if queries.Count == 0 || keys.Count == 0 {
+		return false
+	}
+	if m == nil {
+		return true
+	}
+	end := queries.Start + (queries.Count-1)*queries.Stride + 1
+	for _, bands := range m.layers {
+		for at := find(bands, 0, queries.Start); at < len(bands) && bands[at].from < end; at++ {
+			if bands[at].meet(queries, keys) {
+				return true
+			}
 		}
-		first := start
-		if low > start {
-			first += (low - start + stride - 1) / stride * stride
-		}
-		if first < high && first <= start+(count-1)*stride {
+	}
+	return false
+}
+
+func (b band) meet(queries, keys Positions) bool {
+	// the queries of the band that see anything
+	from, to := max(b.from, b.keyFrom-b.high), min(b.to, b.keyTo-b.low)
+	skip := max(0, from-queries.Start+queries.Stride-1) / queries.Stride
+	first := queries.Start + skip*queries.Stride
+	last := min(to-1, queries.Start+(queries.Count-1)*queries.Stride)
+	if first > last {
+		return false
+	}
+	last = first + (last-first)/queries.Stride*queries.Stride
+	if b.high-b.low+1 >= queries.Stride { // together they see all from the first one's first key to the last one's last
+		low, _ := b.interval(first)
+		_, high := b.interval(last)
+		return keys.holds(low, high)
+	}
+	for i := first; i <= last; i += queries.Stride {
+		if keys.holds(b.interval(i)) {
 			return true
 		}
 	}

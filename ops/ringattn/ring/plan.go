@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 // Plan says which ranks each block visits, in what order and from where it comes; it follows from shapes, mask and sharding alone, so all
@@ -38,15 +39,10 @@ type route struct {
 // sees reports whether any query of rank row sees any key of rank col.
 func (c Call) sees(row, col int) bool {
 	cols := segments(c.Sharding, col)
-	for _, r := range c.rowSegments(row) {
-		for i := range r.Count {
-			for _, k := range cols {
-				if c.Mask.Sees(r.Start+i*r.Stride, k.Start, k.Stride, k.Count) {
-					return true
-				}
-			}
-			if c.Mask == nil {
-				break
+	for _, q := range c.rowSegments(row) {
+		for _, k := range cols {
+			if c.Mask.Meet(mask.Positions(q), mask.Positions(k)) {
+				return true
 			}
 		}
 	}

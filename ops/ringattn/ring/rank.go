@@ -110,15 +110,15 @@ func (r *Rank[T]) check(in Inputs[T]) error {
 		sinks = r.call.Heads
 	}
 	for _, c := range []struct {
-		name      string
-		got, want int
+		name            string
+		got, want, rows int
 	}{
-		{"q", len(in.Q), r.call.qLen(r.rows)},
-		{"k", len(in.K), r.call.kLen(r.keys)},
-		{"v", len(in.V), r.call.vLen(r.keys)},
+		{"q", len(in.Q), r.call.qLen(r.rows), r.rows},
+		{"k", len(in.K), r.call.kLen(r.keys), r.keys},
+		{"v", len(in.V), r.call.vLen(r.keys), r.keys},
 	} {
 		if c.got != c.want {
-			return fmt.Errorf("ring: rank %d: %s has %d elements, want %d for %d rows", r.rank, c.name, c.got, c.want, r.rows)
+			return fmt.Errorf("ring: rank %d: %s has %d elements, want %d for %d rows", r.rank, c.name, c.got, c.want, c.rows)
 		}
 	}
 	if len(in.Sinks) != sinks {
