@@ -12,13 +12,22 @@ import (
 func newBenchAttention(out *output) *cobra.Command {
 	var f benchFlags
 	var a bench.Attention
+	var masks maskFlags
 	var layout string
 	cmd := &cobra.Command{
 		Use:   "attention --seq N --head-dim N --heads N",
 		Short: "Measure attention, forward and backward, on one rank or round a ring",
 		Long: "attention runs the op's own kernels on random normal inputs. A ring of 1 is the kernel alone; a\n" +
 			"larger one has so many ranks in this process, with all that is copied and sent. Give several sizes\n" +
-			"to have them compared in the same rounds.",
+			"to have them compared in the same rounds.\n" +
+			"\n" +
+			"With windows and documents, operations are those of the visible pairs, so that shares of the peak are\n" +
+			"useful work. --against causal runs plain causal attention right after each pass: the ratio is the\n" +
+			"processor time over what the visible pairs would take at its rate.",
+		Example: "  train bench attention --seq 16384 --head-dim 64 --heads 4 --causal --documents 16 --ring 4 --against causal\n" +
+			"  train bench attention --seq 16384 --head-dim 64 --heads 4 --causal --window-left 1023 --ring 4 --against causal\n" +
+			"  train bench attention --seq 4096 --head-dim 64 --heads 8 --causal --softcap 30 --alibi --sinks --dropout 0.1\n" +
+			"  train bench attention --seq 16384 --head-dim 64 --heads 4 --causal --ring 4 --travel q --against kv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := f.options()
 			if err != nil {
@@ -26,6 +35,9 @@ func newBenchAttention(out *output) *cobra.Command {
 			}
 			defaultKVHeads(&a)
 			a.DType, a.Layout = f.dtype, shard.Layout(layout)
+			if err := masks.set(cmd, &a); err != nil {
+				return err
+			}
 			if err := a.Validate(); err != nil {
 				return err
 			}
@@ -42,7 +54,8 @@ func newBenchAttention(out *output) *cobra.Command {
 	addAttentionShape(cmd, &a)
 	cmd.Flags().BoolVar(&a.Causal, "causal", false, "a position sees itself and those before it")
 	cmd.Flags().IntSliceVar(&a.Rings, "ring", []int{1}, "ring sizes, as in `1,8`")
-	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "contiguous, `zigzag` or striped: who holds which positions")
+	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "contiguous, `zigzag`, striped or balanced: who holds which positions")
+	masks.add(cmd, &a)
 	f.addDType(cmd, attentionTypes)
 	f.add(cmd)
 	return cmd
@@ -78,14 +91,14 @@ func printAttention(out *output, report bench.AttentionReport, o bench.Options) 
 	if err != nil {
 		return err
 	}
+	last := report.Results[len(report.Results)-1] // what concerns rings is in the result of one
+	if err := out.printf("%s", optionsText(last)); err != nil {
+		return err
+	}
 	rows, roofs := make([][]string, len(report.Results)), make([][]string, len(report.Results))
 	for i, r := range report.Results {
-		ring := "1"
-		if r.Ring > 1 {
-			ring = fmt.Sprintf("%d %s", r.Ring, r.Layout)
-		}
-		rows[i] = append([]string{r.Pass, ring}, figureCells(r.Figures)...)
-		roofs[i] = append([]string{r.Pass, ring}, append(rooflineCells(r.Figures), fmt.Sprintf("%.3f", r.BusyOverOne))...)
+		rows[i] = append([]string{r.Pass, ringText(r)}, figureCells(r.Figures)...)
+		roofs[i] = append([]string{r.Pass, ringText(r)}, append(rooflineCells(r.Figures), fmt.Sprintf("%.3f", r.BusyOverOne))...)
 		if r.BusyOverOne == 0 {
 			roofs[i][len(roofs[i])-1] = ""
 		}
@@ -94,6 +107,9 @@ func printAttention(out *output, report bench.AttentionReport, o bench.Options) 
 		return err
 	}
 	if err := out.table(append([]string{"pass", "ring"}, append(rooflineHeader, "busy ÷ one's")...), roofs); err != nil {
+		return err
+	}
+	if err := printAgainst(out, report.Results); err != nil {
 		return err
 	}
 	return printCeilings(out, report.Ceilings, o)

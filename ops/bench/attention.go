@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
@@ -14,33 +15,51 @@ import (
 )
 
 // Attention is attention over Seq positions, one sequence. Rings lists ring sizes: 1 calls the kernel itself, on arrays as it wants
-// them; more go round a ring of so many ranks in this process, with all that the op does on the way but the graph.
+// them; more go round a ring of so many ranks in this process, with all that the op does on the way but the graph. What concerns a
+// ring alone (Layout, Travel, Ulysses, Inner) is nothing to a ring of 1.
 type Attention struct {
 	Seq            int
 	HeadDim        int
+	ValueDim       int // 0: HeadDim
 	Heads, KVHeads int
-	Causal         bool
-	DType          string // float32, float64 or bfloat16
-	Rings          []int
-	Layout         shard.Layout
+
+	Causal    bool
+	Window    *mask.Window // nil: unbounded
+	Documents []int        // lengths of packed documents, Seq together; nil is one
+
+	Softcap float64 // 0 is none
+	ALiBi   bool    // with the slopes of the paper, see Slopes
+	Sinks   bool    // one a head, drawn at random
+	Dropout float64 // probability
+
+	DType   string // float32, float64 or bfloat16
+	Rings   []int
+	Layout  shard.Layout
+	Travel  ring.Travel // what goes round the ring; "" is ring.KV
+	Ulysses int         // ranks that exchange rows for heads before the ring; 0 or 1 is none
+	Inner   int         // ranks of an inner ring of a double ring; 0 or 1 is a single ring
+
+	Against Against // measured in the same rounds
 }
 
 // AttentionResult is one line: a pass over one ring.
 type AttentionResult struct {
-	Pass    string       `json:"pass"` // forward or backward
-	Device  string       `json:"device"`
-	ISA     string       `json:"isa"`
-	Seq     int          `json:"seq"`
-	HeadDim int          `json:"head_dim"`
-	Heads   int          `json:"heads"`
-	KVHeads int          `json:"kv_heads"`
-	Causal  bool         `json:"causal"`
+	Pass    string `json:"pass"` // forward or backward
+	Device  string `json:"device"`
+	ISA     string `json:"isa"`
+	Seq     int    `json:"seq"`
+	HeadDim int    `json:"head_dim"`
+	Heads   int    `json:"heads"`
+	KVHeads int    `json:"kv_heads"`
+	Causal  bool   `json:"causal"`
+	AttentionOptions
 	DType   string       `json:"dtype"`
 	Ring    int          `json:"ring"`
 	Layout  shard.Layout `json:"layout"`
 	Threads int          `json:"threads"`
 	Figures
 	BusyOverOne float64 `json:"busy_over_one"` // busy time ÷ that of the kernel alone; 0 where that is not measured
+	*AgainstFigures
 }
 
 // AttentionReport is what a measurement found.
@@ -51,7 +70,7 @@ type AttentionReport struct {
 
 // Validate reports all fields that cannot be honoured, joined into one error.
 func (a Attention) Validate() error {
-	errs := []error{a.call(shard.Sharding{}).Validate()}
+	var errs []error
 	if a.DType != bfloat16Name {
 		errs = append(errs, checkDType(a.DType))
 	}
@@ -64,21 +83,38 @@ func (a Attention) Validate() error {
 	if len(a.Rings) == 0 {
 		errs = append(errs, errors.New("bench: no ring sizes: give 1 for the kernel alone"))
 	}
+	errs = append(errs, a.validateMask(), a.validateCalls(), a.Against.validate())
+	return errors.Join(errs...)
+}
+
+// validateCalls has the ring look at each size's call.
+func (a Attention) validateCalls() error {
+	errs := []error{a.call(shard.Sharding{}, nil).Validate()}
+	largest := 1
 	for _, n := range a.Rings {
-		if n < 1 {
-			errs = append(errs, fmt.Errorf("bench: a ring of %d ranks: give at least 1", n))
+		largest = max(largest, n)
+		s, err := shard.New(shard.Contiguous, max(a.Seq, 0), n)
+		switch {
+		case n < 1:
+			err = fmt.Errorf("bench: a ring of %d ranks: give at least 1", n)
+		case err == nil && n > 1 && errs[0] == nil:
+			err = a.call(s, nil).Validate()
 		}
+		errs = append(errs, err)
+	}
+	if single := []int{0, 1}; largest == 1 && (a.Travel != "" || !slices.Contains(single, a.Ulysses) || !slices.Contains(single, a.Inner)) {
+		errs = append(errs, fmt.Errorf("bench: travel %q, Ulysses groups of %d and inner rings of %d concern a ring: give a size above 1",
+			a.Travel, a.Ulysses, a.Inner))
 	}
 	return errors.Join(errs...)
 }
 
-// Flops are the operations of the forward and of the backward pass.
+// Flops are the operations of the forward and of the backward pass: 4·D·H forward for each visible pair where keys and values are
+// both D wide, 2.5 times that backward. Causal order leaves half of all pairs, by convention the diagonal too.
 func (a Attention) Flops() (forward, backward float64) {
-	forward = 4 * float64(a.Seq) * float64(a.Seq) * float64(a.HeadDim) * float64(a.Heads)
-	if a.Causal {
-		forward /= 2
-	}
-	return forward, 2.5 * forward
+	pairs := a.visible() * float64(a.Heads)
+	d, dv := float64(a.HeadDim), float64(a.valueDim())
+	return 2 * pairs * (d + dv), 2 * pairs * (3*d + 2*dv)
 }
 
 // bytes are those of the arrays that the forward and the backward pass read and write: q, k, v and out, lse; those, dOut and the
@@ -88,28 +124,36 @@ func (a Attention) bytes() (forward, backward float64) {
 	if a.DType == float64Name {
 		size = 8
 	}
-	read := 2.0
+	share := 1.0
 	if a.DType == bfloat16Name {
-		read = 1
+		share = 0.5
 	}
-	rows := float64(a.Seq) * float64(a.Heads)
-	q, kv := rows*float64(a.HeadDim), float64(a.Seq)*float64(a.KVHeads)*float64(a.HeadDim)
-	return size * (2*q + read*kv + rows), size * (4*q + (read+2)*kv + rows)
+	rows, both := float64(a.Seq)*float64(a.Heads), float64(a.HeadDim+a.valueDim())
+	q, kv := rows*both, float64(a.Seq)*float64(a.KVHeads)*both // q with out, k with v
+	return size * (q + share*kv + rows), size * (2*q + (share+1)*kv + rows)
 }
 
-// mask is nil or causal.
-func (a Attention) mask() *mask.Mask {
-	if a.Causal {
-		return mask.CausalOrder()
+func (a Attention) valueDim() int {
+	if a.ValueDim != 0 {
+		return a.ValueDim
 	}
-	return nil
+	return a.HeadDim
 }
 
-func (a Attention) call(s shard.Sharding) ring.Call {
-	return ring.Call{
-		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim,
-		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Mask: a.mask(), BFloat16: a.DType == bfloat16Name, Sharding: s,
+// call is that of a sharding, or of a ring of one for the zero Sharding.
+func (a Attention) call(s shard.Sharding, m *mask.Mask) ring.Call {
+	c := ring.Call{
+		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.valueDim(),
+		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Mask: m, Softcap: a.Softcap, Sinks: a.Sinks,
+		Dropout: ring.Dropout{P: a.Dropout, Seed: dropoutSeed}, BFloat16: a.DType == bfloat16Name, Sharding: s,
 	}
+	if a.ALiBi {
+		c.Slopes = Slopes(a.Heads)
+	}
+	if s.Ranks() > 1 {
+		c.Travel, c.Ulysses, c.Inner = a.Travel, a.Ulysses, a.Inner
+	}
+	return c
 }
 
 // Measure times both passes for every ring size, on random normal inputs.
@@ -122,15 +166,20 @@ func (a Attention) Measure(ctx context.Context, o Options) (AttentionReport, err
 	if a.DType == float64Name {
 		find = measureAttention[float64]
 	}
-	figures, c, err := find(ctx, a, o)
+	found, c, err := find(ctx, a, o)
 	if err != nil {
 		return AttentionReport{}, fmt.Errorf("bench: attention: %w", err)
 	}
 	report := AttentionReport{Ceilings: c}
-	for i, f := range figures {
+	for i, f := range found {
+		n := a.Rings[i/2]
+		options, err := a.options(n)
+		if err != nil {
+			return AttentionReport{}, fmt.Errorf("bench: attention: %w", err)
+		}
 		r := AttentionResult{
 			Pass: "forward", Device: "cpu", ISA: a.isa(), Seq: a.Seq, HeadDim: a.HeadDim, Heads: a.Heads, KVHeads: a.KVHeads, Causal: a.Causal,
-			DType: a.DType, Ring: a.Rings[i/2], Layout: a.Layout, Threads: o.Threads, Figures: f,
+			AttentionOptions: options, DType: a.DType, Ring: n, Layout: a.Layout, Threads: o.Threads, Figures: f.Figures, AgainstFigures: f.against,
 		}
 		if i%2 == 1 {
 			r.Pass = "backward"
@@ -164,18 +213,54 @@ func compareRings(results []AttentionResult) {
 	}
 }
 
-// measureAttention returns the figures of forward and backward for each ring in turn.
-func measureAttention[T kernel.Float](ctx context.Context, a Attention, o Options) ([]Figures, Ceilings, error) {
-	forwardFlops, backwardFlops := a.Flops()
-	forwardBytes, backwardBytes := a.bytes()
-	forward, backward := cost{forwardFlops, forwardBytes}, cost{backwardFlops, backwardBytes}
+// found is a pass's figures, and those of what it was measured against, if anything.
+type found struct {
+	Figures
+	against *AgainstFigures
+}
+
+// measureAttention returns the figures of forward and backward for each ring in turn. What they are measured against runs right after
+// each.
+func measureAttention[T kernel.Float](ctx context.Context, a Attention, o Options) ([]found, Ceilings, error) {
 	var passes []pass
 	for _, n := range a.Rings {
-		w, err := newWork[T](a, n)
+		both, err := passesOf[T](a, n)
 		if err != nil {
 			return nil, Ceilings{}, err
 		}
-		passes = append(passes, pass{forward, w.forward}, pass{backward, w.backward})
+		if a.Against.What == "" {
+			passes = append(passes, both[0], both[1])
+			continue
+		}
+		other, err := passesOf[T](a.other(), n)
+		if err != nil {
+			return nil, Ceilings{}, err
+		}
+		passes = append(passes, both[0], other[0], both[1], other[1])
 	}
-	return measure[T](ctx, o, a.DType, passes)
+	measured, ceilings, err := measure[T](ctx, o, a.DType, passes)
+	if err != nil {
+		return nil, Ceilings{}, err
+	}
+	var out []found
+	for i := 0; i < len(measured); i++ {
+		f := found{Figures: measured[i].Figures}
+		if a.Against.What != "" {
+			f.against = a.compare(measured[i], measured[i+1])
+			i++
+		}
+		out = append(out, f)
+	}
+	return out, ceilings, nil
+}
+
+// passesOf are forward and backward over one ring.
+func passesOf[T kernel.Float](a Attention, n int) ([2]pass, error) {
+	w, err := newWork[T](a, n)
+	if err != nil {
+		return [2]pass{}, err
+	}
+	forwardFlops, backwardFlops := a.Flops()
+	forwardBytes, backwardBytes := a.bytes()
+	return [2]pass{{cost{forwardFlops, forwardBytes}, w.forward}, {cost{backwardFlops, backwardBytes}, w.backward}}, nil
 }

@@ -74,7 +74,7 @@ type pass struct {
 }
 
 // measure goes through the rounds.
-func measure[T kernel.Float](ctx context.Context, o Options, dtype string, passes []pass) ([]Figures, Ceilings, error) {
+func measure[T kernel.Float](ctx context.Context, o Options, dtype string, passes []pass) ([]measured, Ceilings, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.Threads))
 	c := newCeilings[T](o.Threads, dtype)
 	runs := make([]int, len(passes))
@@ -85,7 +85,7 @@ func measure[T kernel.Float](ctx context.Context, o Options, dtype string, passe
 		}
 		runs[i] = max(1, int(o.Sample.Seconds()/s.wall))
 	}
-	found := make([]rounds, len(passes))
+	kept := make([]rounds, len(passes))
 	for range o.Rounds {
 		c.alone()
 		before := c.sample()
@@ -95,15 +95,21 @@ func measure[T kernel.Float](ctx context.Context, o Options, dtype string, passe
 				return nil, Ceilings{}, err
 			}
 			after := c.sample()
-			found[i].add(s, p.flops, before.and(after))
+			kept[i].add(s, p.flops, before.and(after))
 			before = after
 		}
 	}
-	figures, limits := make([]Figures, len(passes)), c.medians()
+	all, limits := make([]measured, len(passes)), c.medians()
 	for i, p := range passes {
-		figures[i] = found[i].figures(p.cost, limits, o.Threads)
+		all[i] = measured{kept[i].figures(p.cost, limits, o.Threads), kept[i].rates(p.flops)}
 	}
-	return figures, limits, nil
+	return all, limits, nil
+}
+
+// measured is what was found about one pass.
+type measured struct {
+	Figures
+	rates []float64 // operations per second of processor time, an element a round
 }
 
 // rounds are what was found about one pass, an element a round.
@@ -113,6 +119,14 @@ func (r *rounds) add(s sample, flops float64, c ceiling) {
 	rate := flops / s.busy / 1e9
 	r.wall, r.busy = append(r.wall, s.wall), append(r.busy, s.busy)
 	r.ofPeak, r.ofTiles = append(r.ofPeak, rate/c.peak), append(r.ofTiles, rate/c.tiles)
+}
+
+func (r *rounds) rates(flops float64) []float64 {
+	rates := make([]float64, len(r.busy))
+	for i, busy := range r.busy {
+		rates[i] = flops / busy
+	}
+	return rates
 }
 
 func (r *rounds) figures(work cost, c Ceilings, threads int) Figures {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
@@ -180,7 +181,7 @@ func testAlone(t *testing.T, dtype string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := ring.NewRank[float32](nil, a.call(s))
+	r, err := ring.NewRank[float32](nil, a.call(s, mask.CausalOrder()))
 	if err != nil {
 		t.Fatal(err)
 	}

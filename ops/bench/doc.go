@@ -11,5 +11,8 @@
 // cannot lengthen by taking the processor away; the wall time is reported beside them.
 //
 // Attention counts 4·T²·D·H operations forward for T positions and H query heads of D, half of it when causal, and 2.5 times that
-// backward; a matrix product counts 2·M·N·K.
+// backward; with windows or documents, those of the visible pairs. A matrix product counts 2·M·N·K.
+//
+// Attention with options can be set against plain causal attention, whose passes then run right after its own in every round. The
+// ratio is that of the two rates: what the options cost for each visible pair.
 package bench

@@ -95,7 +95,7 @@ func (m Matmul) Measure(ctx context.Context, o Options) (MatmulReport, error) {
 	if m.DType == float64Name {
 		find = measureMatmul[float64]
 	}
-	figures, c, err := find(ctx, m, o)
+	found, c, err := find(ctx, m, o)
 	if err != nil {
 		return MatmulReport{}, err
 	}
@@ -103,7 +103,7 @@ func (m Matmul) Measure(ctx context.Context, o Options) (MatmulReport, error) {
 	for i, p := range m.Products {
 		report.Results = append(report.Results, MatmulResult{
 			Pass: "matmul", Device: "cpu", ISA: cpu.ISA(), Layer: p.Layer, M: p.M, N: p.N, K: p.K, Trans: p.Trans, DType: m.DType,
-			Threads: o.Threads, Figures: figures[i],
+			Threads: o.Threads, Figures: found[i].Figures,
 		})
 	}
 	return report, nil
@@ -120,7 +120,7 @@ func newOperands[T kernel.Float](products []Product) operands[T] {
 	return operands[T]{a: normal[T](a, 1), b: normal[T](b, 2), c: make([]T, c)}
 }
 
-func measureMatmul[T kernel.Float](ctx context.Context, m Matmul, o Options) ([]Figures, Ceilings, error) {
+func measureMatmul[T kernel.Float](ctx context.Context, m Matmul, o Options) ([]measured, Ceilings, error) {
 	in := newOperands[T](m.Products)
 	var passes []pass
 	for _, p := range m.Products {

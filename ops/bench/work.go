@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -24,6 +25,12 @@ func checkDType(name string) error {
 	}
 	return nil
 }
+
+// Seeds of what all ranks share.
+const (
+	sinkSeed    = 1 << 32
+	dropoutSeed = 1
+)
 
 // drawn is the most numbers that normal draws.
 const drawn = 1 << 22
@@ -62,24 +69,46 @@ type alone[T kernel.Float] struct {
 	in     kernel.Inputs[T]
 	out    []T
 	grads  kernel.Gradients[T]
+	dSinks []float64
 }
 
 func newAlone[T kernel.Float](a Attention) (*alone[T], error) {
-	rows, q, kv := a.Heads*a.Seq, a.Heads*a.Seq*a.HeadDim, a.KVHeads*a.Seq*a.HeadDim
+	m, err := a.mask()
+	if err != nil {
+		return nil, err
+	}
+	rows, keys := a.Heads*a.Seq, a.KVHeads*a.Seq
+	q, k, v, out := rows*a.HeadDim, keys*a.HeadDim, keys*a.valueDim(), rows*a.valueDim()
 	positions := []kernel.Segment{{Start: 0, Stride: 1, Count: a.Seq}}
+	call := a.call(shard.Sharding{}, m)
 	w := &alone[T]{
 		kernel: cpu.New[T](),
 		block: kernel.Block{
-			Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.HeadDim, Scale: a.call(shard.Sharding{}).Scale, Mask: a.mask(),
-			Rows: positions, Cols: positions,
+			Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.valueDim(), Scale: call.Scale, Mask: m,
+			Softcap: a.Softcap, Slopes: call.Slopes, Dropout: a.drops(), Rows: positions, Cols: positions,
 		},
-		carry: kernel.Carry[T]{O: make([]T, q), M: make([]T, rows), L: make([]T, rows), Low: make([]T, rows)},
-		in:    kernel.Inputs[T]{Q: normal[T](q, 1), K: normal[T](kv, 2), V: normal[T](kv, 3), DOut: normal[T](q, 4), LSE: make([]T, rows), Delta: make([]T, rows)},
-		out:   make([]T, q),
-		grads: kernel.Gradients[T]{DQ: make([]T, q), DK: make([]T, kv), DV: make([]T, kv)},
+		carry: kernel.Carry[T]{O: make([]T, out), M: make([]T, rows), L: make([]T, rows), Low: make([]T, rows)},
+		in:    kernel.Inputs[T]{Q: normal[T](q, 1), K: normal[T](k, 2), V: normal[T](v, 3), DOut: normal[T](out, 4), LSE: make([]T, rows), Delta: make([]T, rows)},
+		out:   make([]T, out),
+		grads: kernel.Gradients[T]{DQ: make([]T, q), DK: make([]T, k), DV: make([]T, v)},
+	}
+	if a.Sinks {
+		w.block.Sinks, w.dSinks = normal[float64](a.Heads, sinkSeed), make([]float64, a.Heads)
 	}
 	w.in.LSELow = w.carry.Low
 	return w, w.narrow(a)
+}
+
+// drops is the kernel's dropout, as a ring has it in step 0.
+func (a Attention) drops() kernel.Dropout {
+	if a.Dropout == 0 {
+		return kernel.Dropout{}
+	}
+	d := kernel.Dropout{Threshold: kernel.NewThreshold(a.Dropout)}
+	for h := range a.Heads {
+		d.Keys = append(d.Keys, kernel.DropoutKey(dropoutSeed, 0, 0, h))
+	}
+	return d
 }
 
 // narrow takes the kernel of bfloat16, and keys and values as it wants them, where a asks for it.
@@ -114,7 +143,22 @@ func (w *alone[T]) backward(context.Context) error {
 	}
 	w.kernel.Delta(w.out, w.in.DOut, w.in.Delta, w.block)
 	w.kernel.Backward(w.grads, w.in, w.block)
+	w.sinks()
 	return nil
+}
+
+// sinks sums their gradients: -exp(sink - lse)·delta over the queries, as a ring does.
+func (w *alone[T]) sinks() {
+	for h, sink := range w.block.Sinks {
+		sum := 0.0
+		for i := h * len(w.in.LSE) / w.block.Heads; i < (h+1)*len(w.in.LSE)/w.block.Heads; i++ {
+			if math.IsInf(float64(w.in.LSE[i]), -1) {
+				continue
+			}
+			sum -= math.Exp(sink-float64(w.in.LSE[i])-float64(w.in.LSELow[i])) * float64(w.in.Delta[i])
+		}
+		w.dSinks[h] = sum
+	}
 }
 
 // ranks goes round a ring in this process.
@@ -126,16 +170,24 @@ type ranks[T kernel.Float] struct {
 }
 
 func newRanks[T kernel.Float](a Attention, n int) (*ranks[T], error) {
-	s, err := shard.New(a.Layout, a.Seq, n)
+	m, err := a.mask()
 	if err != nil {
 		return nil, err
 	}
-	w := &ranks[T]{call: a.call(s), saved: make([]*ring.Saved[T], n)}
+	s, err := ring.Deal(a.Layout, a.Seq, n, m, 0)
+	if err != nil {
+		return nil, err
+	}
+	var sinks []T
+	if a.Sinks {
+		sinks = normal[T](a.Heads, sinkSeed)
+	}
+	w := &ranks[T]{call: a.call(s, m).Prepare(), saved: make([]*ring.Saved[T], n)}
 	for rank := range n {
-		q, kv := s.Len(rank)*a.Heads*a.HeadDim, s.Len(rank)*a.KVHeads*a.HeadDim
+		rows, keys := s.Len(rank)*a.Heads, s.Len(rank)*a.KVHeads
 		seed := uint64(4 * rank)
-		w.in = append(w.in, ring.Inputs[T]{Q: normal[T](q, seed+1), K: normal[T](kv, seed+2), V: normal[T](kv, seed+3)})
-		w.dOut = append(w.dOut, normal[T](q, seed+4))
+		w.in = append(w.in, ring.Inputs[T]{Q: normal[T](rows*a.HeadDim, seed+1), K: normal[T](keys*a.HeadDim, seed+2), V: normal[T](keys*a.valueDim(), seed+3), Sinks: sinks})
+		w.dOut = append(w.dOut, normal[T](rows*a.valueDim(), seed+4))
 	}
 	return w, nil
 }

@@ -1,0 +1,26 @@
+package cpu
+
+import "github.com/ringgrad/ringgrad/ops/internal/kernel"
+
+// Pairs is how many pairs of a query and a key the tiles of a block compute for each head: those that its mask leaves, and what the tiles
+// at the mask's edges compute besides.
+func Pairs(b kernel.Block) int64 {
+	if b.Heads == 0 {
+		b.Heads, b.KVHeads = 1, 1
+	}
+	g := newGeometry(b)
+	defer g.release()
+	if g.empty() {
+		return 0
+	}
+	var t tile
+	var n int64
+	for panel := range g.panels {
+		for run := range g.colSpans {
+			if g.tile(&t, panel, run) {
+				n += int64(t.pairs())
+			}
+		}
+	}
+	return n
+}
