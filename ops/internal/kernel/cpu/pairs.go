@@ -16,8 +16,9 @@ func Pairs(b kernel.Block) int64 {
 	var t tile
 	var n int64
 	for panel := range g.panels {
-		for run := range g.colSpans {
-			if g.tile(&t, panel, run) {
+		tiles := g.keyTiles(panel, 0, len(g.cols))
+		for i := range tiles.n {
+			if col, keys := tiles.at(i); g.tile(&t, panel, col, keys) {
 				n += int64(t.pairs())
 			}
 		}
