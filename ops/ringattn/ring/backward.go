@@ -29,7 +29,13 @@ func (r *Rank[T]) Backward(ctx context.Context, in Inputs[T], s *Saved[T], dOut 
 	if err := t.walk(ctx, own); err != nil {
 		return Gradients[T]{}, err
 	}
-	return b.tokens(), nil
+	g := b.tokens()
+	giveBack(b.dq, b.dkv)
+	giveBack(b.sum)
+	if r.plan.travel == KV {
+		giveBack(b.message)
+	}
+	return g, nil
 }
 
 func (r *Rank[T]) checkBackward(in Inputs[T], s *Saved[T], dOut []T) error {
@@ -52,7 +58,7 @@ type backward[T kernel.Float] struct {
 	message []T              // all that is needed of the local queries
 	in      kernel.Inputs[T] // its parts; K and V are set for each block
 	dq      []T              // what one block gives to dQ; where queries travel, all that the local keys give
-	sum     []float64        // dQ over all blocks: in float32 its error would grow with W; nil where queries travel
+	sum     []float64        // dQ over all blocks: in float32 its error would grow with W; nil where there is but one, or queries travel
 	kv      []T              // the own block
 	dkv     []T              // its gradient: this rank's share, and after the tour the sum of all ranks'
 	spare   []T              // memory that nobody else reads, for the next share
@@ -61,11 +67,17 @@ type backward[T kernel.Float] struct {
 func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut []T) *backward[T] {
 	c := r.call
 	in.Step, in.Layer = s.step, s.layer
-	b := &backward[T]{run: r.begin(ctx, in), kv: r.packKV(in), dq: make([]T, len(in.Q)), dkv: make([]T, c.kvLen(r.keys))}
-	if r.size > 1 && r.plan.travel == KV {
-		b.sum = make([]float64, len(b.dq))
+	b := &backward[T]{run: r.begin(ctx, in), kv: r.packKV(in), dq: borrow[T](len(in.Q)), dkv: borrow[T](c.kvLen(r.keys))}
+	if n := b.queriesLen(r.rank); r.plan.travel == Q {
+		b.message = make([]T, n) // other ranks see it
+		clear(b.dkv)
+	} else {
+		b.message = borrow[T](n)
+		if len(r.plan.backward.visits[r.rank]) > 0 {
+			b.sum = borrow[float64](len(b.dq))
+			clear(b.sum)
+		}
 	}
-	b.message = make([]T, b.queriesLen(r.rank))
 	b.in = b.asQueries(b.message, r.rank)
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
 	toHeads(b.in.DOut, dOut, s.shape)
@@ -101,7 +113,11 @@ func (b *backward[T]) tour() (t *tour[T], own []T) {
 	_, _, t.kind, t.sumKind = b.plan.kinds()
 	_, _, t.tensors, t.sumTensors = b.plan.tensors()
 	first, second := b.halves()
-	t.before, t.after = func() { b.own(first) }, func() { b.own(second) }
+	fresh := b.plan.travel == KV // else visitors have written to dK and dV
+	t.before, t.after = func() { b.own(first, fresh) }, func() {}
+	if second.heads > 0 {
+		t.after = func() { b.own(second, fresh && second.kv > 0) }
+	}
 	t.merge = func(share, sum []T, _ int) {
 		add(share, sum)
 		b.spare = sum // its sender has let go of it
@@ -141,19 +157,18 @@ func (b *backward[T]) visitor(queries []T, source int) []T {
 	return share
 }
 
-// own works on one part of the own block.
-func (b *backward[T]) own(p part) {
-	if p.heads == 0 || p.rows == 0 {
-		return
-	}
+// own works on one part of the own block; fresh says that it is the first to write to the dK and dV of its heads.
+func (b *backward[T]) own(p part, fresh bool) {
 	c, s := b.call, b.rows
 	k, v := b.splitKV(b.kv, b.rank)
 	dk, dv := b.split(b.dkv, b.rank)
 	kv := func(x []T, width int) []T { return x[p.kv*b.keys*width:][:p.kvs*b.keys*width] }
 	dq := rowsOf(b.dq, p, s, c.Dim)
-	clear(dq)
+	if !fresh {
+		clear(dq)
+	}
 	b.kernel.Backward(
-		kernel.Gradients[T]{DQ: dq, DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim)},
+		kernel.Gradients[T]{DQ: dq, DK: kv(dk, c.Dim), DV: kv(dv, c.ValueDim), Fresh: fresh},
 		kernel.Inputs[T]{
 			Q: rowsOf(b.in.Q, p, s, c.Dim), K: b.keysOf(k, p, c.Dim), V: b.keysOf(v, p, c.ValueDim), DOut: rowsOf(b.in.DOut, p, s, c.ValueDim),
 			LSE: rowsOf(b.in.LSE, p, s, 1), LSELow: rowsOf(b.in.LSELow, p, s, 1), Delta: rowsOf(b.in.Delta, p, s, 1),

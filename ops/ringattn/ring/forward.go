@@ -51,11 +51,17 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 	if err := r.check(in); err != nil {
 		return nil, err
 	}
-	f := forward[T]{run: r.begin(ctx, in), kv: r.packKV(in), q: make([]T, len(in.Q))}
 	c := r.call
+	f := forward[T]{run: r.begin(ctx, in), kv: r.packKV(in)}
+	if r.plan.travel == Q {
+		f.q = make([]T, len(in.Q)) // other ranks see it
+	} else {
+		f.q = borrow[T](len(in.Q))
+	}
 	toHeads(f.q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
-	_, f.carry = f.newCarry(r.rank)
-	f.carry.Low = make([]T, c.rowLen(r.rows))
+	f.spare = borrow[T](f.carryLen(r.rank))
+	message, carry := f.newCarry(r.rank)
+	f.carry, f.carry.Low = carry, make([]T, c.rowLen(r.rows))
 	t, own := f.tour()
 	if err := t.walk(ctx, own); err != nil {
 		return nil, err
@@ -65,6 +71,10 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 	s.out, s.lse = make([]T, len(f.carry.O)), make([]T, len(f.carry.L))
 	if r.rows > 0 {
 		f.kernel.Finish(f.carry, s.out, s.lse, f.block(r.rank, r.rank))
+	}
+	giveBack(message)
+	if r.plan.travel == KV {
+		giveBack(f.q)
 	}
 	return s, nil
 }
