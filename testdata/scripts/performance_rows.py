@@ -37,8 +37,13 @@ class Line:
         r = self.result["roofline"]
         return (
             f"{number(r['flops'] / 1e9)} Gflop, {number(r['bytes'] / 1e6)} MB, {r['intensity']:.0f} flop/B; "
-            f"{LIMITS[r['limit']]} {self.ceiling:.0f}, attained {self.of_ceiling:.2f}{self.split()}"
+            f"{LIMITS[r['limit']]} {self.ceiling:.0f}, attained {self.of_ceiling:.2f}{self.edges()}{self.split()}"
         )
+
+    def edges(self):
+        """What the tiles at a mask's edges add."""
+        pairs = self.result.get("computed_over_visible")
+        return "" if pairs is None else f"; {pairs:.3f} pairs computed a visible one"
 
     def split(self):
         """Where a step's time goes."""
@@ -381,6 +386,91 @@ def float64(isa):
     )
 
 
+def time_lines(label, results, wanted):
+    """Of each pass the processor time for a visible pair over that of causal attention, or over that with keys and values travelling."""
+    out = []
+    for name, r, (least, aim) in zip(PASSES, results, wanted):
+        against, ratio = ("causal", r["over_causal"]) if "over_causal" in r else ("pass-KV", r["over_kv"])
+        other = r["against"]["gflops_per_core_second"]
+        out.append(
+            Line(
+                f"{label} {name}",
+                f"{label}, {name}",
+                r["gflops_per_core_second"],
+                "GF/core-s",
+                against,
+                other,
+                least,
+                aim,
+                r,
+                ratio,
+                lower=True,
+            )
+        )
+    return out
+
+
+def masked(label, s, options, most=None, ring=1, rounds=7):
+    """Attention with options beside plain causal attention, round by round. most is the ratio of times that is wanted of both passes."""
+    arguments = [*attention_arguments(s, (ring,)), *options, *([] if "--against" in options else ["--against", "causal"])]
+    return Row(label, [arguments], lambda reports, _: time_lines(label, reports[0]["results"], ((most, most),) * 2), rounds=rounds)
+
+
+def dealt(label, s, options, ring, rounds):
+    """Documents of random lengths in the balanced layout, and how much more its largest rank sees than the mean, beside zigzag."""
+    layouts = [[*attention_arguments(s, (ring,)), *options, "--against", "causal", "--layout", name] for name in ("balanced", "zigzag")]
+
+    def lines(reports, _):
+        balanced, zigzag = (report["results"] for report in reports)
+        largest, other = balanced[0]["largest_rank_over_mean"], zigzag[0]["largest_rank_over_mean"]
+        return [
+            *time_lines(f"{label}, balanced", balanced, UNASKED),
+            *time_lines(f"{label}, zigzag", zigzag, UNASKED),
+            Line(
+                f"{label} largest",
+                f"{label}, largest rank",
+                largest,
+                "of the mean",
+                "zigzag",
+                other,
+                None,
+                None,
+                zigzag[1],
+                largest,
+                lower=True,
+            ),
+        ]
+
+    return Row(label, layouts, lines, rounds=rounds)
+
+
+def mask_rows():
+    long = shape(16384, 64, 4, causal=True)
+    documents, window = ["--documents", "16"], ["--window-left", "1023"]
+    rows = [
+        masked("16 documents in 16K, ring of 4", long, documents, 1.1, 4, 3),
+        masked("16 documents in 16K, ring of 1", long, documents, rounds=3),
+        masked("one document of 1,024", shape(1024, 64, 4, causal=True), ["--against", "causal", "--against-seq", "16384"], rounds=3),
+        masked("window 1,024 in 16K, ring of 4", long, window, 1.2, 4, 3),
+        masked("window 1,024 in 16K, ring of 1", long, window, rounds=3),
+    ]
+    for d, heads in ((64, 8), (128, 4)):
+        s = shape(4096, d, heads, causal=True)
+        for name, options, most in (
+            ("softcap", ["--softcap", "30"], 1.25),
+            ("ALiBi", ["--alibi"], 1.1),
+            ("sinks", ["--sinks"], 1.02),
+            ("dropout 0.1", ["--dropout", "0.1"], 1.3),
+        ):
+            rows.append(masked(f"{name}, n 4,096 d {d}", s, options, most))
+    return [
+        *rows,
+        masked("16 documents in 16K, ring of 8", long, documents, 1, 8, 3),
+        dealt("32 random documents in 16K, ring of 8", long, ["--documents-random", "32"], 8, 3),
+        masked("pass-Q, causal 16K, ring of 4", long, ["--travel", "q", "--against", "kv"], ring=4, rounds=3),
+    ]
+
+
 FULL_CEILING = ((0.88, 0.93), (0.90, 0.94))
 CAUSAL_CEILING = ((0.84, 0.90), (0.86, 0.90))
 UNASKED = ((None, None), (None, None))
@@ -417,6 +507,7 @@ GROUPS = [
     Group("matmul", "Matrix products", [product(1024), product(2048)]),
     Group("layers", "The layers' matrix products", [layers("base", TINY, 4096), layers("qwen2.5-0.5b", HALF, 4096)]),
     Group("ring", "The ring's own cost", [ring_busy()]),
+    Group("masks", "Masks and options", mask_rows()),
     Group("lucid", "Ring attention beside lucidrains'", [lucid(True, (6.5, 7.5)), lucid(False, (2.5, 2.8))]),
     Group(
         "step",
