@@ -19,7 +19,7 @@ func (attention[T]) Backward(g kernel.Gradients[T], in kernel.Inputs[T], b kerne
 		return
 	}
 	runs := keyRuns(b.KVHeads, len(geo.cols))
-	dq := shareQueries(g, len(runs), T(b.Scale*b.Dropout.Scale()), T(b.Dropout.Scale()))
+	dq := shareQueries(geo, g, runs)
 	defer dq.giveBack()
 	spread(geo.work(), len(runs)*b.KVHeads, func(task int) {
 		w := backward[T]{geometry: geo, tileScratch: borrowTileScratch[T](b, true), in: in, run: task / b.KVHeads, dq: dq}
@@ -62,8 +62,11 @@ func (w *backward[T]) keys(r keyRun, kv int, g kernel.Gradients[T]) {
 // panel goes over the run's keys for one panel of queries.
 func (w *backward[T]) panel(head, panel int, r keyRun) {
 	row := panel * panelRows
-	at, n := head*len(w.rows)+row, min(panelRows, len(w.rows)-row)
-	dq, pairs := w.dq.start(w.run, at*w.Dim, w.dqSums[:n*w.Dim]), 0
+	n := min(panelRows, len(w.rows)-row)
+	dq, pairs := w.dq.start(w.run, head, panel, w.dqSums), 0
+	if dq == nil {
+		return
+	}
 	var p queryPanel[T]
 	t := &w.state.tile
 	tiles := w.keyTiles(panel, r.from, r.from+r.n)
@@ -79,7 +82,7 @@ func (w *backward[T]) panel(head, panel int, r keyRun) {
 		pairs += t.pairs()
 	}
 	w.worked(5 * pairs)
-	w.dq.finish(at*w.Dim, dq, p.q != nil)
+	w.dq.finish(head, panel, dq)
 }
 
 // queryPanel is one panel of one head as add reads it.

@@ -19,7 +19,7 @@ func (a pairAttention) Backward(g kernel.Gradients[float32], in kernel.Inputs[fl
 	}
 	n := len(geo.cols)
 	runs := keyRuns(b.KVHeads, n)
-	dq := shareQueries(g, len(runs), float32(b.Scale*b.Dropout.Scale()), float32(b.Dropout.Scale()))
+	dq := shareQueries(geo, g, runs)
 	defer dq.giveBack()
 	keys, values, columns := rowsOf(in.K, b.KVHeads*n, b.Dim), rowsOf(in.V, b.KVHeads*n, b.ValueDim), a.turned(in.K, b.KVHeads, n, b.Dim)
 	defer keys.giveBack()
@@ -84,7 +84,7 @@ func addRows(dst, factor, src []float32, p paddedRows, fresh bool) {
 // panel goes over the run's keys for one panel of queries.
 func (w *pairBackward) panel(head, panel int, r keyRun) {
 	row := panel * panelRows
-	at, n := head*len(w.rows)+row, min(panelRows, len(w.rows)-row)
+	n := min(panelRows, len(w.rows)-row)
 	begun, pairs := false, 0
 	from, to := w.sight(panel, r.from, r.from+r.n)
 	for col := from / tileKeys * tileKeys; col < to; col += tileKeys {
@@ -100,7 +100,7 @@ func (w *pairBackward) panel(head, panel int, r keyRun) {
 		pairs += t.pairs()
 	}
 	w.worked(5 * pairs)
-	dq := w.shared.start(w.run, at*w.Dim, w.dq[:n*w.Dim])
+	dq := w.shared.start(w.run, head, panel, w.dq)
 	if begun {
 		d := roundUp(w.Dim, lanes)
 		w.turn(wordsOf(w.staged), d, wordsOf(w.sums), panelRows, d, panelRows)
@@ -108,7 +108,7 @@ func (w *pairBackward) panel(head, panel int, r keyRun) {
 			copy(dq[i*w.Dim:][:w.Dim], w.staged[i*d:])
 		}
 	}
-	w.shared.finish(at*w.Dim, dq, begun)
+	w.shared.finish(head, panel, dq)
 }
 
 // begin arranges the n rows of a panel from row on.

@@ -23,9 +23,10 @@ type geometry struct {
 	rising     bool // the keys' positions rise
 	panels     int
 	layers     []layer
-	group      int     // query heads to a KV head
-	unit       float64 // scores times unit are in natural units
-	exponent   float64 // log2(e)·unit: P = 2^(exponent·(score - reference))
+	runs       []runSpan // by panel; backward only
+	group      int       // query heads to a KV head
+	unit       float64   // scores times unit are in natural units
+	exponent   float64   // log2(e)·unit: P = 2^(exponent·(score - reference))
 }
 
 // layer is one layer of the mask: the keys [low, high) of each query, and the sights of the panels.

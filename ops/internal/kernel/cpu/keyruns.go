@@ -18,24 +18,40 @@ func keyRuns(kvHeads, keys int) []keyRun {
 	return runs
 }
 
-// sharedQueries is the dQ that several runs add to. Each has a copy of its own; a single run adds panel by panel instead.
+// runSpan is the runs first..end-1, outside of which a panel sees nothing.
+type runSpan struct{ first, end int }
+
+// sharedQueries is the dQ that several runs add to. A panel that sees keys of one run is summed beside and added by that run; of a panel
+// that sees more every run has a copy, and they are added in the end.
 type sharedQueries[T kernel.Float] struct {
+	*geometry
 	dq          []T
 	fresh       bool        // dQ is overwritten
-	numbers     *scratch[T] // factors and one
+	numbers     *scratch[T] // factors and valueFactor
 	factors     []T         // [runs], all the softmax scale, which the sums dS·K and dSᵀ·Q take at the end
 	valueFactor []T         // [1], what the sums Pᵀ·dO take at the end
 	copies      *scratch[T] // [runs, len(dq)]; nil for one run
 }
 
-func shareQueries[T kernel.Float](g kernel.Gradients[T], runs int, scale, valueFactor T) sharedQueries[T] {
-	s := sharedQueries[T]{dq: g.DQ, fresh: g.Fresh, numbers: borrow[T](runs + 1)}
-	s.factors, s.valueFactor = s.numbers.data[:runs], s.numbers.data[runs:]
-	if runs > 1 {
-		s.copies = borrow[T](runs * len(g.DQ))
+func shareQueries[T kernel.Float](geo *geometry, g kernel.Gradients[T], runs []keyRun) sharedQueries[T] {
+	s := sharedQueries[T]{geometry: geo, dq: g.DQ, fresh: g.Fresh, numbers: borrow[T](len(runs) + 1)}
+	s.factors, s.valueFactor = s.numbers.data[:len(runs)], s.numbers.data[len(runs):]
+	if len(runs) > 1 {
+		s.copies = borrow[T](len(runs) * len(g.DQ))
 	}
-	setAll(s.factors, scale)
-	s.valueFactor[0] = valueFactor
+	kept := geo.Dropout.Scale()
+	setAll(s.factors, T(geo.Scale*kept))
+	s.valueFactor[0] = T(kept)
+	geo.runs = geo.runs[:0]
+	for panel := range geo.panels {
+		span := runSpan{len(runs), 0}
+		for i, r := range runs {
+			if from, to := geo.sight(panel, r.from, r.from+r.n); from < to {
+				span = runSpan{min(span.first, i), i + 1}
+			}
+		}
+		geo.runs = append(geo.runs, span)
+	}
 	return s
 }
 
@@ -46,36 +62,47 @@ func (s sharedQueries[T]) giveBack() {
 	}
 }
 
-// start returns zeros where the sums of a run for the panel at element at belong: in its copy, or in panel if there are none.
-func (s sharedQueries[T]) start(run, at int, panel []T) []T {
-	if s.copies != nil {
-		panel = s.copies.data[run*len(s.dq)+at:][:len(panel)]
-	}
-	clear(panel)
-	return panel
+// place is where a panel of a head lies in dQ: its first element, and how many there are.
+func (s sharedQueries[T]) place(head, panel int) (at, n int) {
+	row := panel * panelRows
+	return (head*len(s.rows) + row) * s.Dim, min(panelRows, len(s.rows)-row) * s.Dim
 }
 
-// finish takes over a panel that was summed outside of the copies, if anything was.
-func (s sharedQueries[T]) finish(at int, panel []T, some bool) {
-	switch dq := s.dq[at:][:len(panel)]; {
-	case s.copies != nil:
-	case some:
-		addTo(dq, s.factors, panel, s.fresh)
-	case s.fresh:
-		clear(dq)
+// start returns zeros where the sums of a run for a panel belong: in its copy, or in beside; nil for a panel that sees nothing of the run.
+func (s sharedQueries[T]) start(run, head, panel int, beside []T) []T {
+	span := s.runs[panel]
+	if run < span.first || run >= span.end {
+		return nil
+	}
+	at, n := s.place(head, panel)
+	sums := beside[:n]
+	if span.end-span.first > 1 {
+		sums = s.copies.data[run*len(s.dq)+at:][:n]
+	}
+	clear(sums)
+	return sums
+}
+
+// finish takes over what start returned, if it was beside.
+func (s sharedQueries[T]) finish(head, panel int, sums []T) {
+	if span := s.runs[panel]; sums != nil && span.end-span.first == 1 {
+		at, n := s.place(head, panel)
+		addTo(s.dq[at:][:n], s.factors, sums, s.fresh)
 	}
 }
 
-// addCopies adds the copies to dQ, in the order of their runs.
+// addCopies adds the copies to dQ, in the order of their runs, and clears what is fresh and was seen by none.
 func (s sharedQueries[T]) addCopies() {
-	if s.copies == nil {
-		return
-	}
-	const chunk = 1 << 13
-	spread(len(s.copies.data)*copyWork, ceilDiv(len(s.dq), chunk), func(i int) {
-		from := i * chunk
-		n := min(chunk, len(s.dq)-from)
-		tileNN(s.dq[from:], n, s.factors, len(s.factors), s.copies.data[from:], len(s.dq), 1, n, len(s.factors), !s.fresh)
+	spread(len(s.dq)*copyWork, s.Heads*s.panels, func(task int) {
+		head, panel := task/s.panels, task%s.panels
+		at, n := s.place(head, panel)
+		span := s.runs[panel]
+		switch runs := span.end - span.first; {
+		case runs > 1:
+			tileNN(s.dq[at:], n, s.factors, len(s.factors), s.copies.data[span.first*len(s.dq)+at:], len(s.dq), 1, n, runs, !s.fresh)
+		case runs < 1 && s.fresh:
+			clear(s.dq[at:][:n])
+		}
 	})
 }
 
