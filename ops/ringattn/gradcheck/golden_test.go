@@ -4,7 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 const committed = "../../../testdata/golden"
@@ -12,6 +16,28 @@ const committed = "../../../testdata/golden"
 func TestGoldenFilesAgreeForEveryRingAndLayout(t *testing.T) {
 	for _, dtype := range []string{Float64, Float32} {
 		r, err := CheckGolden(context.Background(), []string{committed}, Options{Rings: []int{1, 2, 3, 8}, DTypes: []string{dtype}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireOK(t, r)
+	}
+}
+
+// ways are those that a ring of 2 and one of 4 can be walked.
+var ways = []Way{{Travel: ring.Q}, {Travel: ring.Auto}, {Ulysses: 2}, {InnerRing: 2}, {Ulysses: 2, Travel: ring.Q}, {InnerRing: 2, Travel: ring.Q}}
+
+func TestGoldenFilesAgreeForEveryWayThroughTheRing(t *testing.T) {
+	files, err := filepath.Glob(committed + "/b*.safetensors")
+	if err != nil || len(files) < 12 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		g, err := ReadGolden(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ways := slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { return g.KVHeads%max(w.Ulysses, 1) != 0 })
+		r, err := CheckGolden(t.Context(), []string{f}, Options{Rings: []int{2, 4}, Layouts: shard.Layouts(), Ways: ways})
 		if err != nil {
 			t.Fatal(err)
 		}
