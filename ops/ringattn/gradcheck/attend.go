@@ -35,13 +35,6 @@ func (s setup) config(ctx context.Context) ringattn.Config {
 	}
 }
 
-// Way is how blocks go through a ring; the zero value is keys and values in a single ring.
-type Way struct {
-	Travel    ring.Travel `json:"travel,omitempty"`
-	Ulysses   int         `json:"ulysses,omitempty"`    // ranks of a Ulysses group
-	InnerRing int         `json:"inner_ring,omitempty"` // ranks of an inner ring
-}
-
 // session is one graph with one op, which may be run several times: over a ring inside of it, or, with a communicator, as
 // one rank of a ring.
 type session struct {

@@ -52,7 +52,7 @@ func requireOK(t *testing.T, r Report) {
 	}
 	for _, c := range r.Cases {
 		if !c.OK {
-			t.Errorf("%s ring %d %s %s: max_rel %v over %g %s", c.Case, c.Ring, c.Layout, c.DType, c.MaxRel, c.Limit, c.Error)
+			t.Errorf("%s ring %d %s %s %s: max_rel %v over %g %s", c.Case, c.Ring, c.Layout, c.DType, c.Way, c.MaxRel, c.Limit, c.Error)
 		}
 	}
 }
