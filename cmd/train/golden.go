@@ -55,7 +55,7 @@ func runGolden(ctx context.Context, out *output, path string, o gradcheck.Option
 	return all, nil
 }
 
-// goldenCase sums up the runs of one case in one dtype over all rings and layouts.
+// goldenCase sums up the runs of one case in one dtype over all rings, layouts and ways.
 type goldenCase struct {
 	name, dtype  string
 	runs, failed int
@@ -110,7 +110,7 @@ func (c *goldenCase) row() []string {
 	figure, limit, at := "", "", "did not run"
 	if c.tensor != "" {
 		figure, limit = figureText(c.worst.MaxRel[c.tensor]), fmt.Sprintf("%.0e", c.worst.Limit)
-		at = fmt.Sprintf("%s, ring %d %s", c.tensor, c.worst.Ring, c.worst.Layout)
+		at = strings.TrimSpace(fmt.Sprintf("%s, ring %d %s %s", c.tensor, c.worst.Ring, c.worst.Layout, c.worst.Way))
 	}
 	return []string{c.name, c.dtype, fmt.Sprint(c.runs), figure, limit, at, passed(c.failed == 0)}
 }

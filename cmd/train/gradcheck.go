@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn/gradcheck"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // gradcheckFlags are the flags of `train gradcheck`; at most one of golden, model and config says what is checked.
@@ -17,6 +18,8 @@ type gradcheckFlags struct {
 	golden, model, config  string
 	set                    []string
 	rings, layouts, dtypes []string
+	travels                []string
+	ulysses, innerRings    []string
 	quick, full            bool
 }
 
@@ -26,12 +29,15 @@ func newGradcheck(out *output) *cobra.Command {
 		Use:   "gradcheck",
 		Short: "Check gradients against dense attention, finite differences and golden files",
 		Long: "gradcheck without --golden, --model or --config runs the built-in suite: attention round the ring against dense attention\n" +
-			"in float64 and finite differences, its float32 error, and a model over W ranks against one.",
+			"in float64 and finite differences, its float32 error, and a model over W ranks against one.\n\n" +
+			"Attention is checked in every combination of --ring, --layout, --dtype, --travel, --ulysses and --inner-ring. Groups and inner\n" +
+			"rings that do not divide a ring or the heads of a case are an error of that case; in lists with a 1, such combinations are left out.",
 		Example: "  train gradcheck --quick\n" +
 			"  train gradcheck --golden testdata/golden --ring 1,2,3 --layout zigzag,striped\n" +
+			"  train gradcheck --golden testdata/golden --ring 2,4 --layout balanced --travel kv,q --ulysses 1,2\n" +
 			"  train gradcheck --config configs/long.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := notEmpty(cmd, "golden", "model", "config", "ring", "layout", "dtype"); err != nil {
+			if err := notEmpty(cmd, "golden", "model", "config", "ring", "layout", "dtype", "travel", "ulysses", "inner-ring"); err != nil {
 				return err
 			}
 			o, err := f.options()
@@ -55,8 +61,11 @@ func newGradcheck(out *output) *cobra.Command {
 	cmd.Flags().StringVar(&f.model, "model", "", "check a model folder `DIR` against its reference.safetensors")
 	cmd.Flags().StringVar(&f.config, "config", "", "check the attention shape, layout and ring of the run in `FILE`")
 	cmd.Flags().StringSliceVar(&f.rings, "ring", nil, "ring sizes, as in `1,2,3`")
-	cmd.Flags().StringSliceVar(&f.layouts, "layout", nil, "some of `contiguous,zigzag,striped`")
+	cmd.Flags().StringSliceVar(&f.layouts, "layout", nil, "some of `contiguous,zigzag,striped,balanced`")
 	cmd.Flags().StringSliceVar(&f.dtypes, "dtype", nil, "some of `float64,float32`")
+	cmd.Flags().StringSliceVar(&f.travels, "travel", nil, "what goes round the ring, some of `kv,q,auto`")
+	cmd.Flags().StringSliceVar(&f.ulysses, "ulysses", nil, "ranks of a Ulysses group, as in `1,2`; 1 is none")
+	cmd.Flags().StringSliceVar(&f.innerRings, "inner-ring", nil, "ranks of an inner ring of a double ring, as in `1,2`; 1 is a single ring")
 	addSet(cmd, &f.set)
 	return cmd
 }
@@ -77,12 +86,12 @@ func (f gradcheckFlags) options() (gradcheck.Options, error) {
 	if err := f.clash(); err != nil {
 		return o, err
 	}
-	for _, text := range f.rings {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 1 {
-			return o, fmt.Errorf("gradcheck: --ring %q is not a number of ranks; give for example --ring 1,2,3", text)
-		}
-		o.Rings = append(o.Rings, n)
+	var err error
+	if o.Rings, err = ranks("ring", f.rings); err != nil {
+		return o, err
+	}
+	if o.Ways, err = f.ways(); err != nil {
+		return o, err
 	}
 	for _, text := range f.layouts {
 		o.Layouts = append(o.Layouts, shard.Layout(strings.TrimSpace(text)))
@@ -93,6 +102,38 @@ func (f gradcheckFlags) options() (gradcheck.Options, error) {
 	return o, o.Validate()
 }
 
+// ways are those through the ring; none without a flag.
+func (f gradcheckFlags) ways() ([]gradcheck.Way, error) {
+	if len(f.travels)+len(f.ulysses)+len(f.innerRings) == 0 {
+		return nil, nil
+	}
+	ulysses, err := ranks("ulysses", f.ulysses)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := ranks("inner-ring", f.innerRings)
+	if err != nil {
+		return nil, err
+	}
+	var travels []ring.Travel
+	for _, text := range f.travels {
+		travels = append(travels, ring.Travel(strings.TrimSpace(text)))
+	}
+	return gradcheck.Ways(travels, ulysses, inner), nil
+}
+
+// ranks reads a list of numbers of ranks.
+func ranks(flag string, list []string) (all []int, err error) {
+	for _, text := range list {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("gradcheck: --%s %q is not a number of ranks; give for example --%s 1,2", flag, text, flag)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
 // clash finds flags that do not go together: a flag without effect would be a lie.
 func (f gradcheckFlags) clash() error {
 	subjects := 0
@@ -101,12 +142,15 @@ func (f gradcheckFlags) clash() error {
 			subjects++
 		}
 	}
-	settings := len(f.rings) + len(f.layouts) + len(f.dtypes)
+	ways := len(f.travels) + len(f.ulysses) + len(f.innerRings)
+	settings := len(f.rings) + len(f.layouts) + len(f.dtypes) + ways
 	switch {
 	case subjects > 1:
 		return errors.New("gradcheck: --golden, --model and --config exclude each other; check one after the other")
 	case subjects > 0 && (f.quick || f.full):
 		return errors.New("gradcheck: --quick and --full belong to the built-in suite; leave them out")
+	case f.model != "" && ways > 0:
+		return errors.New("gradcheck: --travel, --ulysses and --inner-ring belong to the suite and to --golden; leave them out with --model")
 	case f.config == "" && len(f.set) > 0:
 		return errors.New("gradcheck: --set changes a config's keys; give --config FILE with it")
 	case f.config != "" && settings > 0:

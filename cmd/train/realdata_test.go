@@ -120,23 +120,15 @@ func TestTokenizeEqualsTokenizers(t *testing.T) {
 	}
 }
 
-// TestMasksAreHonouredOrNamed: a case with a mask passes, or fails and says which mask the op does not have.
-func TestMasksAreHonouredOrNamed(t *testing.T) {
-	status, stdout, _ := command(t, "gradcheck", "--golden", realData(t, "golden", "m06_softcap.safetensors"), "--ring", "2", "--json")
+// TestMasksOfOthersAgree in a double ring through which queries travel.
+func TestMasksOfOthersAgree(t *testing.T) {
 	var report struct {
-		OK    bool `json:"ok"`
-		Cases []struct {
-			Error string `json:"error"`
-		} `json:"cases"`
+		OK    bool  `json:"ok"`
+		Cases []any `json:"cases"`
 	}
-	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
-		t.Fatal(err)
-	}
-	if report.OK && status == 0 {
-		return // the op has it by now
-	}
-	if status != exitFailed || report.OK || len(report.Cases) == 0 || !strings.Contains(report.Cases[0].Error, "softcap") {
-		t.Errorf("status %d, report %+v: want status 1 and softcap named", status, report)
+	answer(t, &report, "gradcheck", "--golden", realData(t, "golden", "m10_everything.safetensors"), "--ring", "4", "--layout", "balanced", "--travel", "q", "--inner-ring", "1,2")
+	if !report.OK || len(report.Cases) != 2 {
+		t.Errorf("%+v", report)
 	}
 }
 

@@ -42,7 +42,7 @@ func checkConfig(ctx context.Context, out *output, f gradcheckFlags) error {
 // checkSuite runs the op's suite and the model's invariance to the ring, in one table.
 func checkSuite(ctx context.Context, out *output, o gradcheck.Options) error {
 	if o.Full {
-		out.notef("running the full suite; this takes a minute or so")
+		out.notef("running the full suite; this takes two or three minutes")
 	}
 	report, err := gradcheck.Suite(ctx, o)
 	if err != nil {

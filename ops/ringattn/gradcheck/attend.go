@@ -18,6 +18,8 @@ import (
 const (
 	Float64 = "float64"
 	Float32 = "float32"
+
+	bfloat16 = "bfloat16" // of float32 nodes; too rough to be checked by limits
 )
 
 // setup is one way to run a problem through the op.
@@ -35,17 +37,12 @@ func (s setup) config(ctx context.Context) ringattn.Config {
 	}
 }
 
-// Way is how blocks go through a ring; the zero value is keys and values in a single ring.
-type Way struct {
-	Travel    ring.Travel `json:"travel,omitempty"`
-	Ulysses   int         `json:"ulysses,omitempty"`    // ranks of a Ulysses group
-	InnerRing int         `json:"inner_ring,omitempty"` // ranks of an inner ring
-}
-
 // session is one graph with one op, which may be run several times: over a ring inside of it, or, with a communicator, as
 // one rank of a ring.
 type session struct {
 	problem      ringattn.DenseInputs
+	queries      int // rows of the nodes of a sequence
+	keys         int
 	cfg          ringattn.Config
 	dtype        tensor.Dtype
 	op           *ringattn.Op
@@ -80,7 +77,7 @@ func attend(ctx context.Context, in ringattn.DenseInputs, s setup) (ringattn.Den
 // planned is what a run should send.
 func (s setup) planned(p *ring.Plan) Sends {
 	element := 8
-	if s.DType == Float32 {
+	if s.DType != Float64 {
 		element = 4
 	}
 	all := ringattn.Ledger{}
@@ -96,12 +93,19 @@ func (s setup) planned(p *ring.Plan) Sends {
 
 // newSession builds the graph of a problem with its gradients.
 func newSession(in ringattn.DenseInputs, dtype string, cfg ringattn.Config) (*session, error) {
-	x := &session{problem: in, cfg: cfg}
+	return newSessionOf(in, in.Queries(), in.Tokens, dtype, cfg)
+}
+
+// newSessionOf builds the graph over so many of a problem's queries and keys, which are the data of in.
+func newSessionOf(in ringattn.DenseInputs, queries, keys int, dtype string, cfg ringattn.Config) (*session, error) {
+	x := &session{problem: in, queries: queries, keys: keys, cfg: cfg}
 	switch dtype {
 	case Float64:
 		x.dtype = tensor.Float64
 	case Float32:
 		x.dtype = tensor.Float32
+	case bfloat16:
+		x.dtype, x.cfg.DType = tensor.Float32, ringattn.BFloat16
 	default:
 		return nil, fmt.Errorf("gradcheck: dtype %q: give %s or %s", dtype, Float64, Float32)
 	}
@@ -117,9 +121,9 @@ func newSession(in ringattn.DenseInputs, dtype string, cfg ringattn.Config) (*se
 // build adds the attention to a new graph.
 func (x *session) build() (err error) {
 	in, g := x.problem, gorgonia.NewGraph()
-	x.q = x.node(g, "q", in.Q, in.Queries(), in.Heads, in.Dim)
-	x.k = x.node(g, "k", in.K, in.Tokens, in.KVHeads, in.Dim)
-	x.v = x.node(g, "v", in.V, in.Tokens, in.KVHeads, in.ValueDim)
+	x.q = x.node(g, "q", in.Q, x.queries, in.Heads, in.Dim)
+	x.k = x.node(g, "k", in.K, x.keys, in.KVHeads, in.Dim)
+	x.v = x.node(g, "v", in.V, x.keys, in.KVHeads, in.ValueDim)
 	cfg := in.Config(x.cfg)
 	if in.Sinks != nil {
 		x.sinks = gorgonia.NewVector(g, x.dtype, gorgonia.WithShape(in.Heads), gorgonia.WithName("sinks"),
@@ -150,7 +154,7 @@ func (x *session) node(g *gorgonia.ExprGraph, name string, data []float64, rows,
 // differentiate adds the gradients and compiles the graph.
 func (x *session) differentiate() error {
 	in, g := x.problem, x.out.Graph()
-	dOut := x.node(g, "dOut", in.DOut, in.Queries(), in.Heads, in.ValueDim)
+	dOut := x.node(g, "dOut", in.DOut, x.queries, in.Heads, in.ValueDim)
 	grads, err := gorgonia.Backpropagate(gorgonia.Nodes{x.out}, gorgonia.Nodes{dOut}, x.inputs())
 	if err != nil {
 		return fmt.Errorf("gradcheck: gradients of the graph: %w", err)
@@ -223,6 +227,11 @@ type Sends struct {
 	BackwardDQ   int   `json:"backward_dq,omitempty"`
 	Ulysses      int   `json:"ulysses,omitempty"`
 	Bytes        int64 `json:"bytes"`
+}
+
+// hops are the most of one kind. Ulysses' exchanges are not hops of the ring.
+func (s Sends) hops() int {
+	return max(s.ForwardKV, s.BackwardKV, s.BackwardDKV, s.ForwardQ, s.ForwardCarry, s.BackwardQ, s.BackwardDQ)
 }
 
 func sendsOf(l ringattn.Ledger) Sends {

@@ -88,6 +88,9 @@ func (r *goldenReader) read() (Golden, error) {
 		Out: r.tensor("out", B, T, H, Dv), LSE: r.tensor("lse", B, H, T),
 		DQ: r.tensor("dq", B, T, H, D), DK: r.tensor("dk", B, T, K, D), DV: r.tensor("dv", B, T, K, Dv),
 	}
+	if r.has("d_sinks") && !r.has("sinks") {
+		r.fail("tensor d_sinks comes without sinks")
+	}
 	if r.has("sinks") {
 		g.Sinks, g.Want.DSinks = r.tensor("sinks", H), r.tensor("d_sinks", H)
 	}
@@ -201,7 +204,7 @@ func (r *goldenReader) options(g *Golden) {
 	}
 	if v, ok := r.meta["softcap"]; ok {
 		if g.Softcap = r.number("softcap", v); g.Softcap < 0 {
-			r.fail("metadata softcap is %v, want a number above 0, or none", g.Softcap)
+			r.fail("metadata softcap is %q, want a number above 0, or 0 for none", v)
 		}
 	}
 	r.mask(g)
@@ -214,17 +217,17 @@ func (r *goldenReader) mask(g *Golden) {
 		g.Window = &mask.Window{Left: left, Right: right}
 	}
 	if v, ok := r.meta["cu_seqlens"]; ok {
-		if err := json.Unmarshal([]byte(v), &g.CuSeqlens); err != nil {
-			r.fail("metadata cu_seqlens is %.80q, want an array of whole numbers: %v", v, err)
+		if err := json.Unmarshal([]byte(v), &g.CuSeqlens); err != nil || g.CuSeqlens == nil {
+			r.fail("metadata cu_seqlens is %.80q, want an array of whole numbers: [0, ..., %d]", v, g.Tokens)
 			return
 		}
-		if g.CuSeqlens != nil && g.Batch != 1 {
+		if g.Batch != 1 {
 			r.fail("metadata cu_seqlens with a batch of %d: documents are packed into a batch of 1", g.Batch)
 		}
 	}
 	spec := mask.Spec{Causal: g.Causal, Window: g.Window, CuSeqlens: g.CuSeqlens}
-	if err := spec.Validate(g.Tokens); err != nil && r.err == nil {
-		r.err = err
+	if err := spec.Validate(g.Tokens); err != nil {
+		r.fail("metadata: %w", err)
 	}
 }
 
@@ -235,8 +238,8 @@ func (r *goldenReader) side(key string) int {
 		return mask.Unbounded
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil {
-		r.fail("metadata %s is %q, want a whole number, -1 for no bound", key, v)
+	if err != nil || n < mask.Unbounded {
+		r.fail("metadata %s is %q, want a number of keys, -1 for no bound", key, v)
 	}
 	return n
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 const committed = "../../../testdata/golden"
@@ -19,6 +23,28 @@ func TestGoldenFilesAgreeForEveryRingAndLayout(t *testing.T) {
 	}
 }
 
+// ways are those that a ring of 2 and one of 4 can be walked.
+var ways = []Way{{Travel: ring.Q}, {Travel: ring.Auto}, {Ulysses: 2}, {InnerRing: 2}, {Ulysses: 2, Travel: ring.Q}, {InnerRing: 2, Travel: ring.Q}}
+
+func TestGoldenFilesAgreeForEveryWayThroughTheRing(t *testing.T) {
+	files, err := filepath.Glob(committed + "/b*.safetensors")
+	if err != nil || len(files) < 12 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		g, err := ReadGolden(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ways := slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { return g.KVHeads%max(w.Ulysses, 1) != 0 })
+		r, err := CheckGolden(t.Context(), []string{f}, Options{Rings: []int{2, 4}, Layouts: shard.Layouts(), Ways: ways})
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireOK(t, r)
+	}
+}
+
 func requireOK(t *testing.T, r Report) {
 	t.Helper()
 	if len(r.Cases) == 0 {
@@ -26,7 +52,7 @@ func requireOK(t *testing.T, r Report) {
 	}
 	for _, c := range r.Cases {
 		if !c.OK {
-			t.Errorf("%s ring %d %s %s: max_rel %v over %g %s", c.Case, c.Ring, c.Layout, c.DType, c.MaxRel, c.Limit, c.Error)
+			t.Errorf("%s ring %d %s %s %s: max_rel %v over %g %s", c.Case, c.Ring, c.Layout, c.DType, c.Way, c.MaxRel, c.Limit, c.Error)
 		}
 	}
 }
@@ -45,11 +71,11 @@ func dataFolder(t *testing.T) string {
 }
 
 func TestGoldenFilesOfOthersAgree(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(dataFolder(t), "golden", "f*.safetensors"))
+	files, err := filepath.Glob(filepath.Join(dataFolder(t), "golden", "[fm]*.safetensors"))
 	if err != nil || len(files) == 0 {
-		t.Skipf("SKIPPED: no golden/f*.safetensors in the data folder: %v", err)
+		t.Skipf("SKIPPED: no golden/[fm]*.safetensors in the data folder: %v", err)
 	}
-	r, err := CheckGolden(context.Background(), files, Options{Rings: []int{1, 3, 8}})
+	r, err := CheckGolden(context.Background(), files, Options{Rings: []int{1, 3, 8}, Layouts: shard.Layouts(), Ways: Ways(ring.Travels(), []int{1, 2}, []int{1, 2})})
 	if err != nil {
 		t.Fatal(err)
 	}

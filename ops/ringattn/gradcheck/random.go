@@ -20,17 +20,20 @@ func random(seed uint64, in ringattn.DenseInputs, deviation float64) ringattn.De
 		}
 		return x
 	}
-	n := in.Batch * in.Tokens
-	in.Q = normal(n*in.Heads*in.Dim, math.Sqrt(deviation))
+	n, queries := in.Batch*in.Tokens, in.Batch*in.Queries()
+	in.Q = normal(queries*in.Heads*in.Dim, math.Sqrt(deviation))
 	in.K = normal(n*in.KVHeads*in.Dim, math.Sqrt(deviation))
 	in.V = normal(n*in.KVHeads*in.ValueDim, 1)
-	in.DOut = normal(n*in.Heads*in.ValueDim, 1)
+	in.DOut = normal(queries*in.Heads*in.ValueDim, 1)
 	return in
 }
 
 // rounded is in with every number rounded to float32, so that a float32 run and a float64 reference start from the same.
 func rounded(in ringattn.DenseInputs) ringattn.DenseInputs {
-	for _, x := range []*[]float64{&in.Q, &in.K, &in.V, &in.DOut} {
+	for _, x := range []*[]float64{&in.Q, &in.K, &in.V, &in.DOut, &in.Sinks} {
+		if *x == nil {
+			continue
+		}
 		out := make([]float64, len(*x))
 		for i, v := range *x {
 			out[i] = float64(float32(v))

@@ -14,6 +14,7 @@ import (
 	"github.com/nlpodyssey/safetensors"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 func TestReportHasTheFieldsOfTheContract(t *testing.T) {
@@ -135,28 +136,96 @@ func view(t testing.TB, dtype safetensors.DType, shape ...uint64) safetensors.Te
 	return v
 }
 
-func TestOptionsThatTheOpLacksAreRefusedByName(t *testing.T) {
-	for name, change := range map[string]func(map[string]safetensors.TensorView, map[string]string){
-		"window_left": func(_ map[string]safetensors.TensorView, m map[string]string) { m["window_left"] = "17" },
-		"window_right": func(_ map[string]safetensors.TensorView, m map[string]string) {
-			m["window_right"], m["causal"] = "4", "false"
-		},
-		"softcap":    func(_ map[string]safetensors.TensorView, m map[string]string) { m["softcap"] = "30.0" },
-		"cu_seqlens": func(_ map[string]safetensors.TensorView, m map[string]string) { m["cu_seqlens"] = "[0, 33]" },
-		"sinks": func(x map[string]safetensors.TensorView, _ map[string]string) {
-			x["sinks"] = view(t, safetensors.F64, 4)
-		},
-		"alibi_slopes": func(x map[string]safetensors.TensorView, _ map[string]string) {
-			x["alibi_slopes"] = view(t, safetensors.F64, 4)
-		},
+func TestBadOptionsOfAGoldenFileAreErrorsThatNameFileKeyAndValue(t *testing.T) {
+	meta := func(key, value string) func(map[string]safetensors.TensorView, map[string]string) {
+		return func(_ map[string]safetensors.TensorView, m map[string]string) { m[key] = value }
+	}
+	tensor := func(name string, shape ...uint64) func(map[string]safetensors.TensorView, map[string]string) {
+		return func(x map[string]safetensors.TensorView, _ map[string]string) {
+			x[name] = view(t, safetensors.F64, shape...)
+		}
+	}
+	for want, change := range map[string]func(map[string]safetensors.TensorView, map[string]string){
+		"cu_seqlens [0 20 7 33] is not sorted: 7 comes behind 20":          meta("cu_seqlens", "[0, 20, 7, 33]"),
+		"cu_seqlens [1 33] does not begin with 0":                          meta("cu_seqlens", "[1, 33]"),
+		"cu_seqlens [] does not begin with 0":                              meta("cu_seqlens", "[]"),
+		"cu_seqlens [0 7 32] ends at 32, the sequence has 33 tokens":       meta("cu_seqlens", "[0, 7, 32]"),
+		`cu_seqlens is "33", want an array of whole numbers: [0, ..., 33]`: meta("cu_seqlens", "33"),
+		`cu_seqlens is "null", want an array`:                              meta("cu_seqlens", "null"),
+		`cu_seqlens is "[0, 1.5, 33]", want an array`:                      meta("cu_seqlens", "[0, 1.5, 33]"),
+		`window_left is "-2", want a number of keys, -1 for no bound`:      meta("window_left", "-2"),
+		`window_right is "-7", want a number of keys, -1 for no bound`:     meta("window_right", "-7"),
+		`window_right is "2.5", want a number`:                             meta("window_right", "2.5"),
+		`softcap is "-30.0", want a number above 0, or 0 for none`:         meta("softcap", "-30.0"),
+		`softcap is "Inf", want a finite number`:                           meta("softcap", "Inf"),
+		`metadata key "window" is unknown`:                                 meta("window", "7"),
+		"tensor sinks has shape [2], want [4]":                             tensor("sinks", 2),
+		"tensor d_sinks is missing":                                        tensor("sinks", 4),
+		"tensor d_sinks comes without sinks":                               tensor("d_sinks", 4),
+		"tensor alibi_slopes has shape [1 4], want [4]":                    tensor("alibi_slopes", 1, 4),
 	} {
-		r, err := CheckGolden(t.Context(), []string{edit(t, change)}, Options{Rings: []int{2}})
+		path := edit(t, change)
+		r, err := CheckGolden(t.Context(), []string{path}, Options{Rings: []int{2}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.OK || len(r.Cases) != 3 || !strings.Contains(r.Cases[0].Error, name) || r.Cases[0].MaxRel != nil {
-			t.Errorf("%s: %+v", name, r)
+		if r.OK || len(r.Cases) != 3 || !strings.Contains(r.Cases[0].Error, want) || !strings.Contains(r.Cases[0].Error, path) || r.Cases[0].MaxRel != nil {
+			t.Errorf("want %q: %+v", want, r)
 		}
+	}
+}
+
+func TestDocumentsInABatchAreAnError(t *testing.T) {
+	meta := map[string]string{"cu_seqlens": "[0, 3]"}
+	r := goldenReader{meta: meta}
+	g := Golden{DenseInputs: ringattn.DenseInputs{Batch: 2, Tokens: 3}}
+	if r.mask(&g); r.err == nil || !strings.Contains(r.err.Error(), "cu_seqlens with a batch of 2") {
+		t.Error(r.err)
+	}
+}
+
+func TestOptionsThatChangeNothingAreTaken(t *testing.T) {
+	for key, value := range map[string]string{"softcap": "0", "window_left": "32", "window_right": "0", "cu_seqlens": "[0, 0, 33]"} {
+		path := edit(t, func(_ map[string]safetensors.TensorView, m map[string]string) { m[key] = value })
+		r, err := CheckGolden(t.Context(), []string{path}, Options{Rings: []int{3}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireOK(t, r)
+	}
+}
+
+func TestWaysThatDoNotSuitACaseAreErrorsUnlessOneSuitsAll(t *testing.T) {
+	file := []string{committed + "/a04_causal_33_gqa.safetensors"} // 4 and 2 heads
+	o := Options{Rings: []int{3, 4}, Layouts: []shard.Layout{shard.Zigzag}, Ways: Ways(nil, []int{2, 4}, nil)}
+	alone, err := CheckGolden(t.Context(), file, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{
+		"a ring of 3 ranks cannot be cut into Ulysses groups of 2", "a ring of 3 ranks cannot be cut into Ulysses groups of 4",
+		"", "4 query and 2 KV heads for Ulysses groups of 4",
+	} {
+		if c := alone.Cases[i]; c.OK != (want == "") || !strings.Contains(c.Error, want) {
+			t.Errorf("%+v, want the error %q", c, want)
+		}
+	}
+	o.Ways = Ways(nil, []int{1, 2, 4}, nil)
+	among, err := CheckGolden(t.Context(), file, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireOK(t, among)
+	if len(among.Cases) != 3 { // rings of 3 and 4, and Ulysses groups of 2 in that of 4
+		t.Errorf("%+v", among.Cases)
+	}
+}
+
+func TestWaysAreAllCombinations(t *testing.T) {
+	all := Ways([]ring.Travel{ring.KV, ring.Q}, []int{1, 2}, nil)
+	want := []Way{{ring.KV, 1, 0}, {ring.KV, 2, 0}, {ring.Q, 1, 0}, {ring.Q, 2, 0}}
+	if !slices.Equal(all, want) || !slices.Equal(Ways(nil, nil, nil), []Way{{}}) {
+		t.Errorf("%v", all)
 	}
 }
 
@@ -233,6 +302,9 @@ func TestBadOptionsAndPathsAreErrors(t *testing.T) {
 		{t.Context(), []string{file}, Options{Rings: []int{0}}, "ring size 0"},
 		{t.Context(), []string{file}, Options{Layouts: []shard.Layout{"diagonal"}}, "diagonal"},
 		{t.Context(), []string{file}, Options{DTypes: []string{"float16"}}, "float16"},
+		{t.Context(), []string{file}, Options{Ways: []Way{{Travel: "v"}}}, `travel "v": give kv, q or auto`},
+		{t.Context(), []string{file}, Options{Ways: []Way{{Ulysses: -2}}}, "Ulysses groups of -2 ranks: give 1 to"},
+		{t.Context(), []string{file}, Options{Ways: []Way{{InnerRing: -1}}}, "inner rings of -1 ranks: give 1 to"},
 		{t.Context(), []string{"no/such.safetensors"}, Options{}, "no/such.safetensors"},
 		{t.Context(), []string{t.TempDir()}, Options{}, "holds no .safetensors file"},
 		{t.Context(), nil, Options{}, "no file given"},

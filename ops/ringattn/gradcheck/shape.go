@@ -81,9 +81,10 @@ func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
 		ValueDim: shape.ValueDim, Scale: shape.Scale, Causal: shape.Causal,
 	}
 	o := Options{Rings: []int{shape.Ring}, Layouts: []shard.Layout{shape.Layout}}
+	o.EnsureDefaults()
 	exact := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float64}
 	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
-	checks := []shapeCheck{
+	checks := []check{
 		{"ring = dense", limit(Float64, false), func(ctx context.Context, c *Check) error { return o.denseRun(ctx, c, random(1, in, 1)) }},
 		{"ring = dense, hot logits", limit(Float64, true), func(ctx context.Context, c *Check) error {
 			return o.denseRun(ctx, c, random(2, in, hotDeviation))
@@ -106,13 +107,7 @@ func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
 	return s.report, nil
 }
 
-type shapeCheck struct {
-	name  string
-	limit float64
-	run   func(context.Context, *Check) error
-}
-
-func float32Checks(in ringattn.DenseInputs, shape Shape) []shapeCheck {
+func float32Checks(in ringattn.DenseInputs, shape Shape) []check {
 	in = rounded(random(5, in, 1))
 	ring := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float32}
 	// of few numbers the error is a matter of luck
@@ -120,7 +115,7 @@ func float32Checks(in ringattn.DenseInputs, shape Shape) []shapeCheck {
 	if n := len(in.Q); n < 1<<14 {
 		plainLimit, ringLimit = 4, 2
 	}
-	return []shapeCheck{
+	return []check{
 		{"float32 error / plain float32's", plainLimit, func(ctx context.Context, c *Check) error {
 			want := ringattn.Dense(in)
 			return observeRatios(ctx, c, in, ring, want, accuracy(ringattn.Dense32(in), want))
