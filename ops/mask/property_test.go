@@ -128,19 +128,23 @@ func TestCountsAndAreasAreTheDefinition(t *testing.T) {
 	})
 }
 
-func TestSeesIsTheDefinition(t *testing.T) {
+func TestMeetIsTheDefinition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, m, tokens := compiled(t)
-		start, stride := rapid.IntRange(0, tokens-1).Draw(t, "start"), rapid.IntRange(1, 4).Draw(t, "stride")
-		count := rapid.IntRange(0, (tokens-start+stride-1)/stride).Draw(t, "count")
-		for i := range tokens {
-			want := false
-			for n := range count {
-				want = want || s.Visible(i, start+n*stride)
+		some := func(name string) Positions {
+			p := Positions{Start: rapid.IntRange(0, tokens-1).Draw(t, name), Stride: rapid.IntRange(1, 7).Draw(t, name)}
+			p.Count = rapid.IntRange(0, (tokens-p.Start+p.Stride-1)/p.Stride).Draw(t, name)
+			return p
+		}
+		queries, keys := some("queries"), some("keys")
+		want := false
+		for i := range queries.Count {
+			for j := range keys.Count {
+				want = want || s.Visible(queries.Start+i*queries.Stride, keys.Start+j*keys.Stride)
 			}
-			if got := m.Sees(i, start, stride, count); got != want {
-				t.Fatalf("query %d sees one of %d keys from %d by %d: %t, want %t", i, count, start, stride, got, want)
-			}
+		}
+		if got := m.Meet(queries, keys); got != want {
+			t.Fatalf("queries %+v meet keys %+v: %t, want %t", queries, keys, got, want)
 		}
 	})
 }

@@ -392,7 +392,7 @@ func hiddenFaults() map[string]fault {
 		},
 		"rows that see nothing see the first key": func(in ringattn.DenseInputs) hooks {
 			return naive{count: func(b kernel.Block, i, j int) int {
-				if j == 0 && !b.Mask.Sees(i, 0, 1, in.Tokens) {
+				if j == 0 && !b.Mask.Meet(mask.Positions{Start: i, Stride: 1, Count: 1}, mask.Positions{Stride: 1, Count: in.Tokens}) {
 					return 1
 				}
 				return count(b, i, j)

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 // naive is a kernel by definition, pair by pair, that can be made wrong in one place. Its nil functions are right.
@@ -76,7 +77,7 @@ func kept(b kernel.Block, h, i, j int) float64 {
 }
 
 func count(b kernel.Block, i, j int) int {
-	if b.Mask.Sees(i, j, 1, 1) {
+	if b.Mask.Meet(mask.Positions{Start: i, Stride: 1, Count: 1}, mask.Positions{Start: j, Stride: 1, Count: 1}) {
 		return 1
 	}
 	return 0
