@@ -60,7 +60,7 @@ type backward[T kernel.Float] struct {
 
 func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut []T) *backward[T] {
 	c := r.call
-	in.Step, in.Layer = s.step, s.layer
+	in.Step, in.Layer, in.KeepAll = s.step, s.layer, s.keepAll
 	b := &backward[T]{run: r.begin(ctx, in), kv: r.packKV(in), dq: make([]T, len(in.Q)), dkv: make([]T, c.kvLen(r.keys))}
 	if r.size > 1 && r.plan.travel == KV {
 		b.sum = make([]float64, len(b.dq))
