@@ -83,7 +83,7 @@ func documentLosses(ctx context.Context, m *model.Model[float32], comm *dist.Com
 		return nil, err
 	}
 	global := make([]float32, batch.T)
-	sharding := m.Sharding(batch.T)
+	sharding := m.Sharding(batch)
 	for rank, rows := range gather(ctx, comm, local, &err) {
 		for row, loss := range rows {
 			global[sharding.Position(rank, row)] = loss
