@@ -101,8 +101,8 @@ func divisors(n int) string {
 			list = append(list, strconv.Itoa(d))
 		}
 	}
-	if len(list) == 1 {
-		return list[0]
+	if len(list) < 2 {
+		return strings.Join(list, "")
 	}
 	return strings.Join(list[:len(list)-1], ", ") + " or " + list[len(list)-1]
 }
