@@ -58,6 +58,7 @@ func (c Config) sharedProblems() []Problem {
 		"micro_batch_size %d times sequence_len %d is more than 2,147,483,647 tokens in one pass; use gradient_accumulation_steps for larger steps", c.MicroBatchSize, c.SequenceLen)
 	k.refuse(c.SamplePacking && c.Concatenate, "sample_packing",
 		"sample_packing and concatenate are both true; keep sample_packing to pack documents that do not see each other, or concatenate to join them (--set concatenate=false drops it)")
+	k.refuse(c.SamplePacking && c.SequenceLen == 0, "sample_packing", "sample_packing is true but sequence_len is not given; say how many tokens a pack has")
 	k.ring(c)
 	if c.RopeScaling != nil {
 		k.rope(*c.RopeScaling)

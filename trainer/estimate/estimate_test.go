@@ -1,9 +1,11 @@
 package estimate
 
 import (
+	"maps"
 	"math"
 	"testing"
 
+	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
 )
 
@@ -12,17 +14,24 @@ import (
 var small = Model{Layers: 2, Hidden: 8, Intermediate: 12, Heads: 4, KVHeads: 2, HeadDim: 2, Vocab: 10, Tied: true, Parameters: 1080, LayerParameters: 496, Tensors: 20}
 
 func TestTrafficByHand(t *testing.T) {
-	e := Compute(small, Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5})
+	run := Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5, Layout: shard.Zigzag}
+	e := Compute(small, run)
 	// A token's K and V are 2·4 floats, 32 bytes; 12 tokens, 2 hops, 2 layers, 5 micro-batches.
 	ring := Traffic{Hops: 20, Bytes: 32 * 12 * 2 * 2 * 5}
 	// 1,080 floats twice to each of 2 others, 5 times.
-	want := Wire{ring, ring, ring, Traffic{Hops: 100, Bytes: 1080 * 4 * 2 * 2 * 5}}
-	if e.Wire != want {
+	want := Wire{dist.ForwardKV: ring, dist.BackwardKV: ring, dist.BackwardDKV: ring, dist.Collective: Traffic{Hops: 100, Bytes: 1080 * 4 * 2 * 2 * 5}}
+	if !maps.Equal(e.Wire, want) {
 		t.Errorf("wire %+v, want %+v", e.Wire, want)
 	}
 	// In bfloat16 K and V are 16 bytes a token.
-	if w := Compute(small, Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5, Attention: "bfloat16"}).Wire; w.ForwardKV.Bytes != ring.Bytes/2 || w.BackwardKV != w.ForwardKV || w.BackwardDKV != ring {
+	run.Attention = "bfloat16"
+	if w := Compute(small, run).Wire; w[dist.ForwardKV].Bytes != ring.Bytes/2 || w[dist.BackwardKV] != w[dist.ForwardKV] || w[dist.BackwardDKV] != ring {
 		t.Errorf("wire in bfloat16 %+v", w)
+	}
+	// In contiguous shards the blocks of 3 ranks travel once, twice and not at all: half as often.
+	run.Attention, run.Layout = "", shard.Contiguous
+	if w := Compute(small, run).Wire[dist.ForwardKV]; w.Bytes != ring.Bytes/2 || w.Hops != ring.Hops {
+		t.Errorf("contiguous: %+v", w)
 	}
 	if got, want := e.WireBytes(), int64(3*7680+86400); got != want {
 		t.Errorf("%d bytes in all, want %d", got, want)
