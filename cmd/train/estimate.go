@@ -96,14 +96,6 @@ func printPrediction(out *output, p prediction) error {
 	if err := printEstimate(out, p.Estimate); err != nil {
 		return err
 	}
-	if err := out.paragraph(fmt.Sprintf("round the ring travels %s: %s", p.Travel.Travel, p.Travel.Reason), "    "); err != nil {
-		return err
-	}
-	if p.Mask != "" {
-		if err := out.paragraph("documents: "+p.Mask, "    "); err != nil {
-			return err
-		}
-	}
 	if limit := p.MemoryLimit; limit > 0 {
 		verdict := "it holds"
 		if config.Bytes(p.Memory.Process) > limit {
@@ -136,7 +128,18 @@ func printEstimate(out *output, e estimate.Estimate) error {
 	if err := out.table([]string{"on the wire, each step", "hops of a rank", "bytes of all ranks"}, wireRows(e.Wire)); err != nil {
 		return err
 	}
-	return out.table([]string{"arithmetic, each step", "Gflop", "share"}, flopRows(e.Flops))
+	if err := out.table([]string{"arithmetic, each step", "Gflop", "share"}, flopRows(e.Flops)); err != nil {
+		return err
+	}
+	if e.Run.Ring > 1 {
+		if err := out.paragraph(fmt.Sprintf("round the ring travels %s: %s", e.Travel.Travel, e.Travel.Reason), "    "); err != nil {
+			return err
+		}
+	}
+	if e.Mask == "" {
+		return nil
+	}
+	return out.paragraph("documents: "+e.Mask, "    ")
 }
 
 func memoryRows(m estimate.Memory) [][]string {

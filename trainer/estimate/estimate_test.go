@@ -3,10 +3,12 @@ package estimate
 import (
 	"maps"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // small has 2 layers of hidden 8, 4 heads of 2 over 2 KV heads, intermediate 12, vocabulary 10, tied, no biases. Layer: q, o 64 each,
@@ -217,5 +219,44 @@ func TestLargeRunsDoNotOverflow(t *testing.T) {
 		if n <= 0 || math.IsInf(n, 0) {
 			t.Errorf("%s is %v", name, n)
 		}
+	}
+}
+
+// TestPacksAreTakenToBeDocumentsOfTheMeanLength: 2 packs of 6 are 12 tokens, of documents of 4: 3·(4·4/2) pairs; else of 6: 2·(6·6/2).
+func TestPacksAreTakenToBeDocumentsOfTheMeanLength(t *testing.T) {
+	run := Run{SequenceLen: 6, MicroBatch: 2, Packed: true, DocumentLen: 4, Ring: 3}
+	e := Compute(small, run)
+	if got, want := e.Flops.AttentionForward, 24.*8*4*2; got != want {
+		t.Errorf("%v operations of attention, want %v", got, want)
+	}
+	if e.TokensPerStep != 12 || e.Mask != "packs are taken to be full of documents of 4 tokens, the mean" {
+		t.Errorf("%d tokens, %s", e.TokensPerStep, e.Mask)
+	}
+	// A rank holds 4 of the 12 tokens, which is a document: nothing travels.
+	if w := e.Wire[dist.ForwardKV]; w != (Traffic{}) {
+		t.Errorf("documents that no rank shares send %+v", w)
+	}
+	run.DocumentLen = 0
+	if e = Compute(small, run); e.Flops.AttentionForward != 36*8*4*2 || e.Mask == "" {
+		t.Errorf("%v operations of attention, %q", e.Flops.AttentionForward, e.Mask)
+	}
+}
+
+// TestAutoTakesWhatSendsLess: with 2 heads for 2 KV heads of 8, queries take 5·(16+2) floats where keys and values take 6·16; with
+// half as many KV heads these take half.
+func TestAutoTakesWhatSendsLess(t *testing.T) {
+	m := small
+	m.Heads, m.KVHeads, m.HeadDim = 2, 2, 8
+	run := Run{SequenceLen: 6, Ring: 3, Layout: shard.Zigzag, Travel: ring.Auto}
+	e := Compute(m, run)
+	if want := (Choice{"q", 2 * 2 * 6 * 96 * 4, 2 * 2 * 6 * 90 * 4, e.Travel.Reason}); e.Travel != want || e.Wire[dist.ForwardQ].Bytes == 0 {
+		t.Errorf("%+v, want %+v", e.Travel, want)
+	}
+	if !strings.Contains(e.Travel.Reason, "a position travels as 96 floats") || !strings.Contains(e.Travel.Reason, "or as 90 of queries") {
+		t.Errorf("reason %q", e.Travel.Reason)
+	}
+	m.KVHeads = 1
+	if e = Compute(m, run); e.Travel.Travel != "kv" || e.Wire[dist.ForwardKV].Bytes == 0 {
+		t.Errorf("%+v", e.Travel)
 	}
 }
