@@ -5,10 +5,6 @@ import "slices"
 // packWindow is how many packs' tokens are packed together. More fill packs better, and take more documents out of their order.
 const packWindow = 128
 
-// packUnits is how many lengths a batch of packs can have: its tokens are padded to the next of them. Graphs are built for a length, so
-// few lengths matter more than the last tokens; packs that fill seven eighths of their room all have the same.
-const packUnits = 8
-
 // Packs deals things of the given lengths, in their order, to packs of at most length, and returns the numbers of the things in each.
 // It takes a window of so many things as make packWindow packs, deals those by first-fit decreasing (the longest first, each to the
 // first pack that has room), and goes on with the next window. The packs of a window come in the order of their first things, and
@@ -51,21 +47,19 @@ func firstFit(lengths []int, from, to, length int) [][]int {
 	return packs
 }
 
-// packed makes one sequence of many, each a document of its own. A document of nothing pads it to an eighth of the room, or a few of
-// them.
-func packed(documents []Sequence, room int) Batch {
-	b := Batch{B: 1, Documents: []int{0}}
+// packed makes one sequence of many, each a document of its own. A document of nothing fills it up to length: graphs are built for a
+// length, so that one for all batches costs less time and memory than the padding does.
+func packed(documents []Sequence, length int) Batch {
+	b := Batch{B: 1, T: length, Documents: []int{0}}
 	for _, d := range documents {
 		b.IDs, b.Labels = append(b.IDs, d.IDs...), append(b.Labels, d.Labels()...)
 		b.Documents = append(b.Documents, len(b.IDs))
 	}
-	unit := (room + packUnits - 1) / packUnits
-	b.T = max(len(b.IDs), min((len(b.IDs)+unit-1)/unit*unit, room))
-	for len(b.IDs) < b.T {
-		b.IDs, b.Labels = append(b.IDs, 0), append(b.Labels, Ignored)
+	if len(b.IDs) < length {
+		b.Documents = append(b.Documents, length)
 	}
-	if b.Documents[len(b.Documents)-1] < b.T {
-		b.Documents = append(b.Documents, b.T)
+	for len(b.IDs) < length {
+		b.IDs, b.Labels = append(b.IDs, 0), append(b.Labels, Ignored)
 	}
 	return b
 }
