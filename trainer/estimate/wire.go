@@ -81,8 +81,8 @@ func (m Model) reason(r Run, c Choice) string {
 	if r.bfloat16() { // once and back in half the bytes
 		perKey = 4 * m.keys()
 	}
-	why := fmt.Sprintf("a step sends %d bytes with kv and %d with q: a position travels as %d floats of keys, values and their gradients (%d KV heads of %d), or as %d of queries, outputs and their gradients (%d heads)",
-		c.KVBytes, c.QBytes, perKey, m.KVHeads, m.HeadDim, perQuery, m.Heads)
+	why := fmt.Sprintf("a step sends %.1f MiB with kv and %.1f MiB with q: a position travels as %d floats of keys, values and their gradients (KV heads: %d of %d), or as %d of queries, outputs and their gradients (heads: %d)",
+		float64(c.KVBytes)/(1<<20), float64(c.QBytes)/(1<<20), perKey, m.KVHeads, m.HeadDim, perQuery, m.Heads)
 	if r.Travel != ring.Auto {
 		return fmt.Sprintf("ring_travel is %s; %s", r.Travel, why)
 	}
