@@ -29,7 +29,7 @@ type Config struct {
 	// Draw the sequences in a random order, another one each epoch.
 	ShuffleMergedDatasets bool `yaml:"shuffle_merged_datasets"`
 
-	// Sequences in one forward and backward pass.
+	// Sequences, or packs, in one forward and backward pass.
 	MicroBatchSize int `yaml:"micro_batch_size" jsonschema:"minimum=1"`
 	// Passes whose gradients are added up before an update.
 	GradientAccumulationSteps int `yaml:"gradient_accumulation_steps" jsonschema:"minimum=1"`
@@ -88,7 +88,7 @@ type Config struct {
 
 	// Updates between evaluations on the held-back data; 0 never evaluates.
 	EvalSteps int `yaml:"eval_steps" jsonschema:"minimum=0"`
-	// Most sequences that an evaluation reads; 0 reads all.
+	// Most sequences, or packs, that an evaluation reads; 0 reads all.
 	EvalBatches int `yaml:"eval_batches" jsonschema:"minimum=0"`
 	// Compare the loss by position on held-back long documents before and after the run, with a plot in output_dir.
 	LossByPosition bool `yaml:"loss_by_position"`
