@@ -303,36 +303,5 @@ func (r *run) planSteps() error {
 	return r.schedule.Validate()
 }
 
-// rows is how many sequences, or packs, so many epochs have.
-func (r *run) rows(epochs float64) float64 {
-	l := r.loader()
-	if !r.cfg.SamplePacking {
-		return epochs * float64(l.Rows(0))
-	}
-	whole, part := math.Modf(epochs)
-	n := part * float64(l.Rows(int(whole)))
-	for epoch := range int(whole) {
-		n += float64(l.Rows(epoch))
-	}
-	return n
-}
-
-// notePacks tells how well packs are filled.
-func (r *run) notePacks() {
-	if !r.cfg.SamplePacking {
-		return
-	}
-	for _, part := range []struct {
-		name string
-		rows int
-		of   *data.Split
-	}{{"the first epoch", r.loader().Rows(0), r.data.Train}, {"evaluation", r.heldBack().Rows(0), r.data.Val}} {
-		if part.rows > 0 {
-			fill := float64(part.of.Tokens()) / float64(part.rows*r.cfg.SequenceLen)
-			r.note("packed for %s: %d sequences in %d packs of %d tokens, %.1f %% full", part.name, part.of.Len(), part.rows, r.cfg.SequenceLen, 100*fill)
-		}
-	}
-}
-
 // ceil rounds up, but for what floating point added to a whole number.
 func ceil(x float64) int { return int(math.Ceil(x - 1e-9)) }

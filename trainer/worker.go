@@ -60,19 +60,6 @@ func (r *run) loader() *data.Loader {
 	})
 }
 
-// heldBack is at the beginning of the held-back data: one sequence, or one pack, a batch.
-func (r *run) heldBack() *data.Loader {
-	return data.NewLoader(r.data.Val, data.LoaderOptions{MicroBatch: 1, PackLength: r.packLength()})
-}
-
-// packLength is the most tokens of a pack; 0 without sample_packing.
-func (r *run) packLength() int {
-	if !r.cfg.SamplePacking {
-		return 0
-	}
-	return r.cfg.SequenceLen
-}
-
 func (w *worker) modelOptions() model.Options {
 	o := ringOptions(w.run.cfg)
 	o.Dropout, o.DropoutSeed, o.Checkpoint = w.run.dropout(), uint64(w.run.cfg.Seed), w.run.cfg.GradientCheckpointing

@@ -125,3 +125,15 @@ func TestACursorOfOtherPacksIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestPackingNeedsALengthAndNoConcatenation(t *testing.T) {
+	for want, o := range map[string]Options{
+		"sample_packing needs sequence_len":           {Pack: true},
+		"sample_packing and concatenate are both set": {Pack: true, Concatenate: true, SequenceLen: 8},
+	} {
+		o.Tokenizer, o.Sources = byteTokenizer{}, []Source{{Path: "nowhere"}}
+		if _, err := Open(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
