@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"github.com/ringgrad/ringgrad/dist"
 	"math"
 	"testing"
 
@@ -26,7 +27,7 @@ func TestABFloat16RunLearnsWhatAFloat32RunLearns(t *testing.T) {
 	exact := cfg
 	exact.AttentionDtype, exact.OutputDir = "float32", cfg.OutputDir+"-float32"
 	wide := prepared(t, exact, Options{})
-	if w := wide.Plan().Estimate.Wire; 2*sent.ForwardKV.Bytes != w.ForwardKV.Bytes || sent.BackwardDKV != w.BackwardDKV {
+	if w := wide.Plan().Estimate.Wire; 2*sent[dist.ForwardKV].Bytes != w[dist.ForwardKV].Bytes || sent[dist.BackwardDKV] != w[dist.BackwardDKV] {
 		t.Errorf("bfloat16 sends %+v, float32 %+v", sent, w)
 	}
 	var losses [2]float64

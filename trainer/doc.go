@@ -18,6 +18,10 @@
 //	backward  the same in reverse; each parameter's gradient is added up over the ranks in rank order
 //	update    once, on the parameters that the ranks of a process share
 //
+// With sample_packing a sequence holds several documents, which do not see each other, and the packs of a micro-batch are one sequence.
+// Packs are made anew each epoch from the shuffled order, the same on every rank (package data). Attention's dropout follows from seed,
+// micro-batch, layer and positions, so that it is the same for every ring and in a resumed run; evaluation has none.
+//
 // The loss is the sum over real targets divided by their number over all ranks and accumulation steps, so W ranks compute the
 // loss and the gradients of one.
 //

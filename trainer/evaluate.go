@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -13,23 +14,28 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
 
-// evaluate measures the mean loss over the held-back sequences, one at a time, and records it. A wish to stop cuts it short; the
+// evaluate measures the mean loss over the held-back sequences, one at a time or one pack at a time, and records it. A wish to stop cuts it short; the
 // resumed run does it then.
 func (w *worker) evaluate(ctx context.Context, step int) error {
-	n := w.run.data.Val.Len()
+	held := w.run.heldBack()
+	n := held.Rows(0)
 	if limit := w.run.cfg.EvalBatches; limit > 0 {
 		n = min(n, limit)
 	}
 	start := time.Now()
 	totals := []float64{0, 0} // sum of losses, targets; of this rank
-	for i := range n {
+	for range n {
 		if stop, err := w.agreeToStop(ctx); err != nil || stop {
 			if w.leader() {
 				w.run.state.evalPending = true
 			}
 			return err
 		}
-		b := w.heldBack(i)
+		next, err := held.Next()
+		if err != nil {
+			return fmt.Errorf("trainer: evaluation after step %d: %w", step, err)
+		}
+		b := toModel(next)
 		losses, err := w.model.Losses(ctx, b)
 		if err != nil {
 			return fmt.Errorf("trainer: evaluation after step %d: %w", step, err)
@@ -60,12 +66,6 @@ func (r *run) recordEval(e metrics.Eval) error {
 		r.observer.Evaluated(e.Step, e.EvalLoss)
 	}
 	return r.recorder.Eval(e)
-}
-
-// heldBack is one sequence of the held-back part as a batch.
-func (w *worker) heldBack(i int) model.Batch {
-	s := w.run.data.Val.Sequence(i)
-	return model.Batch{IDs: s.IDs, Labels: s.Labels(), B: 1, T: len(s.IDs)}
 }
 
 // record keeps what a step measured, for people and in metrics.jsonl.
@@ -109,6 +109,6 @@ func memory() uint64 {
 
 // epoch is the place in the data as a number of passes.
 func (r *run) epoch() float64 {
-	n := r.data.Train.Len()
-	return float64(r.state.cursor.Epoch) + float64(r.state.cursor.Index)/float64(max(1, n))
+	c := r.state.cursor
+	return float64(c.Epoch) + float64(c.Index)/float64(max(1, cmp.Or(c.Packs, r.data.Train.Len())))
 }

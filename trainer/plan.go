@@ -21,6 +21,11 @@ type Plan struct {
 	FirstStep     int               `json:"first_step"` // updates done before this run: a resumed one starts later
 	Ring          int               `json:"context_parallel_size"`
 	Layout        string            `json:"ring_attn_func"`
+	Travel        string            `json:"ring_travel"`
+	Ulysses       int               `json:"ulysses_size"`
+	InnerRing     int               `json:"ring_inner_size"`
+	Packed        bool              `json:"sample_packing"`
+	Dropout       float64           `json:"attention_dropout"`
 	Attention     string            `json:"attention_dtype"`
 	Memory        estimate.Memory   `json:"memory"`
 	WireBytes     int64             `json:"wire_bytes_per_step"`
@@ -49,6 +54,11 @@ func (r *run) plan() Plan {
 		FirstStep:     r.state.step,
 		Ring:          c.ContextParallelSize,
 		Layout:        string(r.layout),
+		Travel:        e.Travel.Travel,
+		Ulysses:       c.UlyssesSize,
+		InnerRing:     c.RingInnerSize,
+		Packed:        c.SamplePacking,
+		Dropout:       r.dropout(),
 		Attention:     c.AttentionDtype,
 		Memory:        e.Memory,
 		WireBytes:     e.WireBytes(),
@@ -59,14 +69,24 @@ func (r *run) plan() Plan {
 
 // estimate is what a step takes, with the data that were read.
 func (r *run) estimate() estimate.Estimate {
+	return estimate.Compute(estimate.ModelOf(r.model), r.sized())
+}
+
+// memory is the process's.
+func (r *run) memory() int64 { return estimate.MemoryOf(estimate.ModelOf(r.model), r.sized()).Process }
+
+func (r *run) sized() estimate.Run {
 	sized := estimate.RunOf(r.cfg)
 	sized.DataTokens = int64(r.data.Train.Tokens()) + int64(r.data.Val.Tokens())
-	return estimate.Compute(estimate.ModelOf(r.model), sized)
+	if n := r.data.Train.Len(); n > 0 {
+		sized.DocumentLen = max(1, r.data.Train.Tokens()/n)
+	}
+	return sized
 }
 
 // checkMemory refuses a run that takes more than memory_limit.
 func (r *run) checkMemory() error {
-	limit, needed := r.cfg.MemoryLimit, config.Bytes(r.estimate().Memory.Process)
+	limit, needed := r.cfg.MemoryLimit, config.Bytes(r.memory())
 	if limit == 0 || needed <= limit {
 		return nil
 	}

@@ -39,7 +39,9 @@ func (w *worker) measureBefore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	short, err := model.New(r.baseModel, r.params, nil, w.modelOptions())
+	o := w.modelOptions()
+	o.UlyssesSize, o.InnerRing = 1, 1 // a rank alone
+	short, err := model.New(r.baseModel, r.params, nil, o)
 	if err != nil {
 		return err
 	}

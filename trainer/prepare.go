@@ -133,8 +133,10 @@ func (r *run) readModel() error {
 	if err != nil {
 		return err
 	}
-	r.model, err = adapt(r.baseModel, r.cfg)
-	return err
+	if r.model, err = adapt(r.baseModel, r.cfg); err != nil {
+		return err
+	}
+	return r.cfg.CheckHeads(r.model.NumHeads, r.model.NumKVHeads)
 }
 
 func (r *run) readTokenizer() (err error) {
@@ -201,6 +203,7 @@ func (r *run) readData() error {
 		Tokenizer:   r.tokens,
 		SequenceLen: r.cfg.SequenceLen,
 		Concatenate: r.cfg.Concatenate,
+		Pack:        r.cfg.SamplePacking,
 		Excess:      r.cfg.ExcessLengthStrategy,
 		Shuffle:     r.cfg.ShuffleMergedDatasets,
 		Seed:        r.cfg.Seed,
@@ -213,6 +216,7 @@ func (r *run) readData() error {
 		return err
 	}
 	r.note("data: %s", r.data.Counts)
+	r.notePacks()
 	if r.cfg.EvalSteps > 0 && r.data.Val.Len() == 0 {
 		return fmt.Errorf("trainer: eval_steps is %d but no held-back sequence is left (%s); raise val_set_size, give other test_datasets, change excess_length_strategy, or set eval_steps: 0", r.cfg.EvalSteps, r.data.Counts)
 	}
@@ -287,7 +291,7 @@ func (r *run) planSteps() error {
 	perStep := r.cfg.MicroBatchSize * r.cfg.GradientAccumulationSteps
 	r.steps = r.cfg.MaxSteps
 	if r.steps == 0 {
-		r.steps = max(1, ceil(r.cfg.NumEpochs*float64(r.data.Train.Len())/float64(perStep)))
+		r.steps = max(1, ceil(r.rows(r.cfg.NumEpochs)/float64(perStep)))
 	}
 	warmup := r.cfg.WarmupSteps
 	if r.cfg.WarmupRatio > 0 {

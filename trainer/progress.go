@@ -70,7 +70,7 @@ func (t *tracker) progress() (Progress, bool) {
 	}
 	p := Progress{Step: t.step, Part: t.part, Elapsed: time.Since(t.began)}
 	if hops := hopsOf(t.ring) - t.hops; hops > 0 {
-		p.Part += fmt.Sprintf(", hop %d of %d", hops, t.ring.Size()-1)
+		p.Part += fmt.Sprintf(", hop %d of %d", hops, max(hops, t.ring.Size()-1))
 	}
 	// Tiles along the diagonal and padding count a little more than the step's formula says.
 	if p.Done = min(1, float64(meter.Work()-t.before)/t.flops); p.Done > 0 {
@@ -79,8 +79,12 @@ func (t *tracker) progress() (Progress, bool) {
 	return p, true
 }
 
-// hopsOf counts the hops of keys in a forward pass, or of their gradients in a backward pass, of which one a block is made.
-func hopsOf(ring *dist.Comm) int {
+// hopsOf counts the hops of blocks in a forward pass, or of their gradients in a backward pass, whatever travels and between whichever
+// ranks, of which one a block is made; and Ulysses' exchanges, so that a rank that sends anything is seen to move.
+func hopsOf(ring *dist.Comm) (hops int) {
 	sent := ring.Ledger().Snapshot()
-	return sent[dist.ForwardKV].Hops + sent[dist.BackwardDKV].Hops
+	for _, kind := range []dist.Kind{dist.ForwardKV, dist.BackwardDKV, dist.ForwardQ, dist.BackwardDQ, dist.Ulysses} {
+		hops += sent[kind].Hops + sent[kind.Outer()].Hops
+	}
+	return hops
 }

@@ -33,8 +33,10 @@ type savedState struct {
 	Data     *dataState  `json:"data,omitempty"`
 	Seed     int64       `json:"seed"`
 	// AttentionDtype is missing in states that were written when there was only float32.
-	AttentionDtype string    `json:"attention_dtype,omitempty"`
-	Position       *Position `json:"loss_by_position,omitempty"` // measured before the first step
+	AttentionDtype string `json:"attention_dtype,omitempty"`
+	// AttentionDropout is missing where there is none.
+	AttentionDropout float64   `json:"attention_dropout,omitempty"`
+	Position         *Position `json:"loss_by_position,omitempty"` // measured before the first step
 }
 
 // dataState is what the order of training sequences depends on besides the seed. A cursor means nothing in other data.
@@ -45,6 +47,7 @@ type dataState struct {
 	ValSetSize  float64 `json:"val_set_size"`
 	Shuffle     bool    `json:"shuffle_merged_datasets"`
 	SHA256      string  `json:"sha256"` // of all training sequences
+	Packing     bool    `json:"sample_packing,omitempty"`
 }
 
 func (r *run) dataState() dataState {
@@ -52,7 +55,7 @@ func (r *run) dataState() dataState {
 		r.dataSum = sum(r.data.Train)
 	}
 	c := r.cfg
-	return dataState{c.SequenceLen, c.Concatenate, c.ExcessLengthStrategy, c.ValSetSize, c.ShuffleMergedDatasets, r.dataSum}
+	return dataState{c.SequenceLen, c.Concatenate, c.ExcessLengthStrategy, c.ValSetSize, c.ShuffleMergedDatasets, r.dataSum, c.SamplePacking}
 }
 
 // sum identifies a split's sequences by length and tokens.
@@ -78,6 +81,7 @@ func (d dataState) difference(now dataState) error {
 	}{
 		{"sequence_len", d.SequenceLen, now.SequenceLen},
 		{"concatenate", d.Concatenate, now.Concatenate},
+		{"sample_packing", d.Packing, now.Packing},
 		{"excess_length_strategy", d.Excess, now.Excess},
 		{"val_set_size", d.ValSetSize, now.ValSetSize},
 		{"shuffle_merged_datasets", d.Shuffle, now.Shuffle},
@@ -153,6 +157,9 @@ func (r *run) continues(s savedState) error {
 	}
 	if then, now := cmp.Or(s.AttentionDtype, "float32"), r.cfg.AttentionDtype; then != now {
 		return fmt.Errorf("it was made with attention_dtype %s, this run has %s: the rest would round otherwise; set attention_dtype=%s, or start anew from its folder as base_model", then, now, then)
+	}
+	if then, now := s.AttentionDropout, r.dropout(); then != now {
+		return fmt.Errorf("it was made with attention_dropout %g, this run has %g; set attention_dropout=%g, or start anew from its folder as base_model", then, now, then)
 	}
 	if s.Data != nil {
 		if err := s.Data.difference(r.dataState()); err != nil {

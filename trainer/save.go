@@ -55,7 +55,7 @@ func (r *run) savedState(step int) savedState {
 	return savedState{
 		Version: stateVersion, Step: step, Epoch: r.epoch(), MaxSteps: r.steps, Tokens: s.tokens, Loss: s.lastLoss, EvalLoss: s.evalLoss,
 		Pending: s.evalPending, Cursor: s.cursor, Seed: r.cfg.Seed, Position: s.position, Data: &data,
-		AttentionDtype: r.cfg.AttentionDtype, Seconds: (s.before + time.Since(s.began)).Seconds(),
+		AttentionDtype: r.cfg.AttentionDtype, AttentionDropout: r.dropout(), Seconds: (s.before + time.Since(s.began)).Seconds(),
 	}
 }
 

@@ -34,7 +34,7 @@ type stepStats struct {
 func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
 	start := time.Now()
 	waited := w.ringWait()
-	batches, err := w.nextBatches()
+	batches, err := w.nextBatches(step)
 	if err != nil {
 		return stepStats{}, err
 	}
@@ -184,7 +184,7 @@ func (r *run) decay(p model.Tensor[float32]) float64 {
 func (r *run) flopsOf(batches []model.Batch) float64 {
 	m, total := estimate.ModelOf(r.model), 0.0
 	for _, b := range batches {
-		total += estimate.Compute(m, estimate.Run{SequenceLen: b.T, MicroBatch: b.B}).Flops.Total
+		total += estimate.FlopsOf(m, estimate.Run{SequenceLen: b.T, MicroBatch: b.B, Documents: b.Documents}).Total
 	}
 	return total
 }

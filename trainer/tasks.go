@@ -6,7 +6,6 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/local"
-	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/data"
 	"github.com/ringgrad/ringgrad/trainer/eval"
@@ -26,7 +25,8 @@ type EvalOptions struct {
 	Progress func(done, total int)
 }
 
-// Evaluate measures a model on documents, one by one, over the ring that the config keys ask for.
+// Evaluate measures a model on documents, one by one or with sample_packing several in a pass, over the ring that the config keys ask
+// for.
 func Evaluate(ctx context.Context, o EvalOptions) (eval.Result, error) {
 	m, err := loadModel(o.Model, o.Set)
 	if err != nil {
@@ -38,7 +38,7 @@ func Evaluate(ctx context.Context, o EvalOptions) (eval.Result, error) {
 	}
 	var result eval.Result
 	err = m.onRing(ctx, func(ctx context.Context, rank *model.Model[float32], comm *dist.Comm) error {
-		r, err := eval.Ring(ctx, rank, comm, documents, eval.Options{BinSize: o.BinSize, Progress: o.Progress})
+		r, err := eval.Ring(ctx, rank, comm, documents, eval.Options{BinSize: o.BinSize, Progress: o.Progress, Packs: m.packs(documents)})
 		if comm.Rank() == 0 {
 			result = r
 		}
@@ -126,6 +126,9 @@ func loadModel(dir string, set []string) (*loaded, error) {
 	if m.model, err = adapt(m.model, cfg); err != nil {
 		return nil, err
 	}
+	if err := cfg.CheckHeads(m.model.NumHeads, m.model.NumKVHeads); err != nil {
+		return nil, err
+	}
 	tokenizerDir := cfg.TokenizerConfig
 	if tokenizerDir == "" {
 		tokenizerDir = dir
@@ -149,6 +152,7 @@ func (m *loaded) documents(o EvalOptions) ([][]int32, error) {
 		SequenceLen: m.cfg.SequenceLen,
 		Excess:      m.cfg.ExcessLengthStrategy,
 		Concatenate: m.cfg.Concatenate,
+		Pack:        m.cfg.SamplePacking,
 		Seed:        m.cfg.Seed,
 	})
 	if err != nil {
@@ -159,6 +163,18 @@ func (m *loaded) documents(o EvalOptions) ([][]int32, error) {
 		documents[i] = opened.Train.Sequence(i).IDs
 	}
 	return documents, nil
+}
+
+// packs deals documents to packs; nil without sample_packing.
+func (m *loaded) packs(documents [][]int32) [][]int {
+	if !m.cfg.SamplePacking {
+		return nil
+	}
+	lengths := make([]int, len(documents))
+	for i, ids := range documents {
+		lengths[i] = len(ids)
+	}
+	return data.Packs(lengths, m.cfg.SequenceLen)
 }
 
 // stops are the ids that end a text.
@@ -175,9 +191,8 @@ func (m *loaded) stops() []int32 {
 
 // onRing runs f on every rank, each with its own model over the shared parameters.
 func (m *loaded) onRing(ctx context.Context, f func(context.Context, *model.Model[float32], *dist.Comm) error) error {
-	o := model.Options{Layout: shard.Layout(m.cfg.RingAttnFunc), AttentionDType: attentionDType(m.cfg)}
 	return local.Run(ctx, m.cfg.ContextParallelSize, dist.Options{Timeout: m.cfg.RingTimeout.Duration()}, func(ctx context.Context, comm *dist.Comm) error {
-		rank, err := model.New(m.model, m.params, comm, o)
+		rank, err := model.New(m.model, m.params, comm, ringOptions(m.cfg))
 		if err != nil {
 			return err
 		}

@@ -203,7 +203,7 @@ func (w *worker) finish(ctx context.Context, result *Result) error {
 		result.Tokens = w.run.state.tokens
 		result.EvalLoss = w.run.state.evalLoss
 		result.GFlops = w.run.state.flops / max(w.run.state.computing, 1e-9) / 1e9
-		result.PeakMemory, result.EstimatedMemory = bench.PeakMemory(), w.run.estimate().Memory.Process
+		result.PeakMemory, result.EstimatedMemory = bench.PeakMemory(), w.run.memory()
 	}
 	position, err := w.measureAfter(ctx)
 	if err != nil {

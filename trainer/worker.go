@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
+	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/data"
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
@@ -53,34 +56,57 @@ func (r *run) loader() *data.Loader {
 		MicroBatch: r.cfg.MicroBatchSize,
 		Seed:       r.cfg.Seed,
 		Shuffle:    r.cfg.ShuffleMergedDatasets,
+		PackLength: r.packLength(),
 	})
 }
 
 func (w *worker) modelOptions() model.Options {
-	o := model.Options{Layout: w.run.layout, AttentionDType: attentionDType(w.run.cfg), Checkpoint: w.run.cfg.GradientCheckpointing}
+	o := ringOptions(w.run.cfg)
+	o.Dropout, o.DropoutSeed, o.Checkpoint = w.run.dropout(), uint64(w.run.cfg.Seed), w.run.cfg.GradientCheckpointing
 	if w.leader() {
 		o.Entered = w.run.tracker.enter
 	}
 	return o
 }
 
+// ringOptions are those of a model that say how its attention goes round the ring.
+func ringOptions(c config.Config) model.Options {
+	return model.Options{
+		Layout: shard.Layout(c.RingAttnFunc), AttentionDType: attentionDType(c),
+		Travel: ring.Travel(c.RingTravel), UlyssesSize: c.UlyssesSize, InnerRing: c.RingInnerSize,
+	}
+}
+
+// dropout of attention weights: the config's, or else the model's own.
+func (r *run) dropout() float64 {
+	if p := r.cfg.AttentionDropout; p != nil {
+		return *p
+	}
+	return r.model.AttentionDropout
+}
+
 // leader is the rank that owns the process's shared state and its files.
 func (w *worker) leader() bool { return w.comm.Rank() == 0 }
 
-// nextBatches reads the micro-batches of one step.
-func (w *worker) nextBatches() ([]model.Batch, error) {
+// nextBatches reads the micro-batches of a step.
+func (w *worker) nextBatches(step int) ([]model.Batch, error) {
 	list := make([]model.Batch, w.run.cfg.GradientAccumulationSteps)
 	for i := range list {
 		b, err := w.batches.Next()
 		if err != nil {
 			return nil, fmt.Errorf("trainer: %w", err)
 		}
-		list[i] = model.Batch{IDs: b.IDs, Labels: b.Labels, B: b.B, T: b.T}
+		list[i] = toModel(b)
+		list[i].Step = uint64(step*len(list) + i)
 	}
 	return list, nil
 }
 
-// ringWait is how long this rank has waited for KV and dK/dV so far.
+func toModel(b data.Batch) model.Batch {
+	return model.Batch{IDs: b.IDs, Labels: b.Labels, B: b.B, T: b.T, Documents: b.Documents}
+}
+
+// ringWait is how long this rank has waited for what goes round the ring, and for Ulysses' exchanges, so far.
 func (w *worker) ringWait() time.Duration {
 	total := time.Duration(0)
 	for kind, entry := range w.comm.Ledger().Snapshot() {

@@ -77,11 +77,30 @@ func headerRows(p trainer.Plan) [][2]string {
 		{"parameters", thousands(p.Parameters)},
 		{"data", fmt.Sprintf("%s tokens to train on, %s held back", thousands(p.TrainTokens), thousands(p.ValTokens))},
 		{"step", fmt.Sprintf("%s tokens: %d x %s%s; %s", thousands(p.TokensPerStep), p.MicroBatch, thousands(int64(p.SequenceLen)), accumulated(p.Accumulation), count(p.Steps, "step"))},
-		{"ring", fmt.Sprintf("%s, %s, %s tokens a rank, attention in %s", count(p.Ring, "rank"), p.Layout, thousands(int64((p.SequenceLen+p.Ring-1)/p.Ring)), p.Attention)},
+		{"ring", fmt.Sprintf("%s, %s, %s tokens a rank, attention in %s%s", count(p.Ring, "rank"), p.Layout, thousands(int64((p.SequenceLen+p.Ring-1)/p.Ring)), p.Attention, waysOf(p))},
 		{"memory", fmt.Sprintf("%s in all, %s of it for each rank (estimated)", bytesText(p.Memory.Process), bytesText(p.Memory.Rank))},
 		{"wire", fmt.Sprintf("%s between ranks each step", bytesText(p.WireBytes))},
 		{"output", p.OutputDir},
 	}
+}
+
+// waysOf names what of a run's attention is not as usual.
+func waysOf(p trainer.Plan) (text string) {
+	for _, way := range []struct {
+		unusual bool
+		name    string
+	}{
+		{p.Ring > 1 && p.Travel != "kv", p.Travel + " travels"},
+		{p.Ulysses > 1, fmt.Sprintf("Ulysses groups of %d", p.Ulysses)},
+		{p.InnerRing > 1, fmt.Sprintf("inner rings of %d", p.InnerRing)},
+		{p.Packed, "packed documents"},
+		{p.Dropout > 0, fmt.Sprintf("dropout %g", p.Dropout)},
+	} {
+		if way.unusual {
+			text += ", " + way.name
+		}
+	}
+	return text
 }
 
 func accumulated(times int) string {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/trainer"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
@@ -62,11 +63,16 @@ func newEstimate(out *output) *cobra.Command {
 }
 
 // modelOf reads the model that a config trains.
-func modelOf(cfg config.Config) (hf.Config, error) {
+func modelOf(cfg config.Config) (m hf.Config, err error) {
 	if cfg.BaseModel != "" {
-		return hf.ReadConfig(cfg.BaseModel)
+		m, err = hf.ReadConfig(cfg.BaseModel)
+	} else {
+		m, err = hf.ConfigFromMap(cfg.Model)
 	}
-	return hf.ConfigFromMap(cfg.Model)
+	if err != nil {
+		return m, err
+	}
+	return m, cfg.CheckHeads(m.NumHeads, m.NumKVHeads)
 }
 
 func predict(e estimate.Estimate, s estimate.Speed) prediction {
@@ -122,7 +128,18 @@ func printEstimate(out *output, e estimate.Estimate) error {
 	if err := out.table([]string{"on the wire, each step", "hops of a rank", "bytes of all ranks"}, wireRows(e.Wire)); err != nil {
 		return err
 	}
-	return out.table([]string{"arithmetic, each step", "Gflop", "share"}, flopRows(e.Flops))
+	if err := out.table([]string{"arithmetic, each step", "Gflop", "share"}, flopRows(e.Flops)); err != nil {
+		return err
+	}
+	if e.Run.Ring > 1 {
+		if err := out.paragraph(fmt.Sprintf("round the ring travels %s: %s", e.Travel.Travel, e.Travel.Reason), "    "); err != nil {
+			return err
+		}
+	}
+	if e.Mask == "" {
+		return nil
+	}
+	return out.paragraph("documents: "+e.Mask, "    ")
 }
 
 func memoryRows(m estimate.Memory) [][]string {
@@ -152,17 +169,30 @@ func memoryRows(m estimate.Memory) [][]string {
 		[]string{"all", bytesText(m.Process), bytesText(m.Rank)})
 }
 
+// wireNames are the rows of the table; those after the first three, and outer hops, only where something is sent.
+var wireNames = []struct {
+	kind dist.Kind
+	name string
+}{
+	{dist.ForwardKV, "forward: K, V"}, {dist.BackwardKV, "backward: K, V"}, {dist.BackwardDKV, "backward: dK, dV"},
+	{dist.ForwardQ, "forward: Q"}, {dist.ForwardCarry, "forward: O, m, l"}, {dist.BackwardQ, "backward: Q, dO"}, {dist.BackwardDQ, "backward: dQ"},
+	{dist.Ulysses, "rows for heads (Ulysses)"}, {dist.Collective, "sums of gradients"},
+}
+
 func wireRows(w estimate.Wire) [][]string {
-	row := func(name string, t estimate.Traffic) []string {
-		return []string{name, thousands(t.Hops), bytesText(t.Bytes)}
+	var rows [][]string
+	add := func(name string, t estimate.Traffic) {
+		rows = append(rows, []string{name, thousands(t.Hops), bytesText(t.Bytes)})
 	}
-	return [][]string{
-		row("forward: K, V", w.ForwardKV),
-		row("backward: K, V", w.BackwardKV),
-		row("backward: dK, dV", w.BackwardDKV),
-		row("sums of gradients", w.Collective),
-		{"all", "", bytesText(w.Bytes())},
+	for _, row := range wireNames {
+		if t, ok := w[row.kind]; ok {
+			add(row.name, t)
+		}
+		if t, ok := w[row.kind.Outer()]; ok {
+			add(row.name+", between rings", t)
+		}
 	}
+	return append(rows, []string{"all", "", bytesText(w.Bytes())})
 }
 
 func flopRows(f estimate.Flops) [][]string {

@@ -14,8 +14,9 @@ func newEval(out *output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eval --model DIR --data FILE",
 		Short: "Measure loss and perplexity, overall and by position",
-		Long: "eval takes the documents of a file (or glob) one by one. Config keys apply with --set: context_parallel_size,\n" +
-			"ring_attn_func, sequence_len, excess_length_strategy, rope_theta, rope_scaling and others.",
+		Long: "eval takes the documents of a file (or glob) one by one, or with sample_packing=true and a sequence_len several in a\n" +
+			"pass. Config keys apply with --set: context_parallel_size, ring_attn_func, ring_travel, sequence_len,\n" +
+			"excess_length_strategy, rope_theta, rope_scaling and others.",
 		Example: "  train eval --model runs/long --data books.jsonl --set context_parallel_size=4",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.BinSize < 0 {

@@ -76,9 +76,19 @@ func productSpeed(m hf.Config, rows int) (timing, error) {
 	})
 }
 
-// attentionSpeed runs causal attention on one rank.
+// attentionSpeed runs causal attention on one rank, with the window of the first layer if it has one.
 func attentionSpeed(ctx context.Context, m hf.Config, tokens int) (timing, error) {
 	sharding, err := shard.New(shard.Contiguous, tokens, 1)
+	if err != nil {
+		return timing{}, err
+	}
+	spec, pairs := mask.Spec{Causal: true}, float64(tokens)*float64(tokens)/2
+	if w := m.Window(0); w > 0 {
+		spec.Window = &mask.Window{Left: w - 1, Right: mask.Unbounded}
+		short := float64(min(w, tokens))
+		pairs = short * (float64(tokens) - short/2)
+	}
+	seen, err := mask.New(spec, tokens)
 	if err != nil {
 		return timing{}, err
 	}
@@ -88,14 +98,14 @@ func attentionSpeed(ctx context.Context, m hf.Config, tokens int) (timing, error
 		kvHeads--
 	}
 	call := ring.Call{Batch: 1, Heads: heads, KVHeads: kvHeads, Dim: m.HeadDim, ValueDim: m.HeadDim,
-		Scale: 1 / math.Sqrt(float64(m.HeadDim)), Mask: mask.CausalOrder(), Sharding: sharding}
+		Scale: 1 / math.Sqrt(float64(m.HeadDim)), Mask: seen, Softcap: m.AttentionSoftcap, Sharding: sharding}
 	rank, err := ring.NewRank[float32](nil, call)
 	if err != nil {
 		return timing{}, err
 	}
 	q, kv := tokens*heads*m.HeadDim, tokens*kvHeads*m.HeadDim
 	in, dOut := ring.Inputs[float32]{Q: noise(q), K: noise(kv), V: noise(kv)}, noise(q)
-	return timed(3.5*2*float64(tokens)*float64(q), func() error {
+	return timed(3.5*4*pairs*float64(heads*m.HeadDim), func() error {
 		saved, err := rank.Forward(ctx, in)
 		if err != nil {
 			return err

@@ -6,12 +6,15 @@ import (
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn/gradcheck"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	modelcheck "github.com/ringgrad/ringgrad/trainer/gradcheck"
+	"github.com/ringgrad/ringgrad/trainer/hf"
 )
 
-// checkConfig checks the shape, layout and ring of a run.
+// checkConfig checks the attention of a run: shape, masks, dropout, layout and its way round the ring.
 func checkConfig(ctx context.Context, out *output, f gradcheckFlags) error {
 	cfg, err := config.Load(f.config, f.set)
 	if err != nil {
@@ -25,18 +28,55 @@ func checkConfig(ctx context.Context, out *output, f gradcheckFlags) error {
 	if err != nil {
 		return err
 	}
+	var all gradcheck.SuiteReport
+	shapes := shapesOf(cfg, m)
+	if n := shapes[0].MaxTokens(); n < shapes[0].Tokens {
+		out.notef("checking the first %s of %s tokens: dense attention takes their square", thousands(int64(n)), thousands(int64(shapes[0].Tokens)))
+	}
+	for i, shape := range shapes {
+		report, err := gradcheck.CheckShape(ctx, shape)
+		if err != nil {
+			return computed(err)
+		}
+		for _, c := range report.Checks {
+			if shape.Window != nil && len(shapes) > 1 {
+				c.Name += fmt.Sprintf(", window of %d", shape.Window.Left+1)
+			}
+			all.Checks = append(all.Checks, c)
+		}
+		all.OK = report.OK && (i == 0 || all.OK)
+	}
+	return printSuite(out, all)
+}
+
+// shapesOf are the attentions of a run, one for each window that layers have.
+func shapesOf(cfg config.Config, m hf.Config) []gradcheck.Shape {
 	shape := gradcheck.Shape{
-		Batch: cfg.MicroBatchSize, Tokens: cfg.SequenceLen, Heads: m.NumHeads, KVHeads: m.NumKVHeads, Dim: m.HeadDim,
-		Causal: true, Layout: shard.Layout(cfg.RingAttnFunc), Ring: cfg.ContextParallelSize,
+		Batch: cfg.MicroBatchSize, Tokens: cfg.SequenceLen, Heads: m.NumHeads, KVHeads: m.NumKVHeads, Dim: m.HeadDim, Scale: m.SoftmaxScale,
+		Causal: true, Softcap: m.AttentionSoftcap, Sinks: m.Sinks, Dropout: m.AttentionDropout, Packed: cfg.SamplePacking,
+		Layout: shard.Layout(cfg.RingAttnFunc), Ring: cfg.ContextParallelSize,
+		Way: gradcheck.Way{Travel: ring.Travel(cfg.RingTravel), Ulysses: cfg.UlyssesSize, InnerRing: cfg.RingInnerSize},
 	}
-	if n := shape.MaxTokens(); n < shape.Tokens {
-		out.notef("checking the first %s of %s tokens: dense attention takes their square", thousands(int64(n)), thousands(int64(shape.Tokens)))
+	if p := cfg.AttentionDropout; p != nil {
+		shape.Dropout = *p
 	}
-	report, err := gradcheck.CheckShape(ctx, shape)
-	if err != nil {
-		return computed(err)
+	if shape.Packed { // a micro-batch is one sequence
+		shape.Batch, shape.Tokens = 1, shape.Tokens*shape.Batch
 	}
-	return printSuite(out, report)
+	var shapes []gradcheck.Shape
+	seen := map[int]bool{}
+	for layer := range m.NumLayers {
+		w := m.Window(layer)
+		if seen[w] {
+			continue
+		}
+		seen[w] = true
+		if shape.Window = nil; w > 0 {
+			shape.Window = &mask.Window{Left: w - 1, Right: mask.Unbounded}
+		}
+		shapes = append(shapes, shape)
+	}
+	return shapes
 }
 
 // checkSuite runs the op's suite and the model's invariance to the ring, in one table.

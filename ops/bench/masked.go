@@ -146,7 +146,7 @@ func (a Attention) options(ranks int) (AttentionOptions, error) {
 	if err != nil {
 		return o, err
 	}
-	s, err := ring.Deal(a.Layout, a.Seq, ranks, m, 0)
+	s, err := ring.Deal(a.Layout, a.Seq, ranks, 0, m)
 	if err != nil {
 		return o, err
 	}

@@ -174,7 +174,7 @@ func newRanks[T kernel.Float](a Attention, n int) (*ranks[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := ring.Deal(a.Layout, a.Seq, n, m, 0)
+	s, err := ring.Deal(a.Layout, a.Seq, n, 0, m)
 	if err != nil {
 		return nil, err
 	}

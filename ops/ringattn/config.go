@@ -56,6 +56,9 @@ type Config struct {
 	DType DType
 	// Layout says which positions each rank holds; "" means contiguous. Balanced deals them by what the mask leaves to do.
 	Layout shard.Layout
+	// Shards, if set, says it in the layout's place: where ops of several masks share rows, as the layers of a model do (ring.Deal). Not
+	// with Chunk.
+	Shards *shard.Sharding
 	// Travel says what goes round the ring: keys and values (ring.KV, the default), queries (ring.Q), or what sends fewer bytes
 	// (ring.Auto). The results are the same.
 	Travel ring.Travel
@@ -132,6 +135,9 @@ func (c Config) Validate() error {
 	}
 	if c.CuSeqlens != nil && c.Batch > 1 {
 		bad("Batch %d with CuSeqlens: documents are packed into a batch of 1", c.Batch)
+	}
+	if c.Chunk != nil && c.Shards != nil {
+		bad("Chunk and Shards are both set: queries and keys are dealt separately; leave Shards out")
 	}
 	if ch := c.Chunk; ch != nil && (ch.Offset < 0 || ch.Len < 0) {
 		bad("Chunk of %d queries at %d: give numbers from 0 on", ch.Len, ch.Offset)

@@ -28,8 +28,9 @@ type engine interface {
 
 // moment is what dropout depends on from run to run.
 type moment struct {
-	step  uint64
-	layer int
+	step    uint64
+	layer   int
+	keepAll bool
 }
 
 // rings is the engine: the rank of one communicator (SPMD), or all ranks of a ring in this process (Devices).
@@ -99,7 +100,7 @@ func (e *rings[T]) forward(ctx context.Context, in []gorgonia.Value, at moment) 
 	if err != nil {
 		return nil, err
 	}
-	data.Step, data.Layer = at.step, at.layer
+	data.Step, data.Layer, data.KeepAll = at.step, at.layer, at.keepAll
 	saved := make([]*ring.Saved[T], e.size)
 	err = e.each(ctx, forwardKinds, func(ctx context.Context, i int, r *ring.Rank[T]) (err error) {
 		saved[i], err = r.Forward(ctx, e.local(i, data))

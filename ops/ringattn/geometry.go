@@ -170,10 +170,10 @@ func (g *geometry) shard(c Config) error {
 		return fmt.Errorf("ringattn: %w", err)
 	}
 	g.call.Mask = m
-	if g.keys.sharding, err = ring.Deal(c.Layout, tokens, size, m, 0); err == nil {
+	if g.keys.sharding, err = c.deal(tokens, size, m); err == nil {
 		g.queries.sharding = g.keys.sharding
 		if c.Chunk != nil {
-			g.queries.sharding, err = ring.Deal(c.Layout, queries, size, m, c.Chunk.Offset)
+			g.queries.sharding, err = ring.Deal(c.Layout, queries, size, c.Chunk.Offset, m)
 			g.call.Queries, g.call.QueryOffset = g.queries.sharding, c.Chunk.Offset
 		}
 	}
@@ -212,7 +212,7 @@ func (c Config) Sharding(tokens, ranks int) (shard.Sharding, error) {
 	if err != nil {
 		return shard.Sharding{}, fmt.Errorf("ringattn: %w", err)
 	}
-	return ring.Deal(c.Layout, tokens, ranks, m, 0)
+	return c.deal(tokens, ranks, m)
 }
 
 // QuerySharding says which of the Chunk's queries each of so many ranks holds, for a sequence of so many keys.
@@ -224,7 +224,19 @@ func (c Config) QuerySharding(tokens, ranks int) (shard.Sharding, error) {
 	if err != nil {
 		return shard.Sharding{}, fmt.Errorf("ringattn: %w", err)
 	}
-	return ring.Deal(c.Layout, c.Chunk.Len, ranks, m, c.Chunk.Offset)
+	return ring.Deal(c.Layout, c.Chunk.Len, ranks, c.Chunk.Offset, m)
+}
+
+// deal is the sharding of the keys.
+func (c Config) deal(tokens, ranks int, m *mask.Mask) (shard.Sharding, error) {
+	s := c.Shards
+	if s == nil {
+		return ring.Deal(c.Layout, tokens, ranks, 0, m)
+	}
+	if s.Tokens() != tokens || s.Ranks() != ranks {
+		return shard.Sharding{}, fmt.Errorf("the Shards deal %d tokens to %d ranks, here are %d and %d", s.Tokens(), s.Ranks(), tokens, ranks)
+	}
+	return *s, nil
 }
 
 // settle compares the rows of a node with the rank's shard.

@@ -42,14 +42,24 @@ func (o *Op) SetContext(ctx context.Context) {
 func (o *Op) SetStep(step uint64, layer int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.at = moment{step, layer}
+	o.at = moment{step: step, layer: layer}
+}
+
+// SetEvaluation says that the runs from now on drop nothing, until SetStep.
+func (o *Op) SetEvaluation() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.at = moment{keepAll: true}
 }
 
 // SetDocuments replaces Config.CuSeqlens for later runs; all ranks must set the same. It is an error if that gives this rank another
 // number of rows than its nodes have, which only a balanced layout can.
-func (o *Op) SetDocuments(cuSeqlens []int) error {
+func (o *Op) SetDocuments(cuSeqlens []int) error { return o.SetDocumentsOver(cuSeqlens, o.cfg.Shards) }
+
+// SetDocumentsOver is SetDocuments that replaces Config.Shards as well; nil leaves it to the layout.
+func (o *Op) SetDocumentsOver(cuSeqlens []int, shards *shard.Sharding) error {
 	cfg := o.cfg
-	cfg.CuSeqlens = cuSeqlens
+	cfg.CuSeqlens, cfg.Shards = cuSeqlens, shards
 	geo, err := measure(o.geo.q, o.geo.k, o.geo.v, cfg)
 	if err != nil {
 		return err

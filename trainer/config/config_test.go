@@ -46,7 +46,9 @@ func TestEveryMistakeIsReportedWithItsPlace(t *testing.T) {
 		"aliases":        {"base_model: &a m\noutput_dir: *a\ndatasets: [{path: a}]\n", nil, []string{"run.yaml:2:13: output_dir is an alias"}},
 		"merge":          {"<<: {seed: 1}\n", nil, []string{"merge keys and aliases are not supported"}},
 		"ranges":         {minimal + "context_parallel_size: 0\nmicro_batch_size: -1\nlr_scheduler: cosin\nring_attn_func: ring\nval_set_size: 1.5\nadam_beta1: 1.5\nring_timeout: -5s\n", nil, []string{"3:24: context_parallel_size is 0; it must be at least 1", "micro_batch_size is -1; it must be at least 1", `did you mean "cosine"?`, "here it is called contiguous", "val_set_size is 1.5; it must be a share below 1 or a whole number of documents", "adam_beta1 is 1.5", "ring_timeout is -5s"}},
-		"contradictions": {minimal + "model: {a: 1}\nwarmup_steps: 3\nwarmup_ratio: 0.1\nsequence_len: 4\ncontext_parallel_size: 5\nsample_packing: true\neval_steps: 2\nattention_dropout: 0.1\n", nil, []string{"run.yaml:1:13: base_model and model are both given", "model needs tokenizer_config", "4:15: warmup_steps is 3 and warmup_ratio is 0.1", "context_parallel_size is 5 but a sequence has 4 tokens", "sample_packing needs document masks, not supported yet: use concatenate: true", "eval_steps is 2 but nothing is held back", "attention_dropout is 0.1"}},
+		"contradictions": {minimal + "model: {a: 1}\nwarmup_steps: 3\nwarmup_ratio: 0.1\nsequence_len: 4\ncontext_parallel_size: 5\nsample_packing: true\nconcatenate: true\neval_steps: 2\nattention_dropout: 1\nulysses_size: 2\n", nil, []string{"run.yaml:1:13: base_model and model are both given", "model needs tokenizer_config", "4:15: warmup_steps is 3 and warmup_ratio is 0.1", "context_parallel_size is 5 but a sequence has 4 tokens", "8:17: sample_packing and concatenate are both true; keep sample_packing", "eval_steps is 2 but nothing is held back", "11:20: attention_dropout is 1; it must be at least 0 and below 1", "12:15: ulysses_size is 2, which does not divide context_parallel_size, which is 5; use 1 or 5"}},
+		"ways round":     {minimal + "context_parallel_size: 12\nulysses_size: 2\nring_inner_size: 4\nring_travel: pass-q\n", nil, []string{"ring_inner_size is 4, which does not divide the 6 ranks of a ring (context_parallel_size 12 / ulysses_size 2); use 1, 2, 3 or 6", "ring_travel is \"pass-q\"; it must be one of kv, q, auto; here it is called q"}},
+		"dropout":        {minimal + "attention_dropout: half\n", nil, []string{"3:20: attention_dropout must be a number, not the text \"half\""}},
 		"nothing given":  {"seed: 1\n", nil, []string{"run.yaml: neither base_model nor model is given", "run.yaml: datasets is empty"}},
 		"rope":           {minimal + "rope_scaling: {type: linear, factor: 0.5}\n", nil, []string{`unknown key "rope_scaling.type"; here it is called rope_type`}},
 		"rope fields":    {minimal + "rope_scaling: {rope_type: linear, beta_fast: 3}\n", nil, []string{"rope_scaling of type linear needs factor", "3:46: rope_scaling.beta_fast is not read by rope_type linear, only by yarn"}},
@@ -75,5 +77,32 @@ func TestYAMLsOwnSpellingsOfNumbersAndTruthAreRead(t *testing.T) {
 	c := parse(t, minimal+"max_steps: 1e3\nseed: 1_000\nlearning_rate: 1\nconcatenate: yes\nshuffle_merged_datasets: off\neval_steps: null\nwarmup_steps:\n")
 	if c.MaxSteps != 1000 || c.Seed != 1000 || c.LearningRate != 1 || !c.Concatenate || c.ShuffleMergedDatasets || c.EvalSteps != 0 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestDropoutLeftOutIsNotZero: the model's own applies, and 0 switches it off.
+func TestDropoutLeftOutIsNotZero(t *testing.T) {
+	if c := parse(t, minimal); c.AttentionDropout != nil {
+		t.Errorf("left out it is %v", *c.AttentionDropout)
+	}
+	for text, want := range map[string]float64{"0": 0, "0.25": 0.25} {
+		c := parse(t, minimal+"attention_dropout: "+text+"\n")
+		if c.AttentionDropout == nil || *c.AttentionDropout != want {
+			t.Errorf("%s is read as %v", text, c.AttentionDropout)
+		}
+		if again := parse(t, string(c.YAML())); again.AttentionDropout == nil || *again.AttentionDropout != want {
+			t.Errorf("%s is written as %s", text, c.YAML())
+		}
+	}
+}
+
+func TestUlyssesGroupsDivideTheHeads(t *testing.T) {
+	c := parse(t, minimal+"context_parallel_size: 8\nulysses_size: 4\n")
+	if err := c.CheckHeads(8, 4); err != nil {
+		t.Error(err)
+	}
+	err := c.CheckHeads(8, 2)
+	if want := "ulysses_size is 4, which does not divide the model's 8 query heads and 2 KV heads; use 1 or 2"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
 	}
 }

@@ -125,6 +125,10 @@ func (d *decoder) composite(n *yaml.Node, into reflect.Value, key string) {
 	switch into.Kind() {
 	case reflect.Pointer:
 		into.Set(reflect.New(into.Type().Elem()))
+		if into.Type().Elem().Kind() != reflect.Struct {
+			d.value(n, into.Elem(), key)
+			return
+		}
 		d.structure(n, into.Elem(), key+".")
 	case reflect.Slice:
 		d.datasets(n, into, key)

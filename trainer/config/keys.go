@@ -22,21 +22,27 @@ type Config struct {
 	SequenceLen int `yaml:"sequence_len" jsonschema:"minimum=2"`
 	// Join all documents to one stream and cut it every sequence_len tokens; otherwise a sequence holds one document.
 	Concatenate bool `yaml:"concatenate"`
-	// Several documents in a sequence without attention between them. Not supported yet: only false.
+	// Several documents in a sequence of at most sequence_len tokens, without attention between them, each with positions from 0; those of a micro-batch become one sequence. Not with concatenate.
 	SamplePacking bool `yaml:"sample_packing"`
 	// What happens to a document longer than sequence_len: leave it out, cut it off, make several sequences of it, or stop with an error.
 	ExcessLengthStrategy string `yaml:"excess_length_strategy" jsonschema:"enum=drop,enum=truncate,enum=split,enum=raise"`
 	// Draw the sequences in a random order, another one each epoch.
 	ShuffleMergedDatasets bool `yaml:"shuffle_merged_datasets"`
 
-	// Sequences in one forward and backward pass.
+	// Sequences, or packs, in one forward and backward pass.
 	MicroBatchSize int `yaml:"micro_batch_size" jsonschema:"minimum=1"`
 	// Passes whose gradients are added up before an update.
 	GradientAccumulationSteps int `yaml:"gradient_accumulation_steps" jsonschema:"minimum=1"`
 	// Ring size: ranks that every sequence is split over. Loss and gradients do not depend on it.
 	ContextParallelSize int `yaml:"context_parallel_size" jsonschema:"minimum=1"`
-	// Which tokens a rank holds. zigzag and striped give every rank the same work under a causal mask.
-	RingAttnFunc string `yaml:"ring_attn_func" jsonschema:"enum=contiguous,enum=zigzag,enum=striped"`
+	// Which tokens a rank holds. zigzag and striped give every rank the same work under a causal mask, balanced under every mask: with packed documents and windows.
+	RingAttnFunc string `yaml:"ring_attn_func" jsonschema:"enum=contiguous,enum=zigzag,enum=striped,enum=balanced"`
+	// What travels round the ring: keys and values, or queries with what they gather, or what sends fewer bytes. Loss and gradients are the same.
+	RingTravel string `yaml:"ring_travel" jsonschema:"enum=kv,enum=q,enum=auto"`
+	// Ranks that exchange rows for heads (Ulysses), with a ring between such groups. Divides context_parallel_size and the model's query and KV heads.
+	UlyssesSize int `yaml:"ulysses_size" jsonschema:"minimum=1"`
+	// Ranks of an inner ring of a double ring, of which few hops leave the inner rings. Divides context_parallel_size by ulysses_size.
+	RingInnerSize int `yaml:"ring_inner_size" jsonschema:"minimum=1"`
 	// How long a rank waits for another before the run ends with an error that names it; 0s waits for ever.
 	RingTimeout Duration `yaml:"ring_timeout"`
 	// Most memory that the process may take, such as 6GiB or 900MB: a run that is estimated to take more is refused before it starts, and Go's collector works harder as it comes near. No limit when left out.
@@ -45,8 +51,8 @@ type Config struct {
 	GradientCheckpointing bool `yaml:"gradient_checkpointing"`
 	// What attention multiplies in. bfloat16 is faster, halves what keys and values send and rounds to 8 bits of precision; sums, gradients and everything else stay in float32. For processors with AVX-512-BF16 or AMX-BF16.
 	AttentionDtype string `yaml:"attention_dtype" jsonschema:"enum=float32,enum=bfloat16"`
-	// Dropout of attention weights. Not supported: only 0.
-	AttentionDropout float64 `yaml:"attention_dropout"`
+	// Share of attention weights that training drops, others in each step and layer, the same for every ring. The model's own (attention_dropout in its config.json, mostly 0) when left out; 0 switches it off.
+	AttentionDropout *float64 `yaml:"attention_dropout,omitempty" jsonschema:"minimum=0,exclusiveMaximum=1"`
 
 	// Base of the rotary position embedding; the model's own when 0.
 	RopeTheta float64 `yaml:"rope_theta,omitempty" jsonschema:"minimum=0"`
@@ -82,7 +88,7 @@ type Config struct {
 
 	// Updates between evaluations on the held-back data; 0 never evaluates.
 	EvalSteps int `yaml:"eval_steps" jsonschema:"minimum=0"`
-	// Most sequences that an evaluation reads; 0 reads all.
+	// Most sequences, or packs, that an evaluation reads; 0 reads all.
 	EvalBatches int `yaml:"eval_batches" jsonschema:"minimum=0"`
 	// Compare the loss by position on held-back long documents before and after the run, with a plot in output_dir.
 	LossByPosition bool `yaml:"loss_by_position"`
@@ -99,7 +105,7 @@ type Config struct {
 	SaveDtype string `yaml:"save_dtype" jsonschema:"enum=float32,enum=bfloat16,enum=float16"`
 	// Updates between lines on the console and in metrics.jsonl.
 	LoggingSteps int `yaml:"logging_steps" jsonschema:"minimum=1"`
-	// Seed of new weights, of the held-back part and of the order of sequences.
+	// Seed of new weights, of the held-back part, of the order of sequences and of dropout.
 	Seed int64 `yaml:"seed" jsonschema:"minimum=0"`
 	// Folder of the run: final model, checkpoint-N folders, metrics.jsonl, config.yaml.
 	OutputDir string `yaml:"output_dir"`

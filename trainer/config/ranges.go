@@ -62,7 +62,7 @@ func rangeProblems(v reflect.Value, prefix string) []Problem {
 
 func fieldProblems(v reflect.Value, field reflect.StructField, key string) []Problem {
 	switch {
-	case v.Kind() == reflect.Pointer && !v.IsNil():
+	case v.Kind() == reflect.Pointer && !v.IsNil() && v.Type().Elem().Kind() == reflect.Struct:
 		return rangeProblems(v.Elem(), key+".")
 	case v.Kind() == reflect.Slice:
 		var problems []Problem
@@ -72,6 +72,8 @@ func fieldProblems(v reflect.Value, field reflect.StructField, key string) []Pro
 		return problems
 	case v.Kind() == reflect.String:
 		return enumProblems(v.String(), field, key)
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		return fieldProblems(v.Elem(), field, key)
 	case v.CanInt() && v.Type() == durationType:
 		if v.Int() < 0 {
 			return []Problem{{Key: key, Message: fmt.Sprintf("%s is %v; it must be 0s or more", key, v.Interface())}}

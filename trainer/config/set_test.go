@@ -43,7 +43,7 @@ func TestAProblemOfSetNamesTheArgument(t *testing.T) {
 		"base_model.x=1":                    `base_model is the text "m", which has nothing called "x" below it`,
 		"learning_rate=fast":                `learning_rate must be a number, not the text "fast"`,
 		"rope_scaling={rope_type: dynamic}": `rope_scaling.rope_type is "dynamic"; it must be one of default, linear, llama3, yarn`,
-		"sample_packing=true":               "--set sample_packing=true: sample_packing needs document masks, not supported yet: use concatenate: true",
+		"ulysses_size=2":                    "--set ulysses_size=2: ulysses_size is 2, which does not divide context_parallel_size, which is 1; use 1",
 		"=3":                                "write it as key=value",
 		"seed":                              "write it as key=value",
 	} {

@@ -18,7 +18,7 @@ var foreign = map[string]string{
 	"val_size": "val_set_size", "rope_factor": "rope_scaling",
 	// axolotl, older spellings
 	"sequence_parallel_degree": "context_parallel_size", "batch_size": "micro_batch_size", "auto_resume_from_checkpoints": "resume_from_checkpoint",
-	"sequence_length": "sequence_len", "tokenizer_path": "tokenizer_config", "eval_sample_packing": "sample_packing",
+	"sequence_length": "sequence_len", "tokenizer_path": "tokenizer_config", "eval_sample_packing": "sample_packing", "ulysses_degree": "ulysses_size", "ulysses_sequence_parallel_size": "ulysses_size", "attn_dropout": "attention_dropout", "attention_probs_dropout_prob": "attention_dropout",
 	// torchtune, litgpt, torchtitan, nanoGPT
 	"max_seq_len": "sequence_len", "clip_grad_norm": "max_grad_norm", "epochs": "num_epochs", "num_warmup_steps": "warmup_steps",
 	"context_parallel_dim": "context_parallel_size", "keep_last_n_checkpoints": "save_total_limit", "enable_activation_checkpointing": "gradient_checkpointing",
@@ -38,6 +38,7 @@ var foreign = map[string]string{
 // foreignValues maps the names that other trainers give our values.
 var foreignValues = map[string]map[string]string{
 	"ring_attn_func":  {"ring": "contiguous", "batch_ring": "contiguous", "batch_zigzag": "zigzag", "headtail": "zigzag", "stripe": "striped", "batch_stripe": "striped"},
+	"ring_travel":     {"pass-kv": "kv", "pass_kv": "kv", "pass-q": "q", "pass_q": "q"},
 	"attention_dtype": {"bf16": "bfloat16", "fp32": "float32", "float": "float32"},
 	"lr_scheduler":    {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
 	"save_dtype":      {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "half": "float16", "float": "float32"},
@@ -54,9 +55,9 @@ var unsupported = map[string]string{
 	"optimizer": "the optimizer is always AdamW; remove it", "optim": "the optimizer is always AdamW; remove it",
 	"deepspeed": "the ring is all the parallelism there is; remove it", "fsdp": "the ring is all the parallelism there is; remove it",
 	"heads_k_stride": "KV blocks travel with all their heads; remove it",
-	"attention_bias": "it belongs below model, or to the config.json of base_model", "sliding_window": "windowed attention is not supported yet; remove it",
+	"attention_bias": "it belongs below model, or to the config.json of base_model", "sliding_window": "it belongs below model, or to the config.json of base_model",
 	"wandb_project": "metrics are written to output_dir/metrics.jsonl; remove it", "report_to": "metrics are written to output_dir/metrics.jsonl; remove it",
-	"eval_batch_size": "evaluation takes sequences one by one; remove it", "per_device_eval_batch_size": "evaluation takes sequences one by one; remove it",
+	"eval_batch_size": "evaluation takes sequences one by one; remove it, or set sample_packing", "per_device_eval_batch_size": "evaluation takes sequences one by one; remove it, or set sample_packing",
 	"max_position_embeddings": "it follows from sequence_len; remove it, or write it below model",
 }
 

@@ -43,7 +43,7 @@ func table(b *strings.Builder, v reflect.Value, prefix string) {
 		switch {
 		case field.Name == "Datasets":
 			table(b, reflect.ValueOf(defaultDataset()), prefix+keyOf(field)+"[].")
-		case field.Type.Kind() == reflect.Pointer:
+		case field.Type.Kind() == reflect.Pointer && field.Type.Elem().Kind() == reflect.Struct:
 			table(b, reflect.New(field.Type.Elem()).Elem(), prefix+keyOf(field)+".")
 		}
 	}

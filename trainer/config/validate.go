@@ -5,6 +5,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -55,12 +56,56 @@ func (c Config) sharedProblems() []Problem {
 		"context_parallel_size is %d but a sequence has %d tokens (sequence_len); a rank would have none: use at most %d ranks", c.ContextParallelSize, c.SequenceLen, c.SequenceLen)
 	k.refuse(c.SequenceLen > 0 && c.MicroBatchSize > math.MaxInt32/c.SequenceLen, "micro_batch_size",
 		"micro_batch_size %d times sequence_len %d is more than 2,147,483,647 tokens in one pass; use gradient_accumulation_steps for larger steps", c.MicroBatchSize, c.SequenceLen)
-	k.refuse(c.SamplePacking, "sample_packing", "sample_packing needs document masks, not supported yet: use concatenate: true")
-	k.refuse(c.AttentionDropout != 0, "attention_dropout", "attention_dropout is %g; attention has no dropout here: set it to 0", c.AttentionDropout)
+	k.refuse(c.SamplePacking && c.Concatenate, "sample_packing",
+		"sample_packing and concatenate are both true; keep sample_packing to pack documents that do not see each other, or concatenate to join them (--set concatenate=false drops it)")
+	k.refuse(c.SamplePacking && c.SequenceLen == 0, "sample_packing", "sample_packing is true but sequence_len is not given; say how many tokens a pack has")
+	k.ring(c)
 	if c.RopeScaling != nil {
 		k.rope(*c.RopeScaling)
 	}
 	return k.problems
+}
+
+// ring checks how the ranks are grouped. That ulysses_size divides the heads is checked where the model is known.
+func (k *checks) ring(c Config) {
+	ranks, group, inner := c.ContextParallelSize, c.UlyssesSize, c.RingInnerSize
+	if ranks < 1 || group < 1 || inner < 1 { // reported as out of range
+		return
+	}
+	k.refuse(ranks%group != 0, "ulysses_size",
+		"ulysses_size is %d, which does not divide context_parallel_size, which is %d; use %s", group, ranks, divisors(ranks))
+	k.refuse(ranks%group == 0 && ranks/group%inner != 0, "ring_inner_size",
+		"ring_inner_size is %d, which does not divide the %d ranks of a ring (context_parallel_size %d / ulysses_size %d); use %s", inner, ranks/group, ranks, group, divisors(ranks/group))
+}
+
+// CheckHeads refuses a ulysses_size that the heads of the model cannot be dealt to.
+func (c Config) CheckHeads(heads, kvHeads int) error {
+	var k checks
+	common := gcd(heads, kvHeads)
+	k.refuse(common%max(c.UlyssesSize, 1) != 0, "ulysses_size",
+		"ulysses_size is %d, which does not divide the model's %d query heads and %d KV heads; use %s", c.UlyssesSize, heads, kvHeads, divisors(gcd(common, c.ContextParallelSize)))
+	return failure(k.problems)
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// divisors lists them as a choice: "1, 2 or 4".
+func divisors(n int) string {
+	var list []string
+	for d := 1; d <= n; d++ {
+		if n%d == 0 {
+			list = append(list, strconv.Itoa(d))
+		}
+	}
+	if len(list) < 2 {
+		return strings.Join(list, "")
+	}
+	return strings.Join(list[:len(list)-1], ", ") + " or " + list[len(list)-1]
 }
 
 func (k *checks) model(c Config) {

@@ -98,7 +98,7 @@ func TestTheSchemaHasEveryKeyWithRangeAndDefault(t *testing.T) {
 	if size.Type != "integer" || size.Minimum == nil || *size.Minimum != 1 || size.Default != 1.0 || size.Description == "" {
 		t.Errorf("context_parallel_size: %+v", size)
 	}
-	if e := schema.Properties["ring_attn_func"].Enum; strings.Join(e, " ") != "contiguous zigzag striped" {
+	if e := schema.Properties["ring_attn_func"].Enum; strings.Join(e, " ") != "contiguous zigzag striped balanced" {
 		t.Errorf("ring_attn_func: %v", e)
 	}
 	if d := schema.Properties["ring_timeout"]; d.Type != "string" || d.Default != "10m0s" {

@@ -30,6 +30,8 @@ type Options struct {
 	// Concatenate joins the documents to one stream, each closed by EOS where the tokenizer has one, and cuts it every
 	// SequenceLen tokens. Otherwise each document is a sequence of its own.
 	Concatenate bool
+	// Pack says that the Loader will put several sequences into one; see LoaderOptions. It excludes Concatenate.
+	Pack bool
 	// Excess says what becomes of a document longer than SequenceLen that stands alone: "truncate" (or ""), "drop", "split"
 	// into sequences, or "raise" an error.
 	Excess string
@@ -137,6 +139,10 @@ func (o Options) validate() error {
 		return fmt.Errorf("sequence_len is %d; it must be at least 2, for a token and the one to predict", o.SequenceLen)
 	case o.Concatenate && o.SequenceLen == 0:
 		return errors.New("concatenate needs sequence_len; say how long the cuts are")
+	case o.Pack && o.Concatenate:
+		return errors.New("sample_packing and concatenate are both set; keep one of them")
+	case o.Pack && o.SequenceLen == 0:
+		return errors.New("sample_packing needs sequence_len; say how long the packs are")
 	case o.ValSetSize < 0 || o.ValSetSize >= 1 && o.ValSetSize != float64(int(o.ValSetSize)):
 		return fmt.Errorf("val_set_size is %v; give a fraction below 1 or a whole number of documents", o.ValSetSize)
 	case o.ValSetSize > 0 && len(o.TestSources) > 0:

@@ -59,7 +59,7 @@ func TestEveryEpochTakesEverySequenceOnceInANewOrder(t *testing.T) {
 func TestRestoredLoaderGoesOnExactly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 9).Draw(t, "sequences")
-		o := LoaderOptions{MicroBatch: rapid.IntRange(1, 5).Draw(t, "micro batch"), Seed: rapid.Int64().Draw(t, "seed"), Shuffle: rapid.Bool().Draw(t, "shuffle")}
+		o := LoaderOptions{MicroBatch: rapid.IntRange(1, 5).Draw(t, "micro batch"), Seed: rapid.Int64().Draw(t, "seed"), Shuffle: rapid.Bool().Draw(t, "shuffle"), PackLength: rapid.SampledFrom([]int{0, 2, 3, 7, 40}).Draw(t, "pack length")}
 		l := NewLoader(numbered(n), o)
 		read := func(l *Loader) (out []int32) {
 			for range 4 {
@@ -91,7 +91,7 @@ func TestShorterSequencesArePaddedWithoutTargets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(b), "{[5 6 7 9 10 0] [6 7 8 10 -100 -100] 2 3}"; got != want {
+	if got, want := fmt.Sprint(b), "{[5 6 7 9 10 0] [6 7 8 10 -100 -100] 2 3 []}"; got != want {
 		t.Errorf("batch %s, want %s", got, want)
 	}
 }

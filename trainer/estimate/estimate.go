@@ -1,8 +1,8 @@
 // Package estimate predicts what a training step takes before a run: memory of a process and of each rank in it, bytes between
 // the ranks, and floating-point operations, from which follows the time.
 //
-// The formulas follow the code they speak of. Bytes on the wire are exactly those that a dist.Ledger counts; memory is what is
-// alive at the fullest moment of a step, counted buffer by buffer in float32, and some garbage:
+// The formulas follow the code they speak of. Bytes on the wire are exactly those that a dist.Ledger counts, as the op plans them for the
+// mask of the layers; memory is what is alive at the fullest moment of a step, counted buffer by buffer in float32, and some garbage:
 //
 //	process     weights, AdamW's two moments, the gradients that are complete, the tokens of the data
 //	each rank   every layer's input and what attention saved of it            grows with layers · T/W, and shrinks on the way back
@@ -10,11 +10,17 @@
 //	            the rest of a layer, and the head, for a chunk of rows        does not depend on T or W
 //	            one layer's weight gradients, the embedding's                 the same
 //
-// The package knows neither the graph nor the kernels, and runs in no time.
+// Packed documents are counted as packs full of documents of the mean length, or where nothing is known of them, as one document a
+// pack, which is the most that they can take.
+//
+// The package builds no graph and runs no kernel.
 package estimate
 
 import (
+	"fmt"
+
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 )
@@ -74,14 +80,27 @@ type Run struct {
 	Layout       shard.Layout `json:"ring_attn_func"`
 	Attention    string       `json:"attention_dtype"`       // float32, or bfloat16 for what attention multiplies and sends
 	DataTokens   int64        `json:"data_tokens,omitempty"` // held in memory
+
+	Travel  ring.Travel `json:"ring_travel"`
+	Ulysses int         `json:"ulysses_size"`
+	Inner   int         `json:"ring_inner_size"`
+
+	// Packed says that a micro-batch is one sequence of packed documents. DocumentLen is the mean length of these, 0 if it is not known.
+	Packed      bool `json:"sample_packing,omitempty"`
+	DocumentLen int  `json:"document_tokens,omitempty"`
+	// Documents, if set, are the bounds 0, ..., T of the documents of every sequence.
+	Documents []int `json:"-"`
 }
 
 func (r *Run) ensureDefaults() {
-	for _, n := range []*int{&r.SequenceLen, &r.Ring, &r.MicroBatch, &r.Accumulation} {
+	for _, n := range []*int{&r.SequenceLen, &r.Ring, &r.MicroBatch, &r.Accumulation, &r.Ulysses, &r.Inner} {
 		*n = max(*n, 1)
 	}
 	if r.Layout == "" {
 		r.Layout = shard.Contiguous
+	}
+	if r.Travel == "" {
+		r.Travel = ring.KV
 	}
 	if r.Attention == "" {
 		r.Attention = "float32"
@@ -89,6 +108,34 @@ func (r *Run) ensureDefaults() {
 }
 
 func (r Run) bfloat16() bool { return r.Attention == "bfloat16" }
+
+// folded is the run as the model sees it: packs of a micro-batch are one sequence.
+func (r Run) folded() Run {
+	if !r.Packed || r.Documents != nil {
+		return r
+	}
+	tokens, document := r.SequenceLen*r.MicroBatch, r.DocumentLen
+	if document <= 0 || document > r.SequenceLen {
+		document = r.SequenceLen
+	}
+	for from := 0; from < tokens; from += document {
+		r.Documents = append(r.Documents, from)
+	}
+	r.Documents = append(r.Documents, tokens)
+	r.SequenceLen, r.MicroBatch = tokens, 1
+	return r
+}
+
+// Mask says in words what a query is taken to see, besides causal order and windows; "" where there is nothing to say.
+func (r Run) Mask() string {
+	switch {
+	case !r.Packed:
+		return ""
+	case r.DocumentLen > 0:
+		return fmt.Sprintf("packs are taken to be full of documents of %d tokens, the mean", r.DocumentLen)
+	}
+	return "a pack is taken to be one document, as no data were read: short documents take less"
+}
 
 // tokens of one micro-batch.
 func (r Run) tokens() int64 { return int64(r.SequenceLen) * int64(r.MicroBatch) }
@@ -98,6 +145,7 @@ func RunOf(c config.Config) Run {
 	return Run{
 		SequenceLen: c.SequenceLen, Ring: c.ContextParallelSize, MicroBatch: c.MicroBatchSize, Accumulation: c.GradientAccumulationSteps,
 		Steps: c.MaxSteps, Layout: shard.Layout(c.RingAttnFunc), Attention: c.AttentionDtype,
+		Travel: ring.Travel(c.RingTravel), Ulysses: c.UlyssesSize, Inner: c.RingInnerSize, Packed: c.SamplePacking,
 	}
 }
 
@@ -108,16 +156,31 @@ type Estimate struct {
 	TokensPerStep int64  `json:"tokens_per_step"`
 	Memory        Memory `json:"memory"`
 	Wire          Wire   `json:"wire"`
+	Travel        Choice `json:"travel"`
+	Mask          string `json:"mask,omitempty"` // what was taken for the documents' masks
 	Flops         Flops  `json:"flops"`
 }
 
 // Compute estimates a step of r's training of m.
 func Compute(m Model, r Run) Estimate {
 	r.ensureDefaults()
+	wire, travel := wireOf(m, r.folded())
 	return Estimate{
 		Model: m, Run: r, TokensPerStep: r.tokens() * int64(r.Accumulation),
-		Memory: memoryOf(m, r), Wire: wireOf(m, r), Flops: flopsOf(m, r),
+		Memory: memoryOf(m, r.folded()), Wire: wire, Travel: travel, Mask: r.Mask(), Flops: flopsOf(m, r.folded()),
 	}
+}
+
+// FlopsOf is Compute's Flops alone.
+func FlopsOf(m Model, r Run) Flops {
+	r.ensureDefaults()
+	return flopsOf(m, r.folded())
+}
+
+// MemoryOf is Compute's Memory alone.
+func MemoryOf(m Model, r Run) Memory {
+	r.ensureDefaults()
+	return memoryOf(m, r.folded())
 }
 
 // For estimates a step of the run that c describes, with the model m.

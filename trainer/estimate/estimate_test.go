@@ -1,10 +1,14 @@
 package estimate
 
 import (
+	"maps"
 	"math"
+	"strings"
 	"testing"
 
+	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // small has 2 layers of hidden 8, 4 heads of 2 over 2 KV heads, intermediate 12, vocabulary 10, tied, no biases. Layer: q, o 64 each,
@@ -12,17 +16,24 @@ import (
 var small = Model{Layers: 2, Hidden: 8, Intermediate: 12, Heads: 4, KVHeads: 2, HeadDim: 2, Vocab: 10, Tied: true, Parameters: 1080, LayerParameters: 496, Tensors: 20}
 
 func TestTrafficByHand(t *testing.T) {
-	e := Compute(small, Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5})
+	run := Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5, Layout: shard.Zigzag}
+	e := Compute(small, run)
 	// A token's K and V are 2·4 floats, 32 bytes; 12 tokens, 2 hops, 2 layers, 5 micro-batches.
 	ring := Traffic{Hops: 20, Bytes: 32 * 12 * 2 * 2 * 5}
 	// 1,080 floats twice to each of 2 others, 5 times.
-	want := Wire{ring, ring, ring, Traffic{Hops: 100, Bytes: 1080 * 4 * 2 * 2 * 5}}
-	if e.Wire != want {
+	want := Wire{dist.ForwardKV: ring, dist.BackwardKV: ring, dist.BackwardDKV: ring, dist.Collective: Traffic{Hops: 100, Bytes: 1080 * 4 * 2 * 2 * 5}}
+	if !maps.Equal(e.Wire, want) {
 		t.Errorf("wire %+v, want %+v", e.Wire, want)
 	}
 	// In bfloat16 K and V are 16 bytes a token.
-	if w := Compute(small, Run{SequenceLen: 6, Ring: 3, MicroBatch: 2, Accumulation: 5, Attention: "bfloat16"}).Wire; w.ForwardKV.Bytes != ring.Bytes/2 || w.BackwardKV != w.ForwardKV || w.BackwardDKV != ring {
+	run.Attention = "bfloat16"
+	if w := Compute(small, run).Wire; w[dist.ForwardKV].Bytes != ring.Bytes/2 || w[dist.BackwardKV] != w[dist.ForwardKV] || w[dist.BackwardDKV] != ring {
 		t.Errorf("wire in bfloat16 %+v", w)
+	}
+	// In contiguous shards the blocks of 3 ranks travel once, twice and not at all: half as often.
+	run.Attention, run.Layout = "", shard.Contiguous
+	if w := Compute(small, run).Wire[dist.ForwardKV]; w.Bytes != ring.Bytes/2 || w.Hops != ring.Hops {
+		t.Errorf("contiguous: %+v", w)
 	}
 	if got, want := e.WireBytes(), int64(3*7680+86400); got != want {
 		t.Errorf("%d bytes in all, want %d", got, want)
@@ -208,5 +219,44 @@ func TestLargeRunsDoNotOverflow(t *testing.T) {
 		if n <= 0 || math.IsInf(n, 0) {
 			t.Errorf("%s is %v", name, n)
 		}
+	}
+}
+
+// TestPacksAreTakenToBeDocumentsOfTheMeanLength: 2 packs of 6 are 12 tokens, of documents of 4: 3·(4·4/2) pairs; else of 6: 2·(6·6/2).
+func TestPacksAreTakenToBeDocumentsOfTheMeanLength(t *testing.T) {
+	run := Run{SequenceLen: 6, MicroBatch: 2, Packed: true, DocumentLen: 4, Ring: 3}
+	e := Compute(small, run)
+	if got, want := e.Flops.AttentionForward, 24.*8*4*2; got != want {
+		t.Errorf("%v operations of attention, want %v", got, want)
+	}
+	if e.TokensPerStep != 12 || e.Mask != "packs are taken to be full of documents of 4 tokens, the mean" {
+		t.Errorf("%d tokens, %s", e.TokensPerStep, e.Mask)
+	}
+	// A rank holds 4 of the 12 tokens, which is a document: nothing travels.
+	if w := e.Wire[dist.ForwardKV]; w != (Traffic{}) {
+		t.Errorf("documents that no rank shares send %+v", w)
+	}
+	run.DocumentLen = 0
+	if e = Compute(small, run); e.Flops.AttentionForward != 36*8*4*2 || e.Mask == "" {
+		t.Errorf("%v operations of attention, %q", e.Flops.AttentionForward, e.Mask)
+	}
+}
+
+// TestAutoTakesWhatSendsLess: with 2 heads for 2 KV heads of 8, queries take 5·(16+2) floats where keys and values take 6·16; with
+// half as many KV heads these take half.
+func TestAutoTakesWhatSendsLess(t *testing.T) {
+	m := small
+	m.Heads, m.KVHeads, m.HeadDim = 2, 2, 8
+	run := Run{SequenceLen: 6, Ring: 3, Layout: shard.Zigzag, Travel: ring.Auto}
+	e := Compute(m, run)
+	if want := (Choice{"q", 2 * 2 * 6 * 96 * 4, 2 * 2 * 6 * 90 * 4, e.Travel.Reason}); e.Travel != want || e.Wire[dist.ForwardQ].Bytes == 0 {
+		t.Errorf("%+v, want %+v", e.Travel, want)
+	}
+	if !strings.Contains(e.Travel.Reason, "a position travels as 96 floats") || !strings.Contains(e.Travel.Reason, "or as 90 of queries") {
+		t.Errorf("reason %q", e.Travel.Reason)
+	}
+	m.KVHeads = 1
+	if e = Compute(m, run); e.Travel.Travel != "kv" || e.Wire[dist.ForwardKV].Bytes == 0 {
+		t.Errorf("%+v", e.Travel)
 	}
 }

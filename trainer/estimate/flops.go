@@ -27,11 +27,24 @@ func flopsOf(m Model, r Run) Flops {
 		Recompute:        products,
 		Backward:         2 * products,
 		Head:             6 * tokens * hidden * float64(m.Vocab),
-		AttentionForward: 4 * tokens * m.visible(float64(r.SequenceLen)) * queries,
+		AttentionForward: 4 * m.pairs(r) * float64(r.MicroBatch) * float64(r.Accumulation) * queries,
 	}
 	f.AttentionBackward = 2.5 * f.AttentionForward
 	f.Total = f.products() + f.attention()
 	return f
+}
+
+// pairs are those of queries and visible keys in a sequence, of all its documents, added up over the layers.
+func (m Model) pairs(r Run) (sum float64) {
+	if r.Documents == nil {
+		return float64(r.SequenceLen) * m.visible(float64(r.SequenceLen))
+	}
+	for d := 1; d < len(r.Documents); d++ {
+		if n := float64(r.Documents[d] - r.Documents[d-1]); n > 0 {
+			sum += n * m.visible(n)
+		}
+	}
+	return sum
 }
 
 // visible is how many keys a query sees on average, added up over the layers: half of all, or a window that is short at the start.

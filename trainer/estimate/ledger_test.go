@@ -10,6 +10,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist/local"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 	"github.com/ringgrad/ringgrad/trainer/model"
@@ -44,12 +45,16 @@ func step(t *testing.T, c hf.Config, r estimate.Run) []map[dist.Kind]dist.Entry 
 	sent := make([]map[dist.Kind]dist.Entry, r.Ring)
 	var mu sync.Mutex
 	err := local.Run(context.Background(), r.Ring, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
-		m, err := model.New(c, params, comm, model.Options{Layout: r.Layout, AttentionDType: ringattn.DType(r.Attention)})
+		m, err := model.New(c, params, comm, model.Options{
+			Layout: r.Layout, AttentionDType: ringattn.DType(r.Attention), Travel: r.Travel, UlyssesSize: r.Ulysses, InnerRing: r.Inner,
+		})
 		if err != nil {
 			return err
 		}
-		for range r.Accumulation {
-			_, _, err := m.LossAndGrad(ctx, batchOf(c, r.MicroBatch, r.SequenceLen), 0.1, func(_ string, grad []float32) error {
+		for range max(r.Accumulation, 1) {
+			b := batchOf(c, max(r.MicroBatch, 1), r.SequenceLen)
+			b.Documents = r.Documents
+			_, _, err := m.LossAndGrad(ctx, b, 0.1, func(_ string, grad []float32) error {
 				return dist.AllReduce(ctx, comm, grad)
 			})
 			if err != nil {
@@ -72,12 +77,23 @@ func TestWireEqualsTheLedgerOfATrainedStep(t *testing.T) {
 		config map[string]any
 		run    estimate.Run
 	}{
-		"uneven zigzag, accumulated": {nil, estimate.Run{SequenceLen: 13, Ring: 3, MicroBatch: 2, Accumulation: 2, Layout: shard.Zigzag}},
-		"tied, striped":              {map[string]any{"tie_word_embeddings": true}, estimate.Run{SequenceLen: 9, Ring: 4, MicroBatch: 1, Accumulation: 1, Layout: shard.Striped}},
-		"qk norm, multi-query":       {map[string]any{"model_type": "qwen3", "num_key_value_heads": 1}, estimate.Run{SequenceLen: 8, Ring: 2, MicroBatch: 1, Accumulation: 1, Layout: shard.Contiguous}},
-		"shards without rows":        {nil, estimate.Run{SequenceLen: 3, Ring: 5, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag}},
-		"bfloat16":                   {nil, estimate.Run{SequenceLen: 13, Ring: 3, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag, Attention: "bfloat16"}},
-		"one rank":                   {nil, estimate.Run{SequenceLen: 7, Ring: 1, MicroBatch: 1, Accumulation: 1, Layout: shard.Contiguous}},
+		"uneven zigzag, accumulated":   {nil, estimate.Run{SequenceLen: 13, Ring: 3, MicroBatch: 2, Accumulation: 2, Layout: shard.Zigzag}},
+		"tied, striped":                {map[string]any{"tie_word_embeddings": true}, estimate.Run{SequenceLen: 9, Ring: 4, MicroBatch: 1, Accumulation: 1, Layout: shard.Striped}},
+		"qk norm, multi-query":         {map[string]any{"model_type": "qwen3", "num_key_value_heads": 1}, estimate.Run{SequenceLen: 8, Ring: 2, MicroBatch: 1, Accumulation: 1, Layout: shard.Contiguous}},
+		"shards without rows":          {nil, estimate.Run{SequenceLen: 3, Ring: 5, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag}},
+		"bfloat16":                     {nil, estimate.Run{SequenceLen: 13, Ring: 3, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag, Attention: "bfloat16"}},
+		"one rank":                     {nil, estimate.Run{SequenceLen: 7, Ring: 1, MicroBatch: 1, Accumulation: 1, Layout: shard.Contiguous}},
+		"contiguous":                   {nil, estimate.Run{SequenceLen: 16, Ring: 4, Layout: shard.Contiguous, Accumulation: 2}},
+		"queries travel":               {nil, estimate.Run{SequenceLen: 16, Ring: 4, Layout: shard.Zigzag, Travel: ring.Q}},
+		"auto, as many KV heads":       {map[string]any{"num_key_value_heads": 6}, estimate.Run{SequenceLen: 16, Ring: 4, MicroBatch: 2, Layout: shard.Contiguous, Travel: ring.Auto}},
+		"windows":                      {map[string]any{"model_type": "mistral", "sliding_window": 5}, estimate.Run{SequenceLen: 32, Ring: 8, Layout: shard.Contiguous}},
+		"windows in some layers":       {map[string]any{"model_type": "gemma2", "sliding_window": 5}, estimate.Run{SequenceLen: 31, Ring: 4, Layout: shard.Balanced}},
+		"documents":                    {nil, estimate.Run{SequenceLen: 30, Ring: 4, Layout: shard.Contiguous, Documents: []int{0, 9, 9, 10, 22, 30}}},
+		"documents, balanced, pass Q":  {nil, estimate.Run{SequenceLen: 30, Ring: 5, Layout: shard.Balanced, Travel: ring.Q, Documents: []int{0, 9, 10, 22, 30}}},
+		"Ulysses":                      {nil, estimate.Run{SequenceLen: 17, Ring: 2, MicroBatch: 2, Layout: shard.Zigzag, Ulysses: 2}},
+		"Ulysses and double rings":     {nil, estimate.Run{SequenceLen: 33, Ring: 8, Layout: shard.Zigzag, Ulysses: 2, Inner: 2}},
+		"Ulysses, shards without rows": {nil, estimate.Run{SequenceLen: 3, Ring: 4, Layout: shard.Striped, Ulysses: 2}},
+		"double ring of queries":       {nil, estimate.Run{SequenceLen: 33, Ring: 6, Layout: shard.Striped, Inner: 3, Travel: ring.Q, Documents: []int{0, 20, 33}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := (ringattn.Config{DType: ringattn.DType(c.run.Attention)}).Validate(); err != nil {
@@ -86,19 +102,23 @@ func TestWireEqualsTheLedgerOfATrainedStep(t *testing.T) {
 			cfg := configOf(t, c.config)
 			e := estimate.Compute(estimate.ModelOf(cfg), c.run)
 			ranks := step(t, cfg, c.run)
-			for kind, want := range map[dist.Kind]estimate.Traffic{
-				dist.ForwardKV: e.Wire.ForwardKV, dist.BackwardKV: e.Wire.BackwardKV, dist.BackwardDKV: e.Wire.BackwardDKV, dist.Collective: e.Wire.Collective,
-			} {
-				var sum dist.Entry
-				for rank, sent := range ranks {
-					if hops := int64(sent[kind].Hops); hops != want.Hops {
-						t.Errorf("%s: rank %d made %d hops, estimated %d", kind, rank, hops, want.Hops)
-					}
-					sum = sum.Plus(sent[kind])
+			sums, hops := map[dist.Kind]dist.Entry{}, map[dist.Kind]int64{}
+			for kind := range e.Wire {
+				hops[kind] = 0
+			}
+			for _, sent := range ranks {
+				for kind, entry := range sent {
+					sums[kind] = sums[kind].Plus(entry)
+					hops[kind] = max(hops[kind], int64(entry.Hops))
 				}
-				if sum.Bytes != want.Bytes {
-					t.Errorf("%s: %d bytes sent, estimated %d", kind, sum.Bytes, want.Bytes)
+			}
+			for kind := range hops {
+				if got, want := (estimate.Traffic{Hops: hops[kind], Bytes: sums[kind].Bytes}), e.Wire[kind]; got != want {
+					t.Errorf("%s: sent %+v, estimated %+v", kind, got, want)
 				}
+			}
+			if c.run.Travel == ring.Q && (e.Travel.Travel != "q" || e.Wire[dist.ForwardKV].Bytes != 0) {
+				t.Errorf("%+v travels", e.Travel)
 			}
 		})
 	}

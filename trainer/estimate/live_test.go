@@ -10,6 +10,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/local"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 	"github.com/ringgrad/ringgrad/trainer/model"
@@ -30,9 +31,10 @@ func liveIn(t *testing.T, c hf.Config, r estimate.Run) int64 {
 	t.Helper()
 	params := model.Init[float32](c, 1)
 	batch := batchOf(c, r.MicroBatch, r.SequenceLen)
+	batch.Documents = r.Documents
 	before, most := alive(), int64(0)
 	err := local.Run(context.Background(), r.Ring, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
-		m, err := model.New(c, params, comm, model.Options{Layout: r.Layout})
+		m, err := model.New(c, params, comm, model.Options{Layout: r.Layout, UlyssesSize: r.Ulysses, Travel: r.Travel})
 		if err != nil {
 			return err
 		}
@@ -78,6 +80,8 @@ func TestMemoryIsWhatAStepHolds(t *testing.T) {
 		{SequenceLen: 512, Ring: 1, MicroBatch: 1, Accumulation: 1, Layout: shard.Contiguous},
 		{SequenceLen: 768, Ring: 3, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag},
 		{SequenceLen: 1536, Ring: 1, MicroBatch: 2, Accumulation: 1, Layout: shard.Contiguous}, // in chunks
+		{SequenceLen: 768, Ring: 4, MicroBatch: 1, Accumulation: 1, Layout: shard.Zigzag, Ulysses: 2},
+		{SequenceLen: 768, Ring: 3, MicroBatch: 1, Accumulation: 1, Layout: shard.Balanced, Travel: ring.Q, Documents: []int{0, 100, 500, 768}},
 	} {
 		e := estimate.Compute(estimate.ModelOf(c), r)
 		want := e.Memory.Process - e.Memory.Garbage - e.Memory.Shared.Program - e.Memory.Shared.Weights - e.Memory.Shared.Optimizer

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 	"runtime"
 
-	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // Sizes of elements in bytes.
@@ -130,7 +130,7 @@ func memoryAt(m Model, r Run, at moment) Memory {
 		memory.Shared.Gradients = m.Parameters * floatSize
 	}
 	memory.Process = memory.Shared.total()
-	for positions, ranks := range r.shards() {
+	for positions, ranks := range m.shards(r) {
 		part := rankMemory(m, r, at, int64(positions))
 		memory.Process += int64(ranks) * part.total()
 		memory.Garbage += int64(ranks) * m.gaps(r, int64(positions))
@@ -142,9 +142,9 @@ func memoryAt(m Model, r Run, at moment) Memory {
 }
 
 // shards counts the ranks by the positions that they hold of a sequence.
-func (r Run) shards() map[int]int {
+func (m Model) shards(r Run) map[int]int {
 	counts := map[int]int{}
-	s, err := shard.New(r.Layout, r.SequenceLen, r.Ring)
+	s, err := m.sharding(r)
 	if err != nil { // more of something than shards allow; no run will come of it
 		return map[int]int{r.SequenceLen/r.Ring + 1: r.Ring}
 	}
@@ -174,6 +174,9 @@ func rankMemory(m Model, r Run, at moment, positions int64) RankMemory {
 	if m.CappedLogits { // derivatives of a row for each thread
 		memory.CrossEntropy += vocab * min(int64(runtime.GOMAXPROCS(0)), logitRows(chunked, vocab)) * floatSize
 	}
+	if r.Ulysses > 1 { // O and LSE are kept as the ring has them, too
+		memory.SavedAttention *= 2
+	}
 	if !at.first {
 		memory.ActivationGrads += rows * m.sections() * m.attendGradients() * floatSize
 	}
@@ -182,18 +185,32 @@ func rankMemory(m Model, r Run, at moment, positions int64) RankMemory {
 		if !at.first {                                                              // and those of its inputs, of the layer before
 			memory.Attention += rows * (m.queries() + 2*m.keys()) * floatSize
 		}
-		// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
-		kv := held * 2 * m.keys() * floatSize
-		memory.RingBuffers = kv * int64(1+min(r.Ring, 3))
-		if r.bfloat16() { // K and V take half, and the kernel's copy of K by columns a quarter
-			memory.RingBuffers -= kv / 4
-		}
+		memory.RingBuffers = ringBuffers(m, r, held)
 		memory.WeightGrads = m.LayerParameters * floatSize
 	}
 	if at.matrix {
 		memory.WeightGrads += vocab * hidden * floatSize
 	}
 	return memory
+}
+
+// ringBuffers are what travels, with what it gathers, in a backward pass of a rank with so many rows.
+func ringBuffers(m Model, r Run, rows int64) int64 {
+	ranks := r.Ring / max(r.Ulysses, 1)
+	kv, q := rows*2*m.keys()*floatSize, rows*m.queries()*floatSize
+	// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
+	bytes := kv * int64(1+min(ranks, 3))
+	if r.bfloat16() { // K and V take half, and the kernel's copy of K by columns a quarter
+		bytes -= kv / 4
+	}
+	if (r.Travel == ring.Q || r.Travel == ring.Auto) && ranks > 1 { // Q, dO and three numbers a head in as many messages, and dQ; auto may choose it
+		message := 2*q + 3*rows*int64(m.Heads)*floatSize
+		bytes = max(bytes, 2*kv+int64(min(ranks, 3))*message+2*q)
+	}
+	if r.Ulysses > 1 { // what is exchanged: Q, K, V and dO with all heads of the rank's rows and with its heads of all rows, and gradients
+		bytes += 3*q + 2*kv
+	}
+	return bytes
 }
 
 // gaps is the room between a rank's arrays that stays free because nothing fits: measured, about one input of a layer, and half of a

@@ -22,6 +22,8 @@ var ErrStopped = errors.New("eval: stopped")
 type Options struct {
 	// BinSize is the width of a position bin in tokens; 0 takes an eighth of the longest document, rounded up to a power of two.
 	BinSize int
+	// Packs, if set, are the documents, by number, of each pass.
+	Packs [][]int
 	// Progress, if set, is called on rank 0 after every document with the number done.
 	Progress func(done, total int)
 	// Stop, if set, is asked before every document, on rank 0 alone; the answer is shared with all ranks.
@@ -51,45 +53,68 @@ type Document struct {
 	Loss   float64 `json:"loss"`
 }
 
-// Ring evaluates documents (token ids, each of at least two) one by one with the full context, each sharded over the ranks of
-// comm. Every rank calls it with its own model and the same documents; every rank gets the same result. comm may be nil for one
-// rank.
+// Ring evaluates documents (token ids, each of at least two) with the full context, each sharded over the ranks of comm: one by one, or
+// with Options.Packs several in a pass, which gives the same losses. Every rank calls it with its own model and the same documents; every
+// rank gets the same result. comm may be nil for one rank.
 func Ring(ctx context.Context, m *model.Model[float32], comm *dist.Comm, documents [][]int32, o Options) (Result, error) {
-	acc := newAccumulator(documents, o.BinSize)
-	for i, ids := range documents {
+	passes := o.Packs
+	if passes == nil {
+		for i := range documents {
+			passes = append(passes, []int{i})
+		}
+	}
+	losses := make([][]float32, len(documents))
+	done := 0
+	for _, pass := range passes {
 		if err := agreeToGoOn(ctx, comm, o.Stop); err != nil {
 			return Result{}, err
 		}
-		losses, err := documentLosses(ctx, m, comm, ids)
-		if err != nil {
-			return Result{}, fmt.Errorf("eval: document %d of %d: %w", i+1, len(documents), err)
+		if err := passLosses(ctx, m, comm, documents, pass, losses); err != nil {
+			return Result{}, fmt.Errorf("eval: document %d of %d: %w", pass[0]+1, len(documents), err)
 		}
-		acc.add(losses)
+		done += len(pass)
 		if o.Progress != nil && isLeader(comm) {
-			o.Progress(i+1, len(documents))
+			o.Progress(done, len(documents))
 		}
+	}
+	acc := newAccumulator(documents, o.BinSize)
+	for _, l := range losses {
+		acc.add(l)
 	}
 	return acc.result(), nil
 }
 
-// documentLosses returns the loss at every position of one document, the same on all ranks.
-func documentLosses(ctx context.Context, m *model.Model[float32], comm *dist.Comm, ids []int32) ([]float32, error) {
-	batch, err := Shifted(ids)
-	if err != nil {
-		return nil, err
+// passLosses computes some documents in one pass: the loss at every position of each, the same on all ranks.
+func passLosses(ctx context.Context, m *model.Model[float32], comm *dist.Comm, documents [][]int32, pass []int, losses [][]float32) error {
+	batch := model.Batch{B: 1}
+	bounds := []int{0}
+	for _, i := range pass {
+		one, err := Shifted(documents[i])
+		if err != nil {
+			return err
+		}
+		batch.IDs, batch.Labels = append(batch.IDs, one.IDs...), append(batch.Labels, one.Labels...)
+		bounds = append(bounds, len(batch.IDs))
+	}
+	batch.T = len(batch.IDs)
+	if len(pass) > 1 {
+		batch.Documents = bounds
 	}
 	local, err := m.Losses(ctx, batch)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	global := make([]float32, batch.T)
-	sharding := m.Sharding(batch.T)
+	sharding := m.Sharding(batch)
 	for rank, rows := range gather(ctx, comm, local, &err) {
 		for row, loss := range rows {
 			global[sharding.Position(rank, row)] = loss
 		}
 	}
-	return global[:batch.T-1], err
+	for n, i := range pass {
+		losses[i] = global[bounds[n] : bounds[n+1]-1]
+	}
+	return err
 }
 
 // Shifted makes the batch [1,T] of one document: labels are the next tokens, the last position has none.

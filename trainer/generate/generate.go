@@ -109,7 +109,7 @@ func nextLogits(ctx context.Context, m *model.Model[float32], comm *dist.Comm, t
 
 // locate finds the rank and local row that hold a global position.
 func locate(m *model.Model[float32], length, position int) (rank, row int) {
-	s := m.Sharding(length)
+	s := m.Sharding(model.Batch{B: 1, T: length})
 	for rank = range s.Ranks() {
 		for row = range s.Len(rank) {
 			if s.Position(rank, row) == position {

@@ -61,7 +61,7 @@ func evaluateIn[T ops.Float](ctx context.Context, p problem, s setting) (outcome
 		if err != nil {
 			return err
 		}
-		p.gather(m.Sharding(p.batch.T), comm.Rank(), widen(logits), out.logits) // ranks write different rows
+		p.gather(m.Sharding(p.batch), comm.Rank(), widen(logits), out.logits) // ranks write different rows
 		sum := []float64{0}
 		if sum[0], err = gradients(ctx, m, comm, p, out.grads); err != nil {
 			return err

@@ -95,8 +95,8 @@ func (f *fields) refuse(a architecture) {
 	if act := f.word(a.activationKey(), a.activation()); act != a.activation() {
 		f.fail("%s %q is not supported; only %s is", a.activationKey(), act, a.activation())
 	}
-	if p := f.number("attention_dropout", 0); p != 0 {
-		f.fail("attention_dropout %v is not supported; set it to 0", p)
+	if p := f.number("attention_dropout", 0); !(p >= 0 && p < 1) {
+		f.fail("attention_dropout %v is not a share; give at least 0 and below 1", p)
 	}
 	if raw, ok := f.o.get("quantization_config"); ok {
 		f.fail("quantization_config (%s) is not supported; give the model before quantization, in float32, bfloat16 or float16", excerpt(raw))

@@ -35,6 +35,7 @@ type Config struct {
 	SoftmaxScale     float64 // of q·k; 0: 1/√HeadDim
 	AttentionSoftcap float64 // scores s become cap·tanh(s/cap); 0: they stay
 	LogitSoftcap     float64 // the same of the vocabulary's logits
+	AttentionDropout float64 // share of attention weights that training drops
 
 	EmbeddingScale    float64 // of the embedding's rows, not of the head's; 0: 1
 	ZeroCenteredNorms bool    // norms multiply by 1 + weight
@@ -137,6 +138,7 @@ func (f *fields) config(a architecture) Config {
 		MLPBias:               a.readsMLPBias && f.flag("mlp_bias", false),
 		QKNorm:                a.qkNorm,
 		Sinks:                 a.sinks,
+		AttentionDropout:      f.number("attention_dropout", 0),
 		Gate:                  a.gate(),
 		BOS:                   -1,
 		Pad:                   f.pad(a),

@@ -112,7 +112,7 @@ func TestUnsupportedOptionsAreRefusedByName(t *testing.T) {
 		`{"model_type": "llama"`:                `repair the JSON`,
 		`{"model_type": 3}`:                     `model_type is 3; it must be a string`,
 		`{` + llama + `, "hidden_act": "gelu"}`: `hidden_act "gelu" is not supported; only silu`,
-		`{` + llama + `, "attention_dropout": 0.1}`:                                                                                                         `attention_dropout 0.1`,
+		`{` + llama + `, "attention_dropout": 1.0}`:                                                                                                         `attention_dropout 1`,
 		`{` + llama + `, "sliding_window": 4096}`:                                                                                                           `sliding_window 4096`,
 		`{` + llama + `, "num_experts": 4}`:                                                                                                                 `num_experts 4`,
 		`{` + llama + `, "quantization_config": {"quant_method": "gptq"}}`:                                                                                  `quantization_config ({"quant_method": "gptq"})`,
@@ -157,7 +157,7 @@ func TestHarmlessOptionsAreAccepted(t *testing.T) {
 		`"model_type": "qwen3", "layer_types": ["full_attention", "full_attention"]`,
 		`"model_type": "llama", "pretraining_tp": 1, "made_up": {"a": [1, 2]}, "sliding_window": null`,
 		`"model_type": "llama", "rope_scaling": {"type": "yarn", "factor": 16.0, "original_max_position_embeddings": 4096, "finetuned": true}`,
-		`"model_type": "llama", "partial_rotary_factor": 1.0, "quantization_config": null, "attention_dropout": 0`,
+		`"model_type": "llama", "partial_rotary_factor": 1.0, "quantization_config": null, "attention_dropout": 0.1`,
 	} {
 		mustParse(t, `{"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2, `+text+`}`)
 	}
@@ -165,7 +165,7 @@ func TestHarmlessOptionsAreAccepted(t *testing.T) {
 
 // TestAllProblemsAreToldAtOnce joins independent mistakes.
 func TestAllProblemsAreToldAtOnce(t *testing.T) {
-	_, err := parseConfig("config.json", []byte(`{"model_type": "llama", "hidden_act": "relu", "attention_dropout": 0.5, "vocab_size": -1, "rope_scaling": {"type": "ntk"}}`))
+	_, err := parseConfig("config.json", []byte(`{"model_type": "llama", "hidden_act": "relu", "attention_dropout": -0.5, "vocab_size": -1, "rope_scaling": {"type": "ntk"}}`))
 	for _, want := range []string{"hidden_act", "attention_dropout", "vocab_size", `"ntk"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not in %v", want, err)

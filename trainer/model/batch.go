@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops"
+	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
 // IgnoreLabel marks a row that has no target; any negative label does.
@@ -15,6 +16,10 @@ const IgnoreLabel = -100
 type Batch struct {
 	IDs, Labels []int32 // [B, T]
 	B, T        int
+	// Documents, if set, are the bounds 0, ..., T of documents packed into the one sequence (B is 1). They do not see each other, and
+	// each begins at position 0; some may be empty.
+	Documents []int
+	Step      uint64 // of training, counting micro-batches: attention's dropout differs in each
 }
 
 // check finds mistakes in a batch; every rank sees the whole batch, so all find them together.
@@ -24,6 +29,12 @@ func (b Batch) check(vocabulary int) error {
 	}
 	if len(b.IDs) != b.B*b.T || len(b.Labels) != b.B*b.T {
 		return fmt.Errorf("model: %d ids and %d labels for %d sequences of %d tokens; give %d of both", len(b.IDs), len(b.Labels), b.B, b.T, b.B*b.T)
+	}
+	if b.Documents != nil && b.B != 1 {
+		return fmt.Errorf("model: a batch of %d sequences with documents; pack them into one sequence", b.B)
+	}
+	if err := (mask.Spec{CuSeqlens: b.Documents}).Validate(b.T); err != nil {
+		return fmt.Errorf("model: %w", err)
 	}
 	for i, id := range b.IDs {
 		if id < 0 || int(id) >= vocabulary {

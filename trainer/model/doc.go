@@ -7,11 +7,17 @@
 //	                 rank 0                          rank 1
 //	ids       its S of T columns               its S of T columns
 //	embed     x0 [B·S, hidden]                 x0 [B·S, hidden]
-//	layer l   norm, q k v, RoPE at global      the same
-//	          positions
+//	layer l   norm, q k v, RoPE at positions   the same
+//	          in the document
 //	          ring attention      ── K, V ──>  ring attention
 //	          o, norm, SwiGLU                  the same
 //	head      norm, logits, NLL of own rows    the same
+//
+// # Packed documents
+//
+// A Batch of one sequence may hold several documents (Batch.Documents): each sees itself alone and begins at position 0, so losses and
+// gradients are those of the documents one by one. Graphs do not depend on where documents end, only on the rows of a rank. The
+// balanced layout deals rows by the pairs that documents and windows leave in all layers together; all layers share its sharding.
 //
 // # A layer's graphs, used for all layers
 //

@@ -84,8 +84,8 @@ func (m *Model[T]) project(x []T, rows []int) ([]T, error) {
 	return append([]T(nil), out...), nil
 }
 
-// hidden runs embedding and layers: s.x holds the input of the head, and with keep that of every layer and what attention saved,
-// for the backward.
+// hidden runs embedding and layers: s.x holds the input of the head, and with keep, which is training, that of every layer and what
+// attention saved, for the backward.
 func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], error) {
 	if err := b.check(m.cfg.VocabSize); err != nil {
 		return nil, err
@@ -107,6 +107,7 @@ func (m *Model[T]) hidden(ctx context.Context, b Batch, keep bool) (*shape[T], e
 	for i, weights := range m.layers {
 		m.entered(fmt.Sprintf("forward, layer %d of %d", i+1, m.cfg.NumLayers))
 		s.x[i+1] = make([]T, s.rows*width)
+		s.layer.setDropout(weights, b.Step, keep)
 		if s.saved[i], err = s.layer.runForward(ctx, weights, s.x[i], s.x[i+1]); err != nil {
 			return nil, fmt.Errorf("model: layer %d: %w", i, err)
 		}

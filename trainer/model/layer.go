@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops"
-	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 	"gorgonia.org/gorgonia"
@@ -101,9 +101,7 @@ func newAttend[T ops.Float](p layerPlan, window int) (*attend[T], error) {
 	}
 	q, k = b.rope(q, c.NumHeads, p.table), b.rope(k, c.NumKVHeads, p.table)
 	attention := p.attention
-	if window > 0 {
-		attention.Window = &mask.Window{Left: window - 1, Right: mask.Unbounded} // the own position is one of them; Causal bounds the right
-	}
+	attention.Window = windowOf(window)
 	attention.Sinks = w["self_attn.sinks"]
 	var op *ringattn.Op
 	o := b.do(func() (out *gorgonia.Node, err error) {
@@ -167,10 +165,30 @@ func firstOfFeed(all []hf.Parameter) int {
 	panic("model: a layer has no self_attn.o_proj")
 }
 
-// weightsOf are the headers of one layer's weights, by section, and the window that picks the first.
+// weightsOf are the headers of one layer's weights, by section, which layer it is, and the window that picks the first section.
 type weightsOf struct {
+	index        int
 	window       int
 	attend, feed []*tensor.Dense
+}
+
+// setDocuments is for later runs; see ringattn.Op.
+func (l *layer[T]) setDocuments(bounds []int, shards *shard.Sharding) error {
+	for _, a := range l.attend {
+		if err := a.attention.SetDocumentsOver(bounds, shards); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setDropout says which pairs the layer's next forward drops: those of a step of training, or none.
+func (l *layer[T]) setDropout(w weightsOf, step uint64, training bool) {
+	if op := l.attend[w.window].attention; training {
+		op.SetStep(step, w.index)
+	} else {
+		op.SetEvaluation()
+	}
 }
 
 // runForward writes y [N, hidden] and returns what attention saved for the backward.

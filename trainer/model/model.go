@@ -8,6 +8,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 	"gorgonia.org/tensor"
 )
@@ -17,6 +18,13 @@ type Options struct {
 	Layout shard.Layout // how positions are dealt to ranks; "" is contiguous
 	// AttentionDType is that of ringattn.Config: "" is T.
 	AttentionDType ringattn.DType
+	// Travel, UlyssesSize and InnerRing are those of ringattn.Config.
+	Travel                 ring.Travel
+	UlyssesSize, InnerRing int
+	// Dropout of attention weights in LossAndGrad, from 0 to below 1. Which pairs go follows from DropoutSeed, Batch.Step, the layer and
+	// the positions, whatever the ring.
+	Dropout     float64
+	DropoutSeed uint64
 	// Checkpoint asks for activation checkpointing. A Model always keeps only each layer's input and what attention saved (see
 	// the package comment), so both values give the same.
 	Checkpoint bool
@@ -27,12 +35,11 @@ type Options struct {
 // Model is one rank's part of a model. Its methods are collective: all ranks of the communicator call them together with the same
 // batch. One goroutine uses a Model at a time. After an error the ring is broken; make new ranks.
 type Model[T ops.Float] struct {
-	cfg    hf.Config
-	comm   *dist.Comm
-	layout shard.Layout
-	dtype  ringattn.DType // of attention
-	rank   int
-	size   int
+	cfg       hf.Config
+	comm      *dist.Comm
+	attention ringattn.Config // of all layers and batches
+	rank      int
+	size      int
 
 	chunkRows int               // most rows of a chunk
 	entered   func(part string) // never nil
@@ -42,6 +49,7 @@ type Model[T ops.Float] struct {
 	layers    []weightsOf   // this rank's headers over the weights of each layer
 	norm, w   *tensor.Dense // of the head
 
+	dealt       dealt
 	shapes      cache[batchShape, *shape[T]]
 	projections cache[int, *projection[T]]
 }
@@ -51,13 +59,15 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 	if err := p.check(cfg); err != nil {
 		return nil, err
 	}
-	if o.Layout == "" {
-		o.Layout = shard.Contiguous
-	}
-	if _, err := shard.ParseLayout(string(o.Layout)); err != nil {
+	m := &Model[T]{cfg: cfg, comm: comm, size: 1, chunkRows: chunkRows, attention: ringattn.Config{
+		NumHeads: cfg.NumHeads, NumKVHeads: cfg.NumKVHeads, Causal: true, SoftmaxScale: cfg.SoftmaxScale, Softcap: cfg.AttentionSoftcap,
+		Layout: o.Layout, DType: o.AttentionDType, Travel: o.Travel, UlyssesSize: o.UlyssesSize, InnerRing: o.InnerRing,
+		Dropout: o.Dropout, DropoutSeed: o.DropoutSeed, Comm: comm,
+	}}
+	m.attention.EnsureDefaults()
+	if err := m.attention.Validate(); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	m := &Model[T]{cfg: cfg, comm: comm, layout: o.Layout, dtype: o.AttentionDType, size: 1, chunkRows: chunkRows}
 	if m.entered = o.Entered; m.entered == nil {
 		m.entered = func(string) {}
 	}
@@ -78,7 +88,7 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 		return list
 	}
 	for i := range cfg.NumLayers {
-		m.layers = append(m.layers, weightsOf{cfg.Window(i), headers(attendParameters(cfg, i)), headers(feedParameters(cfg, i))})
+		m.layers = append(m.layers, weightsOf{i, cfg.Window(i), headers(attendParameters(cfg, i)), headers(feedParameters(cfg, i))})
 	}
 	m.norm, m.w = get(hf.NormName), get(m.headName())
 	return m, nil
@@ -95,69 +105,5 @@ func (m *Model[T]) headName() string {
 // Config is the model's config.
 func (m *Model[T]) Config() hf.Config { return m.cfg }
 
-// Sharding says which of T positions each rank holds; the order of a rank's local rows is its order.
-func (m *Model[T]) Sharding(tokens int) shard.Sharding {
-	s, err := shard.New(m.layout, tokens, m.size)
-	if err != nil {
-		panic(fmt.Sprintf("model: sharding of %d tokens: %v", tokens, err)) // layout and size were checked by New
-	}
-	return s
-}
-
 // Close frees the compiled graphs. The Model may still be used, and builds them again.
 func (m *Model[T]) Close() error { return errors.Join(m.shapes.clear(), m.projections.clear()) }
-
-// batchShape is what graphs are built for.
-type batchShape struct{ b, t int }
-
-// shape is everything a rank keeps for batches of one shape.
-type shape[T ops.Float] struct {
-	sharding shard.Sharding
-	real     int // B·S, 0 where the rank has no rows
-	rows     int // rows of the graphs: real, or B rows of padding
-	layer    *layer[T]
-	head     *head[T]
-
-	// What the backward needs, made by a forward and let go of layer by layer: inputs of the layers and, last, of the head,
-	// [rows, hidden] each, and what attention saved.
-	x     [][]T
-	saved []ringattn.Saved
-}
-
-func (s *shape[T]) close() error { return errors.Join(s.layer.close(), s.head.close()) }
-
-// shape finds or builds the graphs for a batch.
-func (m *Model[T]) shape(b Batch) (*shape[T], error) {
-	return m.shapes.get(batchShape{b.B, b.T}, func() (*shape[T], error) {
-		var s *shape[T]
-		err := ops.Build(func() (err error) {
-			s, err = m.build(b)
-			return err
-		})
-		return s, err
-	})
-}
-
-func (m *Model[T]) build(b Batch) (*shape[T], error) {
-	s := &shape[T]{sharding: m.Sharding(b.T)}
-	s.real = b.B * s.sharding.Len(m.rank)
-	s.rows = max(s.real, b.B)
-	table, err := rotations(m.cfg, s.sharding, m.rank, b.B)
-	if err != nil {
-		return nil, err
-	}
-	chunks := chunksOf(s.rows, m.chunkRows)
-	plan := layerPlan{cfg: m.cfg, rows: s.rows, chunks: chunks, table: table, attention: ringattn.Config{
-		NumHeads: m.cfg.NumHeads, NumKVHeads: m.cfg.NumKVHeads, Batch: b.B, Causal: true,
-		SoftmaxScale: m.cfg.SoftmaxScale, Softcap: m.cfg.AttentionSoftcap,
-		Layout: m.layout, DType: m.dtype, SeqLen: b.T, Comm: m.comm,
-	}}
-	if s.layer, err = newLayer[T](plan); err != nil {
-		return nil, err
-	}
-	if s.head, err = newHead[T](m.cfg, chunks); err != nil {
-		return nil, err
-	}
-	s.x, s.saved = make([][]T, m.cfg.NumLayers+1), make([]ringattn.Saved, m.cfg.NumLayers)
-	return s, nil
-}

@@ -171,7 +171,7 @@ func TestLossesStandAtTheirPositions(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				s := m.Sharding(tokens)
+				s := m.Sharding(b)
 				rows := s.Len(c.Rank())
 				if len(got) != 2*rows {
 					return fmt.Errorf("%d losses for 2 times %d rows", len(got), rows)

@@ -3,41 +3,28 @@ package model
 import (
 	"math"
 
-	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 )
 
-// rotations makes the RoPE table of a rank's rows, which stand at the global positions the layout gives them. Angles, cosines and
-// sines are rounded to float32 as in transformers, with which models were trained; see hf.RoPE.InvFreq.
-func rotations(cfg hf.Config, s shard.Sharding, rank, batch int) (*ops.RoPETable, error) {
-	inv, scaling := cfg.RoPE.InvFreq(cfg.HeadDim, cfg.MaxPositionEmbeddings)
-	positions := positionsOf(s, rank)
-	half := len(inv)
-	cos, sin := make([]float64, 0, batch*len(positions)*half), make([]float64, 0, batch*len(positions)*half)
-	for range batch {
-		for _, p := range positions {
-			for _, f := range inv {
-				c, s := math.Cos(float64(float32(p)*float32(f))), math.Sin(float64(float32(p)*float32(f)))
-				cos = append(cos, float64(float32(c)*float32(scaling)))
-				sin = append(sin, float64(float32(s)*float32(scaling)))
-			}
-		}
-	}
-	table := ops.NewRoPETable(batch*len(positions), half)
-	return table, table.Set(cos, sin)
+// newRotations makes the RoPE table of a rank's rows.
+func newRotations(cfg hf.Config, rows int) *ops.RoPETable {
+	inv, _ := cfg.RoPE.InvFreq(cfg.HeadDim, cfg.MaxPositionEmbeddings)
+	return ops.NewRoPETable(rows, len(inv))
 }
 
-// positionsOf lists the global positions of a rank's rows; a rank without rows has padding at position 0.
-func positionsOf(s shard.Sharding, rank int) []int {
-	if s.Len(rank) == 0 {
-		return []int{0}
-	}
-	var positions []int
-	for _, segment := range s.Segments(rank) {
-		for i := range segment.Count {
-			positions = append(positions, segment.At(i))
+// rotate sets the table to the rows' positions. Angles, cosines and sines are rounded to float32 as in transformers, with which models
+// were trained; see hf.RoPE.InvFreq.
+func rotate(table *ops.RoPETable, cfg hf.Config, positions []int) error {
+	inv, scaling := cfg.RoPE.InvFreq(cfg.HeadDim, cfg.MaxPositionEmbeddings)
+	half := len(inv)
+	cos, sin := make([]float64, 0, len(positions)*half), make([]float64, 0, len(positions)*half)
+	for _, p := range positions {
+		for _, f := range inv {
+			c, s := math.Cos(float64(float32(p)*float32(f))), math.Sin(float64(float32(p)*float32(f)))
+			cos = append(cos, float64(float32(c)*float32(scaling)))
+			sin = append(sin, float64(float32(s)*float32(scaling)))
 		}
 	}
-	return positions
+	return table.Set(cos, sin)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
 )
 
@@ -19,7 +20,14 @@ type Shape struct {
 	Causal         bool
 	Layout         shard.Layout // "" means contiguous
 	Ring           int          // W; 0 means 1
-	DType          string       // what the configuration runs in: "float64", or "" or "float32", which adds float32 checks
+	Way                         // through the ring
+
+	Window  *mask.Window // nil means all
+	Packed  bool         // the sequence holds documents: a long one, one of a token, an empty one, and two more
+	Softcap float64
+	Sinks   bool
+	Dropout float64
+	DType   string // what the configuration runs in: "float64", or "" or "float32", which adds float32 checks
 }
 
 // EnsureDefaults replaces zero values by what they mean.
@@ -51,7 +59,7 @@ func (s Shape) Validate() error {
 	if s.Dim < 1 || s.ValueDim < 1 {
 		errs = append(errs, fmt.Errorf("gradcheck: head dim %d, value dim %d: give at least 1", s.Dim, s.ValueDim))
 	}
-	return errors.Join(append(errs, Options{Rings: []int{s.Ring}, Layouts: []shard.Layout{s.Layout}, DTypes: []string{s.DType}}.Validate())...)
+	return errors.Join(append(errs, Options{Rings: []int{s.Ring}, Layouts: []shard.Layout{s.Layout}, DTypes: []string{s.DType}, Ways: []Way{s.Way}}.Validate())...)
 }
 
 // referenceWork bounds T²·H·D of a problem whose dense reference is worked out, which takes some seconds.
@@ -76,24 +84,21 @@ func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
 	if err := shape.Validate(); err != nil {
 		return SuiteReport{}, err
 	}
-	in := ringattn.DenseInputs{
-		Batch: shape.Batch, Tokens: shape.MaxTokens(), Heads: shape.Heads, KVHeads: shape.KVHeads, Dim: shape.Dim,
-		ValueDim: shape.ValueDim, Scale: shape.Scale, Causal: shape.Causal,
-	}
-	o := Options{Rings: []int{shape.Ring}, Layouts: []shard.Layout{shape.Layout}}
-	o.EnsureDefaults()
-	exact := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float64}
+	in := shape.problem()
+	exact := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float64, Way: shape.Way}
+	own := exact
+	own.DType = shape.DType
 	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
 	checks := []check{
-		{"ring = dense", limit(Float64, false), func(ctx context.Context, c *Check) error { return o.denseRun(ctx, c, random(1, in, 1)) }},
+		{"ring = dense", limit(Float64, false), func(ctx context.Context, c *Check) error { return equalsDense(ctx, c, random(1, in, 1), exact) }},
 		{"ring = dense, hot logits", limit(Float64, true), func(ctx context.Context, c *Check) error {
-			return o.denseRun(ctx, c, random(2, in, hotDeviation))
+			return equalsDense(ctx, c, random(2, in, hotDeviation), exact)
 		}},
 		{"finite differences", 1e-6, func(ctx context.Context, c *Check) error {
 			return finiteDifference(ctx, c, random(3, in, 1), exact, 8)
 		}},
 		{"bits that differ in a second run", 0, func(ctx context.Context, c *Check) error {
-			return repeated(ctx, c, random(4, in, 1), setup{Ring: shape.Ring, Layout: shape.Layout, DType: shape.DType})
+			return repeated(ctx, c, random(4, in, 1), own)
 		}},
 	}
 	if shape.DType == Float32 {
@@ -107,9 +112,39 @@ func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
 	return s.report, nil
 }
 
+// problem is the shape's attention, without its numbers but for the sinks.
+func (s Shape) problem() ringattn.DenseInputs {
+	t := s.MaxTokens()
+	in := ringattn.DenseInputs{
+		Batch: s.Batch, Tokens: t, Heads: s.Heads, KVHeads: s.KVHeads, Dim: s.Dim, ValueDim: s.ValueDim, Scale: s.Scale,
+		Causal: s.Causal, Window: s.Window, Softcap: s.Softcap, Dropout: s.Dropout, DropoutSeed: 1, Step: 2, Layer: 3,
+	}
+	if s.Packed {
+		half := t / 2
+		in.CuSeqlens = []int{0, half, min(half+1, t), min(half+1, t), min(half+1+t/3, t), t}
+	}
+	if s.Sinks {
+		for h := range s.Heads {
+			in.Sinks = append(in.Sinks, float64(h%3)-0.5)
+		}
+	}
+	return in
+}
+
+// equalsDense compares one setup with the dense reference.
+func equalsDense(ctx context.Context, c *Check, in ringattn.DenseInputs, s setup) error {
+	got, _, err := attend(ctx, in, s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", describe(in, s), err)
+	}
+	_, rel := compare(got, ringattn.Dense(in))
+	c.observe(rel.Worst(), describe(in, s))
+	return nil
+}
+
 func float32Checks(in ringattn.DenseInputs, shape Shape) []check {
 	in = rounded(random(5, in, 1))
-	ring := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float32}
+	ring := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float32, Way: shape.Way}
 	// of few numbers the error is a matter of luck
 	plainLimit, ringLimit := 2.0, 1.1
 	if n := len(in.Q); n < 1<<14 {

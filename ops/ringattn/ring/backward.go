@@ -66,7 +66,7 @@ type backward[T kernel.Float] struct {
 
 func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut []T) *backward[T] {
 	c := r.call
-	in.Step, in.Layer = s.step, s.layer
+	in.Step, in.Layer, in.KeepAll = s.step, s.layer, s.keepAll
 	b := &backward[T]{run: r.begin(ctx, in), kv: r.packKV(in), dq: borrow[T](len(in.Q)), dkv: borrow[T](c.kvLen(r.keys))}
 	if n := b.queriesLen(r.rank); r.plan.travel == Q {
 		b.message = make([]T, n) // other ranks see it

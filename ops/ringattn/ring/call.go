@@ -152,6 +152,12 @@ func (c Call) Prepare() Call {
 	return c
 }
 
+// Replan is Prepare for a call that was changed.
+func (c Call) Replan() Call {
+	c.plan = nil
+	return c.Prepare()
+}
+
 // Plan says which blocks travel where.
 func (c Call) Plan() *Plan { return c.Prepare().plan }
 

@@ -15,6 +15,7 @@ type Saved[T kernel.Float] struct {
 	shape    dims
 	step     uint64 // of the run, and its layer, for dropout
 	layer    int
+	keepAll  bool
 	inner    *Saved[T] // with Ulysses: that of the ring; out is token-major then
 }
 
@@ -67,7 +68,7 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 		return nil, err
 	}
 
-	s := &Saved[T]{low: f.carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}, step: in.Step, layer: in.Layer}
+	s := &Saved[T]{low: f.carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}, step: in.Step, layer: in.Layer, keepAll: in.KeepAll}
 	s.out, s.lse = make([]T, len(f.carry.O)), make([]T, len(f.carry.L))
 	if r.rows > 0 {
 		f.kernel.Finish(f.carry, s.out, s.lse, f.block(r.rank, r.rank))

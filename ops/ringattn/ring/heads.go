@@ -127,7 +127,7 @@ func (h *heads[T]) scatter(ctx context.Context, x []T, rows func(rank int) int, 
 // inputs are those of the ring.
 func (h *heads[T]) inputs(ctx context.Context, in Inputs[T]) (out Inputs[T], err error) {
 	c := h.call
-	out.Step, out.Layer = in.Step, in.Layer
+	out.Step, out.Layer, out.KeepAll = in.Step, in.Layer, in.KeepAll
 	if out.Q, err = h.gather(ctx, in.Q, c.rows, c.Heads, c.Dim); err != nil {
 		return out, err
 	}

@@ -64,6 +64,10 @@ func whole(t *testing.T, c ring.Call) (all [5][]float64) {
 func sendsAsPlanned(comm *dist.Comm, c ring.Call) error {
 	rank, size := comm.Rank()/max(c.Ulysses, 1), comm.Size()/max(c.Ulysses, 1)
 	want, got := c.Plan().Sends(rank, 8), comm.Ledger().Snapshot()
+	exchanged := got[dist.Ulysses]
+	if exchanged.Wait = 0; exchanged != c.Exchange(comm.Rank(), 8) {
+		return fmt.Errorf("rank %d exchanged %+v, planned %+v", comm.Rank(), exchanged, c.Exchange(comm.Rank(), 8))
+	}
 	hops := map[dist.Kind]int{}
 	for k, e := range got {
 		if k == dist.Ulysses || k == dist.Collective {

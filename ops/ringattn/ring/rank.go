@@ -24,6 +24,7 @@ type Inputs[T kernel.Float] struct {
 	Q, K, V, Sinks []T
 	Step           uint64 // of training: dropout drops other pairs in each
 	Layer          int    // of the model where one Rank serves several; added to the call's
+	KeepAll        bool   // dropout drops nothing in this run: evaluation
 }
 
 // Gradients are those of one rank's rows, shaped as Inputs and owned by the caller. DSinks [H] is what this rank's rows give; the
@@ -138,6 +139,9 @@ type run[T kernel.Float] struct {
 
 func (r *Rank[T]) begin(ctx context.Context, in Inputs[T]) run[T] {
 	p := run[T]{Rank: r, kernel: r.kernel, transfer: sendRecv[T], drops: r.call.drops(in.Step, in.Layer)}
+	if in.KeepAll {
+		p.drops = kernel.Dropout{}
+	}
 	if r.call.Sinks {
 		for range r.call.Batch {
 			for _, s := range in.Sinks {
