@@ -168,7 +168,7 @@ func (o Options) denseRun(ctx context.Context, c *Check, in ringattn.DenseInputs
 		}
 		_, rel := compare(got, want)
 		c.observe(rel.Worst(), describe(in, s))
-		// in a double ring a rank may enter more blocks than its share; all are as planned, see attend
+		// of a double ring the largest inner and outer hops are those of different ranks; package ring's tests look at each
 		if most := sends.hops(); most > s.Ring-1 && s.InnerRing <= 1 {
 			c.fail("%s: %d hops of a rank, at most %d are needed", describe(in, s), most, s.Ring-1)
 		}

@@ -13,7 +13,7 @@ import (
 //
 // In a single ring, block s is at rank s+t in step t of the forward pass, if at all, and comes from the last rank before that needs it.
 // In a double ring of inner rings of I ranks it goes round its own inner ring first, then round the next one: what enters an inner ring
-// is sent there a whole round ahead. The backward pass goes the other way round.
+// is sent there a whole round ahead, as far as no rank sends more than W-1 blocks for that. The backward pass goes the other way round.
 type Plan struct {
 	call              Call
 	forward, backward route
@@ -94,7 +94,27 @@ func newRoute(size, inner, direction int, needs func(source, rank int) bool) rou
 	for _, v := range r.visits {
 		slices.SortFunc(v, func(a, b visit) int { return cmp.Compare(r.at(a).step, r.at(b).step) })
 	}
+	r.bound(size - 1)
 	return r
+}
+
+// bound sees to it that no rank sends more than so many blocks. A mask may make one rank the entrance to its inner ring for more blocks
+// than others; then blocks come from the stop before throughout, where every rank sends each block once.
+func (r route) bound(most int) {
+	sends := map[int]int{}
+	for source := range r.stops {
+		r.eachHop(source, false, func(from, _ int) { sends[from]++ })
+	}
+	for _, n := range sends {
+		if n > most {
+			for _, stops := range r.stops {
+				for i := range stops {
+					stops[i].parent = i - 1
+				}
+			}
+			return
+		}
+	}
 }
 
 func mod(a, n int) int { return ((a % n) + n) % n }

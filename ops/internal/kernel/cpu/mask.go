@@ -180,21 +180,21 @@ func (t *tile) cut() bool {
 
 // addStep adds the keys key..end, less those at either end that nobody sees, to the last step or as one of their own.
 func (t *tile) addStep(key, end int) {
-	var any uint64
+	var some uint64
 	first, last := -1, key
 	for i, seen := range t.seen[key:end] {
 		if seen != 0 {
-			any |= seen
+			some |= seen
 			last = key + i + 1
 			if first < 0 {
 				first = key + i
 			}
 		}
 	}
-	if any == 0 {
+	if some == 0 {
 		return
 	}
-	s := step{from: bits.TrailingZeros64(any) / register * register, to: min(roundUp(bits.Len64(any), register), t.queries)}
+	s := step{from: bits.TrailingZeros64(some) / register * register, to: min(roundUp(bits.Len64(some), register), t.queries)}
 	s.key, s.keys = first, last-first
 	if t.stepCount > 0 {
 		p := &t.all[t.stepCount-1]
