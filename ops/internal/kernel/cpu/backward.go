@@ -104,7 +104,7 @@ func (w *backward[T]) prepare(head, row, n int) queryPanel[T] {
 	}
 	w.references(at, n)
 	w.prepareScores(w.geometry, p.q, head, row)
-	transpose(w.dOutT, n, p.dOut, dv, n, dv, 1)
+	w.turn(w.dOutT, p.dOut, dv, 1)
 	return p
 }
 
