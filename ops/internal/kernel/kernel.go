@@ -104,7 +104,7 @@ type Attention[T Float] interface {
 	Forward(c Carry[T], q, k, v []T, b Block)
 	// Merge folds a carry of the same queries over other keys into c; other may be written over. Of b it needs the sizes and what a score is.
 	Merge(c, other Carry[T], b Block)
-	// Finish writes out = O/L and lse = log of the softmax denominator (natural). A row that saw no key gets out 0 and lse -Inf, and
+	// Finish writes out, which may be c.O, as O/L and lse = log of the softmax denominator (natural). A row that saw no key gets out 0 and lse -Inf, and
 	// so does one whose logits are all -Inf. Of b it needs the sizes and the scale.
 	Finish(c Carry[T], out, lse []T, b Block)
 	// Delta writes rowsum(dO∘O), what the softmax subtracts from dP in the backward pass.

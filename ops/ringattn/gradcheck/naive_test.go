@@ -158,9 +158,9 @@ func (n naive) Finish(c kernel.Carry[float64], out, lse []float64, b kernel.Bloc
 	rows := len(lse) / b.Heads
 	for row, l := range c.L {
 		o := out[row*b.ValueDim:][:b.ValueDim]
-		clear(o)
 		lse[row] = math.Inf(-1)
 		if l == 0 {
+			clear(o)
 			continue
 		}
 		if lse[row] = c.M[row] + math.Log(l); b.Sinks != nil && !n.everyHop {

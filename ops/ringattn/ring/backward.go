@@ -32,9 +32,7 @@ func (r *Rank[T]) Backward(ctx context.Context, in Inputs[T], s *Saved[T], dOut 
 	g := b.tokens()
 	giveBack(b.dq, b.dkv)
 	giveBack(b.sum)
-	if r.plan.travel == KV {
-		giveBack(b.message)
-	}
+	r.letGo(b.message, b.kv)
 	return g, nil
 }
 
@@ -68,15 +66,13 @@ func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut [
 	c := r.call
 	in.Step, in.Layer, in.KeepAll = s.step, s.layer, s.keepAll
 	b := &backward[T]{run: r.begin(ctx, in), kv: r.packKV(in), dq: borrow[T](len(in.Q)), dkv: borrow[T](c.kvLen(r.keys))}
-	if n := b.queriesLen(r.rank); r.plan.travel == Q {
-		b.message = make([]T, n) // other ranks see it
+	b.message = r.queriesRoom(b.queriesLen(r.rank))
+	switch {
+	case r.plan.travel == Q:
 		clear(b.dkv)
-	} else {
-		b.message = borrow[T](n)
-		if len(r.plan.backward.visits[r.rank]) > 0 {
-			b.sum = borrow[float64](len(b.dq))
-			clear(b.sum)
-		}
+	case len(r.plan.backward.visits[r.rank]) > 0:
+		b.sum = borrow[float64](len(b.dq))
+		clear(b.sum)
 	}
 	b.in = b.asQueries(b.message, r.rank)
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})

@@ -54,29 +54,23 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 	}
 	c := r.call
 	f := forward[T]{run: r.begin(ctx, in), kv: r.packKV(in)}
-	if r.plan.travel == Q {
-		f.q = make([]T, len(in.Q)) // other ranks see it
-	} else {
-		f.q = borrow[T](len(in.Q))
-	}
+	f.q = r.queriesRoom(len(in.Q))
 	toHeads(f.q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
-	f.spare = borrow[T](f.carryLen(r.rank))
-	message, carry := f.newCarry(r.rank)
-	f.carry, f.carry.Low = carry, make([]T, c.rowLen(r.rows))
+	n := c.rowLen(r.rows)
+	f.carry = kernel.Carry[T]{O: make([]T, c.outLen(r.rows)), M: borrow[T](n), L: borrow[T](n), Low: make([]T, n)}
+	f.carry.Reset()
 	t, own := f.tour()
 	if err := t.walk(ctx, own); err != nil {
 		return nil, err
 	}
 
-	s := &Saved[T]{low: f.carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}, step: in.Step, layer: in.Layer, keepAll: in.KeepAll}
-	s.out, s.lse = make([]T, len(f.carry.O)), make([]T, len(f.carry.L))
+	s := &Saved[T]{out: f.carry.O, lse: make([]T, n), low: f.carry.Low, shape: dims{c.Batch, r.rows, c.Heads, c.ValueDim}}
+	s.step, s.layer, s.keepAll = in.Step, in.Layer, in.KeepAll
 	if r.rows > 0 {
 		f.kernel.Finish(f.carry, s.out, s.lse, f.block(r.rank, r.rank))
 	}
-	giveBack(message)
-	if r.plan.travel == KV {
-		giveBack(f.q)
-	}
+	giveBack(f.carry.M, f.carry.L)
+	r.letGo(f.q, f.kv)
 	return s, nil
 }
 

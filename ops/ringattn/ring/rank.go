@@ -170,23 +170,65 @@ func (p *run[T]) block(row, col int) kernel.Block {
 	return b
 }
 
-// packKV lays this rank's keys and values out as one message, [K,S,D] and behind it [K,S,Dv], each packed where the kernel
-// wants that. The message is fresh on every pass, because engines may lend its memory to all other ranks for as long as the
-// pass lasts.
-func (r *Rank[T]) packKV(in Inputs[T]) []T {
-	kv := make([]T, r.call.kvLen(r.keys))
-	k, v := r.split(kv, r.rank)
-	c := r.call
-	toHeads(k, in.K, dims{c.Batch, r.keys, c.KVHeads, c.Dim})
-	toHeads(v, in.V, dims{c.Batch, r.keys, c.KVHeads, c.ValueDim})
-	if r.packer == nil {
-		return kv
+// sends reports whether the own block goes to other ranks. Then it is fresh on every pass, because engines may lend its memory to all
+// of them for as long as the pass lasts.
+func (r *Rank[T]) sends() bool { return len(r.plan.forward.stops[r.rank]) > 0 }
+
+// queriesRoom is memory for what may travel of the queries, keysRoom for what may of the keys.
+func (r *Rank[T]) queriesRoom(n int) []T {
+	if r.plan.travel == Q && r.sends() {
+		return make([]T, n)
 	}
-	packed := make([]T, r.messageLen(r.rank))
+	return borrow[T](n)
+}
+
+func (r *Rank[T]) keysRoom(n int) []T {
+	if r.plan.travel == KV && r.sends() {
+		return make([]T, n)
+	}
+	return borrow[T](n)
+}
+
+// letGo gives back what nobody else has seen of the queries and the keys.
+func (r *Rank[T]) letGo(queries, keys []T) {
+	if r.plan.travel == KV || !r.sends() {
+		giveBack(queries)
+	}
+	if r.plan.travel == Q || !r.sends() {
+		giveBack(keys)
+	}
+}
+
+// packKV lays this rank's keys and values out as one message, [K,S,D] and behind it [K,S,Dv], each packed where the kernel
+// wants that.
+func (r *Rank[T]) packKV(in Inputs[T]) []T {
+	n := r.call.kvLen(r.keys)
+	if r.packer != nil {
+		return r.packed(in, borrow[T](n))
+	}
+	kv := r.keysRoom(n)
+	r.layOut(kv, in)
+	return kv
+}
+
+// packed is packKV in the kernel's type, by way of room.
+func (r *Rank[T]) packed(in Inputs[T], room []T) []T {
+	defer giveBack(room)
+	r.layOut(room, in)
+	k, v := r.split(room, r.rank)
+	packed := r.keysRoom(r.messageLen(r.rank))
 	packedK, packedV := r.splitKV(packed, r.rank)
 	r.packer.Pack(packedK, k)
 	r.packer.Pack(packedV, v)
 	return packed
+}
+
+// layOut copies keys and values head by head.
+func (r *Rank[T]) layOut(kv []T, in Inputs[T]) {
+	k, v := r.split(kv, r.rank)
+	c := r.call
+	toHeads(k, in.K, dims{c.Batch, r.keys, c.KVHeads, c.Dim})
+	toHeads(v, in.V, dims{c.Batch, r.keys, c.KVHeads, c.ValueDim})
 }
 
 // packedLen is how many T hold n elements of keys or values.
