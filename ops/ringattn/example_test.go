@@ -9,6 +9,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist/local"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops"
+	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -130,4 +131,30 @@ func ExampleDense() {
 	})
 	fmt.Printf("out %.1f, lse %.3f, dV %.1f\n", r.Out, r.LSE, r.DV)
 	// Output: out [10.0 15.0], lse [0.000 0.693], dV [1.5 0.5]
+}
+
+// Packed documents with a sliding window: the plan says what goes where, and nothing goes to a rank that does not see it.
+func ExampleConfig_masks() {
+	g := gorgonia.NewGraph()
+	x := gorgonia.NewMatrix(g, tensor.Float64, gorgonia.WithShape(8, 4), gorgonia.WithName("x"), gorgonia.WithValue(ramp(8, 4)))
+	_, op, err := ringattn.Apply(x, x, x, ringattn.Config{
+		NumHeads: 2, Causal: true, Devices: 4, CuSeqlens: []int{0, 5, 5, 8}, Window: &mask.Window{Left: 2, Right: mask.Unbounded},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	machine := gorgonia.NewTapeMachine(g)
+	if err := machine.RunAll(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for rank := range 4 {
+		fmt.Printf("rank %d sends its keys to %d ranks\n", rank, op.Plan().Sends(rank, 8)[dist.ForwardKV].Hops)
+	}
+	// Output:
+	// rank 0 sends its keys to 1 ranks
+	// rank 1 sends its keys to 1 ranks
+	// rank 2 sends its keys to 1 ranks
+	// rank 3 sends its keys to 0 ranks
 }
