@@ -98,10 +98,10 @@ func (c *keyTiles) at(i int) (col, keys int) {
 }
 
 func (z zone) at(i int) (col, keys int) {
-	switch {
-	case i == 0:
+	switch i {
+	case 0:
 		return z.from, z.first
-	case i == 1:
+	case 1:
 		return z.from + z.first, z.second
 	}
 	return z.to - (z.n-i)*tileKeys, tileKeys
