@@ -30,7 +30,7 @@ func (r *Rank[T]) Backward(ctx context.Context, in Inputs[T], s *Saved[T], dOut 
 		return Gradients[T]{}, err
 	}
 	g := b.tokens()
-	giveBack(b.dq, b.dkv)
+	giveBack(b.dq, b.blockDQ, b.dkv)
 	giveBack(b.sum)
 	r.letGo(b.message, b.kv)
 	return g, nil
@@ -55,8 +55,9 @@ type backward[T kernel.Float] struct {
 	run[T]
 	message []T              // all that is needed of the local queries
 	in      kernel.Inputs[T] // its parts; K and V are set for each block
-	dq      []T              // what one block gives to dQ; where queries travel, all that the local keys give
-	sum     []float64        // dQ over all blocks: in float32 its error would grow with W; nil where there is but one, or queries travel
+	dq      []T              // dQ of the local queries
+	blockDQ []T              // what one block gives to dQ; nil where there is but one, or queries travel
+	sum     []float64        // dQ over all of many blocks: in float32 its error would grow with W; nil for few
 	kv      []T              // the own block
 	dkv     []T              // its gradient: this rank's share, and after the tour the sum of all ranks'
 	spare   []T              // memory that nobody else reads, for the next share
@@ -67,12 +68,16 @@ func (r *Rank[T]) prepare(ctx context.Context, in Inputs[T], s *Saved[T], dOut [
 	in.Step, in.Layer, in.KeepAll = s.step, s.layer, s.keepAll
 	b := &backward[T]{run: r.begin(ctx, in), kv: r.packKV(in), dq: borrow[T](len(in.Q)), dkv: borrow[T](c.kvLen(r.keys))}
 	b.message = r.queriesRoom(b.queriesLen(r.rank))
-	switch {
+	const few = 2 // blocks besides the own one whose sum is as exact in T as what it is summed of
+	switch n := len(r.plan.backward.visits[r.rank]); {
 	case r.plan.travel == Q:
 		clear(b.dkv)
-	case len(r.plan.backward.visits[r.rank]) > 0:
-		b.sum = borrow[float64](len(b.dq))
+	case n > few:
+		b.blockDQ, b.sum = borrow[T](len(b.dq)), borrow[float64](len(b.dq))
 		clear(b.sum)
+	case n > 0:
+		b.blockDQ = borrow[T](len(b.dq))
+		clear(b.dq)
 	}
 	b.in = b.asQueries(b.message, r.rank)
 	toHeads(b.in.Q, in.Q, dims{c.Batch, r.rows, c.Heads, c.Dim})
@@ -136,8 +141,8 @@ func (b *backward[T]) share(kv []T, source int) []T {
 	in := b.in
 	in.K, in.V = b.splitKV(kv, source)
 	dk, dv := b.split(share, source)
-	b.kernel.Backward(kernel.Gradients[T]{DQ: b.dq, DK: dk, DV: dv, Fresh: true}, in, b.block(b.rank, source))
-	accumulate(b.sum, b.dq)
+	b.kernel.Backward(kernel.Gradients[T]{DQ: b.blockDQ, DK: dk, DV: dv, Fresh: true}, in, b.block(b.rank, source))
+	b.collect(0, b.blockDQ)
 	return share
 }
 
@@ -159,7 +164,11 @@ func (b *backward[T]) own(p part, fresh bool) {
 	k, v := b.splitKV(b.kv, b.rank)
 	dk, dv := b.split(b.dkv, b.rank)
 	kv := func(x []T, width int) []T { return x[p.kv*b.keys*width:][:p.kvs*b.keys*width] }
-	dq := rowsOf(b.dq, p, s, c.Dim)
+	into := b.dq
+	if b.blockDQ != nil {
+		into = b.blockDQ
+	}
+	dq := rowsOf(into, p, s, c.Dim)
 	if !fresh {
 		clear(dq)
 	}
@@ -169,9 +178,18 @@ func (b *backward[T]) own(p part, fresh bool) {
 			Q: rowsOf(b.in.Q, p, s, c.Dim), K: b.keysOf(k, p, c.Dim), V: b.keysOf(v, p, c.ValueDim), DOut: rowsOf(b.in.DOut, p, s, c.ValueDim),
 			LSE: rowsOf(b.in.LSE, p, s, 1), LSELow: rowsOf(b.in.LSELow, p, s, 1), Delta: rowsOf(b.in.Delta, p, s, 1),
 		}, b.partBlock(p))
-	if b.sum != nil {
-		accumulate(b.sum[(p.head*s+p.row)*c.Dim:][:len(dq)], dq)
+	if b.blockDQ != nil {
+		b.collect((p.head*s+p.row)*c.Dim, dq)
 	}
+}
+
+// collect adds what a block gives to dQ from an element on.
+func (b *backward[T]) collect(from int, dq []T) {
+	if b.sum != nil {
+		accumulate(b.sum[from:][:len(dq)], dq)
+		return
+	}
+	add(b.dq[from:][:len(dq)], dq)
 }
 
 // add adds src to dst. Every element of a travelling gradient is a sum in the order of its stops, and every element of dQ one over
