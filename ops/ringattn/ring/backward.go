@@ -30,7 +30,7 @@ func (r *Rank[T]) Backward(ctx context.Context, in Inputs[T], s *Saved[T], dOut 
 		return Gradients[T]{}, err
 	}
 	g := b.tokens()
-	giveBack(b.dq, b.blockDQ, b.dkv)
+	giveBack(b.dq, b.blockDQ, b.dkv, b.spare)
 	giveBack(b.sum)
 	r.letGo(b.message, b.kv)
 	return g, nil
@@ -125,12 +125,20 @@ func (b *backward[T]) tour() (t *tour[T], own []T) {
 	}
 	if b.plan.travel == Q {
 		t.length, t.sumLength = b.queriesLen, func(source int) int { return b.call.qLen(b.call.rows(source)) }
-		t.work, t.home = b.visitor, func(sum []T) { add(b.dq, sum) }
+		t.work, t.home = b.visitor, b.home(b.dq)
 		return t, b.message
 	}
 	t.length, t.sumLength = b.messageLen, b.gradientLen
-	t.work, t.home = b.share, func(sum []T) { add(b.dkv, sum) }
+	t.work, t.home = b.share, b.home(b.dkv)
 	return t, b.kv
+}
+
+// home adds what has come home to the own gradient.
+func (b *backward[T]) home(own []T) func(sum []T) {
+	return func(sum []T) {
+		add(own, sum)
+		giveBack(sum)
+	}
 }
 
 // share returns what the local queries give to the dK, dV of the source's block, and adds to dQ what that block gives. The

@@ -69,7 +69,7 @@ func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) 
 	if r.rows > 0 {
 		f.kernel.Finish(f.carry, s.out, s.lse, f.block(r.rank, r.rank))
 	}
-	giveBack(f.carry.M, f.carry.L)
+	giveBack(f.carry.M, f.carry.L, f.spare)
 	r.letGo(f.q, f.kv)
 	return s, nil
 }
@@ -92,7 +92,10 @@ func (f *forward[T]) tour() (t *tour[T], own []T) {
 		t.length = func(source int) int { return f.call.qLen(f.call.rows(source)) }
 		t.sumLength = f.carryLen
 		t.work, t.merge = f.visitor, f.merge
-		t.home = func(sum []T) { f.kernel.Merge(f.carry, f.asCarry(sum, f.rank), f.block(f.rank, f.rank)) }
+		t.home = func(sum []T) {
+			f.kernel.Merge(f.carry, f.asCarry(sum, f.rank), f.block(f.rank, f.rank))
+			giveBack(sum)
+		}
 		return t, f.q
 	}
 	t.before, t.length = func() { f.own(f.whole()) }, f.messageLen
@@ -153,10 +156,11 @@ func (f *forward[T]) own(p part) {
 	f.kernel.Forward(carry, rowsOf(f.q, p, f.rows, c.Dim), f.keysOf(k, p, c.Dim), f.keysOf(v, p, c.ValueDim), f.partBlock(p))
 }
 
-// room is n elements, of spare if that has them.
+// room is n elements, of spare if that has them. What travels as a share goes from owner to owner: who has added it up gives it back.
 func room[T kernel.Float](spare []T, n int) []T {
 	if cap(spare) < n {
-		return make([]T, n)
+		giveBack(spare)
+		return borrow[T](n)
 	}
 	return spare[:n]
 }
