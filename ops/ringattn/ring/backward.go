@@ -110,9 +110,7 @@ func (b *backward[T]) asQueries(message []T, source int) (in kernel.Inputs[T]) {
 }
 
 func (b *backward[T]) tour() (t *tour[T], own []T) {
-	t = &tour[T]{run: b.run, route: b.plan.backward}
-	_, _, t.kind, t.sumKind = b.plan.kinds()
-	_, _, t.tensors, t.sumTensors = b.plan.tensors()
+	t = &tour[T]{run: b.run, pass: b.plan.backward}
 	first, second := b.halves()
 	fresh := b.plan.travel == KV // else visitors have written to dK and dV
 	t.before, t.after = func() { b.own(first, fresh) }, func() {}
@@ -124,11 +122,9 @@ func (b *backward[T]) tour() (t *tour[T], own []T) {
 		b.spare = sum // its sender has let go of it
 	}
 	if b.plan.travel == Q {
-		t.length, t.sumLength = b.queriesLen, func(source int) int { return b.call.qLen(b.call.rows(source)) }
 		t.work, t.home = b.visitor, b.home(b.dq)
 		return t, b.message
 	}
-	t.length, t.sumLength = b.messageLen, b.gradientLen
 	t.work, t.home = b.share, b.home(b.dkv)
 	return t, b.kv
 }
@@ -144,7 +140,7 @@ func (b *backward[T]) home(own []T) func(sum []T) {
 // share returns what the local queries give to the dK, dV of the source's block, and adds to dQ what that block gives. The
 // memory is fresh, or what an earlier hop left to us, because the message it becomes is lent to the next rank.
 func (b *backward[T]) share(kv []T, source int) []T {
-	share := room(b.spare, b.gradientLen(source))
+	share := room(b.spare, b.plan.backward.sum.length(source))
 	b.spare = nil
 	in := b.in
 	in.K, in.V = b.splitKV(kv, source)
@@ -156,7 +152,7 @@ func (b *backward[T]) share(kv []T, source int) []T {
 
 // visitor returns what the local keys give to the dQ of another rank's queries, and adds to dK, dV what those give.
 func (b *backward[T]) visitor(queries []T, source int) []T {
-	share := room(b.spare, b.call.qLen(b.call.rows(source)))
+	share := room(b.spare, b.plan.backward.sum.length(source))
 	b.spare = nil
 	clear(share)
 	in := b.asQueries(queries, source)

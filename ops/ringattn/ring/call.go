@@ -130,7 +130,7 @@ func (c Call) validateRing() error {
 	}
 	size := max(c.Sharding.Ranks(), 1)
 	if n := c.Queries.Ranks(); n != 0 && n != size {
-		bad("the queries are dealt to %d ranks, the keys to %d", n, size)
+		bad("the queries are dealt to %d ranks, the keys to %d: give both the same", n, size)
 	}
 	group := max(c.Ulysses, 1)
 	switch {

@@ -83,14 +83,10 @@ type forward[T kernel.Float] struct {
 }
 
 func (f *forward[T]) tour() (t *tour[T], own []T) {
-	t = &tour[T]{run: f.run, route: f.plan.forward, after: func() {}}
-	t.kind, t.sumKind, _, _ = f.plan.kinds()
-	t.tensors, t.sumTensors, _, _ = f.plan.tensors()
+	t = &tour[T]{run: f.run, pass: f.plan.forward, after: func() {}}
 	if f.plan.travel == Q {
 		first, second := f.halves()
 		t.before, t.after = func() { f.own(first) }, func() { f.own(second) }
-		t.length = func(source int) int { return f.call.qLen(f.call.rows(source)) }
-		t.sumLength = f.carryLen
 		t.work, t.merge = f.visitor, f.merge
 		t.home = func(sum []T) {
 			f.kernel.Merge(f.carry, f.asCarry(sum, f.rank), f.block(f.rank, f.rank))
@@ -98,7 +94,7 @@ func (f *forward[T]) tour() (t *tour[T], own []T) {
 		}
 		return t, f.q
 	}
-	t.before, t.length = func() { f.own(f.whole()) }, f.messageLen
+	t.before = func() { f.own(f.whole()) }
 	t.work = func(kv []T, source int) []T {
 		k, v := f.splitKV(kv, source)
 		f.kernel.Forward(f.carry, f.q, k, v, f.block(f.rank, source))
@@ -107,16 +103,9 @@ func (f *forward[T]) tour() (t *tour[T], own []T) {
 	return t, f.kv
 }
 
-// carryLen is the length of the message with the carry of a rank's queries: O, m and l.
-func (f *forward[T]) carryLen(source int) int {
-	s := f.call.rows(source)
-	return f.call.outLen(s) + 2*f.call.rowLen(s)
-}
-
 // newCarry returns an empty carry of a rank's queries, and the message that it is.
 func (f *forward[T]) newCarry(source int) (message []T, c kernel.Carry[T]) {
-	n := f.carryLen(source)
-	message, f.spare = room(f.spare, n), nil
+	message, f.spare = room(f.spare, f.plan.forward.sum.length(source)), nil
 	c = f.asCarry(message, source)
 	c.Reset()
 	return message, c

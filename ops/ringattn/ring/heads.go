@@ -37,10 +37,8 @@ func (c Call) ofRing() Call {
 	return c
 }
 
-func newHeads[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T]) (*Rank[T], error) {
-	if comm == nil {
-		return nil, fmt.Errorf("ring: Ulysses groups of %d ranks without a communicator", call.Ulysses)
-	}
+// newHeads needs a communicator, which a valid call with groups has: they divide its ranks.
+func newHeads[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T]) *Rank[T] {
 	rank := comm.Rank()
 	h := &heads[T]{comm: comm, call: call, rank: rank, base: rank / call.Ulysses * call.Ulysses, size: call.Ulysses}
 	inner := call.ofRing()
@@ -52,7 +50,7 @@ func newHeads[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T])
 	h.ring = newRank(comm, inner, k, rank/h.size, place{rank - h.base, h.size})
 	r := newRank(comm, call, k, rank, place{0, 1})
 	r.heads = h
-	return r, nil
+	return r
 }
 
 // swap exchanges with the group: part m of x goes to its member m, and lens[m] elements come from that.

@@ -1,10 +1,10 @@
 package ring
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
@@ -15,9 +15,21 @@ import (
 // In a double ring of inner rings of I ranks it goes round its own inner ring first, then round the next one: what enters an inner ring
 // is sent there a whole round ahead, as far as no rank sends more than W-1 blocks for that. The backward pass goes the other way round.
 type Plan struct {
-	call              Call
-	forward, backward route
 	travel            Travel
+	forward, backward pass
+}
+
+// pass is a route with what travels on it, and what is gathered and goes home; the forward pass of keys gathers nothing.
+type pass struct {
+	route
+	block, sum cargo
+}
+
+// cargo is what one message holds: its name in the ledger ("" for nothing), how many arrays, and how many elements for the block of a source.
+type cargo struct {
+	kind    dist.Kind
+	tensors int
+	length  func(source int) int
 }
 
 // stop is one visit of a block.
@@ -59,40 +71,68 @@ func newPlan(c Call) *Plan {
 			seen[row][col] = row != col && c.sees(row, col)
 		}
 	}
-	keysTravel := func(source, rank int) bool { return seen[rank][source] }
-	p := &Plan{call: c, travel: KV}
-	p.forward, p.backward = newRoute(size, c.Inner, +1, keysTravel), newRoute(size, c.Inner, -1, keysTravel)
+	keys := c.keysTravel(func(source, rank int) bool { return seen[rank][source] })
 	if c.Travel == KV || c.Travel == "" || size == 1 {
-		return p
+		return keys
 	}
-	q := &Plan{call: c, travel: Q}
-	queriesTravel := func(source, rank int) bool { return seen[source][rank] }
-	q.forward, q.backward = newRoute(size, c.Inner, +1, queriesTravel), newRoute(size, c.Inner, -1, queriesTravel)
-	if c.Travel == Auto && q.elements() >= p.elements() {
-		return p
+	queries := c.queriesTravel(func(source, rank int) bool { return seen[source][rank] })
+	if c.Travel == Auto && queries.elements() >= keys.elements() {
+		return keys
 	}
-	return q
+	return queries
 }
 
-// newRoute lays out the stops of blocks that travel in a direction to the ranks that need them.
-func newRoute(size, inner, direction int, needs func(source, rank int) bool) route {
+// keysTravel is the plan for keys and values, which in bfloat16 take half of their elements.
+func (c Call) keysTravel(needs func(source, rank int) bool) *Plan {
+	kv := func(source int) int {
+		s := c.keys(source)
+		if c.BFloat16 {
+			return (c.kLen(s)+1)/2 + (c.vLen(s)+1)/2
+		}
+		return c.kvLen(s)
+	}
+	dkv := func(source int) int { return c.kvLen(c.keys(source)) }
+	return &Plan{KV,
+		pass{c.forwardRoute(needs), cargo{dist.ForwardKV, 2, kv}, cargo{}},
+		pass{c.backwardRoute(needs), cargo{dist.BackwardKV, 2, kv}, cargo{dist.BackwardDKV, 2, dkv}},
+	}
+}
+
+// queriesTravel is the plan for queries with their carry (O, m, l), and in the backward pass for Q, dO, lse, its low part and delta.
+func (c Call) queriesTravel(needs func(source, rank int) bool) *Plan {
+	q := func(source int) int { return c.qLen(c.rows(source)) }
+	out := func(source int) int { return c.outLen(c.rows(source)) }
+	line := func(source int) int { return c.rowLen(c.rows(source)) }
+	carry := func(source int) int { return out(source) + 2*line(source) }
+	all := func(source int) int { return q(source) + out(source) + 3*line(source) }
+	return &Plan{Q,
+		pass{c.forwardRoute(needs), cargo{dist.ForwardQ, 1, q}, cargo{dist.ForwardCarry, 3, carry}},
+		pass{c.backwardRoute(needs), cargo{dist.BackwardQ, 5, all}, cargo{dist.BackwardDQ, 1, q}},
+	}
+}
+
+func (c Call) forwardRoute(needs func(source, rank int) bool) route {
+	return newRoute(c.Sharding.Ranks(), c.Inner, shard.ForwardSource, needs)
+}
+
+func (c Call) backwardRoute(needs func(source, rank int) bool) route {
+	return newRoute(c.Sharding.Ranks(), c.Inner, shard.BackwardSource, needs)
+}
+
+// newRoute lays out the stops of blocks at the ranks that need them; sourceOf says whose block a rank meets in a step of a single ring.
+func newRoute(size, inner int, sourceOf func(rank, step, size int) int, needs func(source, rank int) bool) route {
 	if inner < 2 {
 		inner = size
 	}
 	r := route{inner: inner, stops: make([][]stop, size), visits: make([][]visit, size)}
-	outer := size / inner
-	for source := range size {
-		for step := 1; step < size; step++ {
-			group := mod(source/inner+direction*(step/inner), outer)
-			rank := group*inner + mod(source%inner+direction*(step%inner), inner)
+	for step := 1; step < size; step++ {
+		for rank := range size {
+			source := sourceOf(rank/inner, step/inner, size/inner)*inner + sourceOf(rank%inner, step%inner, inner)
 			if needs(source, rank) {
 				r.visits[rank] = append(r.visits[rank], visit{source, len(r.stops[source])})
 				r.stops[source] = append(r.stops[source], stop{rank, step, r.parent(source, step)})
 			}
 		}
-	}
-	for _, v := range r.visits {
-		slices.SortFunc(v, func(a, b visit) int { return cmp.Compare(r.at(a).step, r.at(b).step) })
 	}
 	r.bound(size - 1)
 	return r
@@ -116,8 +156,6 @@ func (r route) bound(most int) {
 		}
 	}
 }
-
-func mod(a, n int) int { return ((a % n) + n) % n }
 
 func (r route) at(v visit) stop { return r.stops[v.source][v.index] }
 
@@ -146,47 +184,25 @@ func (r route) kind(k dist.Kind, from, to int) dist.Kind {
 // Travel is what goes round the ring: KV or Q.
 func (p *Plan) Travel() Travel { return p.travel }
 
-// kinds are the ledger's for what travels, and for what is gathered and goes home: that of the forward pass is "" where nothing is.
-func (p *Plan) kinds() (forward, carry, backward, gradients dist.Kind) {
-	if p.travel == Q {
-		return dist.ForwardQ, dist.ForwardCarry, dist.BackwardQ, dist.BackwardDQ
-	}
-	return dist.ForwardKV, "", dist.BackwardKV, dist.BackwardDKV
-}
-
-// lengths are the elements of what travels of a source's block, and of what is gathered, in the forward and in the backward pass. Keys
-// and values in bfloat16 take half of theirs.
-func (p *Plan) lengths(source int) (forward, carry, backward, gradients int) {
-	c := p.call
-	if p.travel == Q {
-		s := c.rows(source)
-		carry := c.outLen(s) + 2*c.rowLen(s)
-		return c.qLen(s), carry, c.qLen(s) + c.outLen(s) + 3*c.rowLen(s), c.qLen(s)
-	}
-	s := c.keys(source)
-	kv := c.kvLen(s)
-	if c.BFloat16 {
-		kv = (c.kLen(s)+1)/2 + (c.vLen(s)+1)/2
-	}
-	return kv, 0, kv, c.kvLen(s)
-}
-
-// tensors are how many arrays travel in one message, for the ledger.
-func (p *Plan) tensors() (forward, carry, backward, gradients int) {
-	if p.travel == Q {
-		return 1, 3, 5, 1
-	}
-	return 2, 0, 2, 2
-}
-
 // elements is all that is sent in a forward and a backward pass.
 func (p *Plan) elements() (n int) {
-	for source, stops := range p.forward.stops {
-		forward, carry, backward, gradients := p.lengths(source)
-		n += len(stops) * (forward + carry)
-		n += len(p.backward.stops[source]) * (backward + gradients)
-	}
+	p.eachHop(func(_, elements int, _ dist.Kind, _ cargo) { n += elements })
 	return n
+}
+
+// eachHop calls f for all messages of both passes.
+func (p *Plan) eachHop(f func(from, elements int, kind dist.Kind, c cargo)) {
+	for _, way := range []pass{p.forward, p.backward} {
+		for source := range way.stops {
+			book := func(c cargo) func(from, to int) {
+				return func(from, to int) { f(from, c.length(source), way.kind(c.kind, from, to), c) }
+			}
+			way.eachHop(source, false, book(way.block))
+			if way.sum.kind != "" {
+				way.eachHop(source, true, book(way.sum))
+			}
+		}
+	}
 }
 
 // Bytes is what all ranks send in a forward and a backward pass, for elements of so many bytes.
@@ -196,31 +212,11 @@ func (p *Plan) Bytes(element int) int64 { return int64(p.elements()) * int64(ele
 // exchange of rows for heads is not part of it.
 func (p *Plan) Sends(rank, element int) map[dist.Kind]dist.Entry {
 	sent := map[dist.Kind]dist.Entry{}
-	forward, carry, backward, gradients := p.kinds()
-	forwardTensors, carryTensors, backwardTensors, gradientTensors := p.tensors()
-	for source := range p.forward.stops {
-		forwardLen, carryLen, backwardLen, gradientLen := p.lengths(source)
-		for _, pass := range []struct {
-			route
-			kind    dist.Kind
-			tensors int
-			length  int
-			home    bool
-		}{
-			{p.forward, forward, forwardTensors, forwardLen, false}, {p.forward, carry, carryTensors, carryLen, true},
-			{p.backward, backward, backwardTensors, backwardLen, false}, {p.backward, gradients, gradientTensors, gradientLen, true},
-		} {
-			if pass.kind == "" {
-				continue
-			}
-			pass.eachHop(source, pass.home, func(from, to int) {
-				if from == rank {
-					k := pass.route.kind(pass.kind, from, to)
-					sent[k] = sent[k].Plus(dist.Entry{Hops: 1, Tensors: pass.tensors, Bytes: int64(pass.length * element)})
-				}
-			})
+	p.eachHop(func(from, elements int, kind dist.Kind, c cargo) {
+		if from == rank {
+			sent[kind] = sent[kind].Plus(dist.Entry{Hops: 1, Tensors: c.tensors, Bytes: int64(elements * element)})
 		}
-	}
+	})
 	return sent
 }
 

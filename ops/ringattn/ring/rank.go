@@ -75,7 +75,7 @@ func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
 		return nil, fmt.Errorf("ring: the sharding is over %d ranks, the communicator has %d", n, size)
 	}
 	if call.Ulysses > 1 {
-		return newHeads(comm, call, k)
+		return newHeads(comm, call, k), nil
 	}
 	return newRank(comm, call, k, rank, place{0, 1}), nil
 }
@@ -256,6 +256,3 @@ func (r *Rank[T]) split(kv []T, rank int) (k, v []T) {
 	n := r.call.kLen(r.call.keys(rank))
 	return kv[:n:n], kv[n:]
 }
-
-// gradientLen is the length of dK and dV of the given rank's block.
-func (r *Rank[T]) gradientLen(rank int) int { return r.call.kvLen(r.call.keys(rank)) }

@@ -21,20 +21,17 @@ import (
 // have gathered: every transfer but the first and the last is hidden behind work on a block, and those behind before and after.
 type tour[T kernel.Float] struct {
 	run[T]
-	route               route
-	kind, sumKind       dist.Kind // sumKind is "" where nothing is gathered
-	tensors, sumTensors int
-	length, sumLength   func(source int) int
-	before, after       func()                                  // the own block, in two parts
-	work                func(block []T, source int) (share []T) // a foreign block
-	merge               func(share, sum []T, source int)
-	home                func(sum []T)
-	sent                []seam.Pending[T]
+	pass          pass
+	before, after func()                                  // the own block, in two parts
+	work          func(block []T, source int) (share []T) // a foreign block
+	merge         func(share, sum []T, source int)
+	home          func(sum []T)
+	sent          []seam.Pending[T]
 }
 
 // walk makes the tour with this rank's own block. What is sent must not be written to any more; a sum that arrives is the receiver's.
 func (t *tour[T]) walk(ctx context.Context, own []T) error {
-	visits := t.route.visits[t.rank]
+	visits := t.pass.visits[t.rank]
 	t.sendOn(own, visit{t.rank, -1})
 	next := t.receive(visits, 0)
 	t.before()
@@ -51,7 +48,7 @@ func (t *tour[T]) walk(ctx context.Context, own []T) error {
 			return err
 		}
 	}
-	gathered := t.receiveSum(visit{t.rank, len(t.route.stops[t.rank])})
+	gathered := t.receiveSum(visit{t.rank, len(t.pass.stops[t.rank])})
 	t.after()
 	if gathered != nil {
 		sum, err := gathered.Wait(ctx)
@@ -70,9 +67,9 @@ func (t *tour[T]) walk(ctx context.Context, own []T) error {
 
 // sendOn sends a block to the stops that get it from this one.
 func (t *tour[T]) sendOn(block []T, v visit) {
-	for _, s := range t.route.stops[v.source] {
+	for _, s := range t.pass.stops[v.source] {
 		if s.parent == v.index {
-			t.send(t.kind, t.tensors, s.step, s.rank, block)
+			t.send(t.pass.block, s.step, s.rank, block)
 		}
 	}
 }
@@ -83,26 +80,26 @@ func (t *tour[T]) receive(visits []visit, i int) seam.Pending[T] {
 		return nil
 	}
 	v := visits[i]
-	s := t.route.at(v)
+	s := t.pass.at(v)
 	from := v.source
 	if s.parent >= 0 {
-		from = t.route.stops[v.source][s.parent].rank
+		from = t.pass.stops[v.source][s.parent].rank
 	}
-	return t.exchange(t.kind, t.tensors, s.step, dist.None, from, nil, t.length(v.source))
+	return t.exchange(t.pass.block, s.step, dist.None, from, nil, t.pass.block.length(v.source))
 }
 
 // receiveSum starts to receive what the stops before a visit have gathered, if there are any; the last visit is that at home.
 func (t *tour[T]) receiveSum(v visit) seam.Pending[T] {
-	if t.sumKind == "" || v.index == 0 {
+	if t.pass.sum.kind == "" || v.index == 0 {
 		return nil
 	}
-	before := t.route.stops[v.source][v.index-1]
-	return t.exchange(t.sumKind, t.sumTensors, before.step, dist.None, before.rank, nil, t.sumLength(v.source))
+	before := t.pass.stops[v.source][v.index-1]
+	return t.exchange(t.pass.sum, before.step, dist.None, before.rank, nil, t.pass.sum.length(v.source))
 }
 
 // passOn adds what the stops before have gathered to the share of this one, and sends it to the next or home.
 func (t *tour[T]) passOn(ctx context.Context, v visit, share []T, sum seam.Pending[T]) error {
-	if t.sumKind == "" {
+	if t.pass.sum.kind == "" {
 		return nil
 	}
 	if sum != nil {
@@ -112,26 +109,26 @@ func (t *tour[T]) passOn(ctx context.Context, v visit, share []T, sum seam.Pendi
 		}
 		t.merge(share, gathered, v.source)
 	}
-	to, stops := v.source, t.route.stops[v.source]
+	to, stops := v.source, t.pass.stops[v.source]
 	if v.index+1 < len(stops) {
 		to = stops[v.index+1].rank
 	}
-	t.send(t.sumKind, t.sumTensors, stops[v.index].step, to, share)
+	t.send(t.pass.sum, stops[v.index].step, to, share)
 	return nil
 }
 
-func (t *tour[T]) send(kind dist.Kind, tensors, hop, to int, block []T) {
-	t.sent = append(t.sent, t.exchange(kind, tensors, hop, to, dist.None, block, 0))
+func (t *tour[T]) send(c cargo, hop, to int, message []T) {
+	t.sent = append(t.sent, t.exchange(c, hop, to, dist.None, message, 0))
 }
 
 // exchange starts a transfer between this rank and another of the ring.
-func (t *tour[T]) exchange(kind dist.Kind, tensors, hop, to, from int, block []T, n int) seam.Pending[T] {
-	x := dist.Exchange{Kind: t.route.kind(kind, t.rank, max(to, from)), Tensors: tensors, Hop: hop, To: dist.None, From: dist.None}
+func (t *tour[T]) exchange(c cargo, hop, to, from int, message []T, n int) seam.Pending[T] {
+	x := dist.Exchange{Kind: t.pass.kind(c.kind, t.rank, max(to, from)), Tensors: c.tensors, Hop: hop, To: dist.None, From: dist.None}
 	if to != dist.None {
 		x.To = t.member(to)
 	}
 	if from != dist.None {
 		x.From = t.member(from)
 	}
-	return t.transfer(t.comm, x, block, n)
+	return t.transfer(t.comm, x, message, n)
 }
