@@ -1,9 +1,6 @@
 package ptx
 
-import (
-	"encoding/binary"
-	"strings"
-)
+import "encoding/binary"
 
 // bulkLoad is a copy from global to shared memory whose completion counts bytes on an mbarrier.
 type bulkLoad struct {
@@ -283,6 +280,3 @@ func (w *warp) fenceProxy(m uint32) {
 	}
 	w.showMbarriers(m)
 }
-
-// isBulk tells whether a line's instruction is a bulk copy, for messages.
-func isBulk(text string) bool { return strings.Contains(text, ".async.bulk") }

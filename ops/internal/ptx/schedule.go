@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"strings"
 )
 
 const (
@@ -11,7 +12,7 @@ const (
 	plainQuantum = 1024
 	// quietLimit is how many warp-instructions may pass in a launch without a store, a barrier or an exit before the
 	// run is taken for a spin that never ends.
-	quietLimit = 1 << 23
+	quietLimit = 1 << 22
 )
 
 // launched is the state of one Run.
@@ -51,14 +52,14 @@ func (f *Function) Run(mem Memory, l Launch, s Schedule) (stats Stats, err error
 
 // internal reports a panic of the interpreter itself.
 func internal(f *Function, active []*cta, r any) error {
-	where := ""
+	var where strings.Builder
 	for _, c := range active {
 		for _, w := range c.warps {
 			in := &f.code[w.pc]
-			where += fmt.Sprintf(" cta %v warp %d line %d %q;", c.id, w.index, in.line, in.text)
+			fmt.Fprintf(&where, " cta %v warp %d line %d %q;", c.id, w.index, in.line, in.text)
 		}
 	}
-	return fmt.Errorf("ptx: kernel %s: internal error: %v;%s", f.name, r, where)
+	return fmt.Errorf("ptx: kernel %s: internal error: %v;%s", f.name, r, where.String())
 }
 
 // check refuses launches that no driver would take.
