@@ -145,7 +145,7 @@ func (a Attention) call(s shard.Sharding, m *mask.Mask) ring.Call {
 	c := ring.Call{
 		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.valueDim(),
 		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Mask: m, Softcap: a.Softcap, Sinks: a.Sinks,
-		Dropout: ring.Dropout{P: a.Dropout, Seed: dropoutSeed}, BFloat16: a.DType == bfloat16Name, Sharding: s,
+		Dropout: ring.Dropout{P: a.Dropout, Seed: dropoutSeed}, DType: a.ringDType(), Sharding: s,
 	}
 	if a.ALiBi {
 		c.Slopes = Slopes(a.Heads)
@@ -154,6 +154,14 @@ func (a Attention) call(s shard.Sharding, m *mask.Mask) ring.Call {
 		c.Travel, c.Ulysses, c.Inner = a.Travel, a.Ulysses, a.Inner
 	}
 	return c
+}
+
+// ringDType is the arithmetic that is narrower than the arrays.
+func (a Attention) ringDType() ring.DType {
+	if a.DType == bfloat16Name {
+		return ring.BFloat16
+	}
+	return ""
 }
 
 // Measure times both passes for every ring size, on random normal inputs.

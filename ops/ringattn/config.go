@@ -87,10 +87,10 @@ type Chunk struct {
 }
 
 // DType names an arithmetic for Config.
-type DType string
+type DType = ring.DType
 
 // BFloat16 is the upper half of a float32.
-const BFloat16 DType = "bfloat16"
+const BFloat16 = ring.BFloat16
 
 // ErrNoBFloat16 says that Config asks for BFloat16 where the processor, or the instruction set in use, has no such arithmetic: it
 // takes AVX-512-BF16 or AMX-BF16.
@@ -142,13 +142,8 @@ func (c Config) Validate() error {
 	if ch := c.Chunk; ch != nil && (ch.Offset < 0 || ch.Len < 0) {
 		bad("Chunk of %d queries at %d: give numbers from 0 on", ch.Len, ch.Offset)
 	}
-	if c.DType != "" && c.DType != BFloat16 {
-		bad("DType %q; give %q, or nothing for that of the nodes", c.DType, BFloat16)
-	}
-	if c.DType == BFloat16 {
-		if err := ring.CheckBFloat16(); err != nil {
-			bad("DType %s: %w", BFloat16, err)
-		}
+	if err := c.DType.Check(); err != nil {
+		bad("DType %s: %w", c.DType, err)
 	}
 	if _, err := shard.ParseLayout(string(c.Layout)); c.Layout != "" && err != nil {
 		errs = append(errs, fmt.Errorf("ringattn: Layout: %w", err))

@@ -118,7 +118,7 @@ func (m Model) calls(r Run) ([]layersOf, error) {
 			all = append(all, seen)
 		}
 		calls = append(calls, layersOf{layers: kind.layers, Call: ring.Call{
-			Batch: r.MicroBatch, Heads: m.Heads, KVHeads: m.KVHeads, Dim: m.HeadDim, ValueDim: m.HeadDim, Mask: seen, BFloat16: r.bfloat16(),
+			Batch: r.MicroBatch, Heads: m.Heads, KVHeads: m.KVHeads, Dim: m.HeadDim, ValueDim: m.HeadDim, Mask: seen, DType: r.narrow(),
 			Travel: r.Travel, Inner: r.Inner, Ulysses: r.Ulysses,
 		}})
 	}

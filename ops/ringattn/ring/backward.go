@@ -110,7 +110,7 @@ func (b *backward[T]) asQueries(message []T, source int) (in kernel.Inputs[T]) {
 }
 
 func (b *backward[T]) tour() (t *tour[T], own []T) {
-	t = &tour[T]{run: b.run, pass: b.plan.backward}
+	t = &tour[T]{traveller: b.traveller, transfer: b.transfer, pass: b.plan.backward}
 	first, second := b.halves()
 	fresh := b.plan.travel == KV // else visitors have written to dK and dV
 	t.before, t.after = func() { b.own(first, fresh) }, func() {}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
@@ -26,9 +27,9 @@ type Call struct {
 	Slopes         []float64  // [H] of ALiBi, subtracted slope·|i-j|; nil is none
 	Sinks          bool       // Inputs have a sink logit a head
 	Dropout        Dropout
-	// BFloat16 rounds queries, keys, values and output gradients to bfloat16, in which they and the probabilities are multiplied
-	// and keys and values travel; sums, log-sum-exp and gradients stay in float32. For float32 on processors that have it.
-	BFloat16 bool
+	// DType, if set, is what queries, keys, values and output gradients are rounded to, in which they and the probabilities are multiplied
+	// and keys and values travel; sums, log-sum-exp and gradients stay in float32.
+	DType    DType
 	Sharding shard.Sharding // which of the T positions each of the W ranks holds, of the keys and, without Queries, of the queries
 	// Queries, if it has ranks, is the sharding of the queries where they are not as many as the keys: query i is at position
 	// QueryOffset+i of the keys (chunked prefill).
@@ -49,6 +50,26 @@ type Dropout struct {
 	P     float64
 	Seed  uint64
 	Layer int
+}
+
+// DType names an arithmetic narrower than that of the arrays, which are of float32 then; "" is theirs.
+type DType string
+
+// BFloat16 is the upper half of a float32. It takes a processor with AVX-512-BF16 or AMX-BF16.
+const BFloat16 DType = "bfloat16"
+
+// Check returns an error where the arithmetic cannot be had: ErrNoBFloat16, with the instruction set in use.
+func (d DType) Check() error {
+	switch d {
+	case "":
+		return nil
+	case BFloat16:
+		if _, err := cpu.NewBFloat16(); err != nil {
+			return fmt.Errorf("ring: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("ring: dtype %q: give %s, or nothing for that of the arrays", d, BFloat16)
 }
 
 // Travel says what goes round the ring and what stays at home.
@@ -91,10 +112,8 @@ func (c Call) Validate() error {
 	if math.IsNaN(c.Scale) || math.IsInf(c.Scale, 0) {
 		bad("softmax scale %v: give a finite number", c.Scale)
 	}
-	if c.BFloat16 {
-		if err := CheckBFloat16(); err != nil {
-			errs = append(errs, err)
-		}
+	if err := c.DType.Check(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, c.validateOptions(), c.validateRing())...)
 }

@@ -83,7 +83,7 @@ type forward[T kernel.Float] struct {
 }
 
 func (f *forward[T]) tour() (t *tour[T], own []T) {
-	t = &tour[T]{run: f.run, pass: f.plan.forward, after: func() {}}
+	t = &tour[T]{traveller: f.traveller, transfer: f.transfer, pass: f.plan.forward, after: func() {}}
 	if f.plan.travel == Q {
 		first, second := f.halves()
 		t.before, t.after = func() { f.own(first) }, func() { f.own(second) }
