@@ -8,7 +8,6 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
-	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 	"github.com/ringgrad/ringgrad/ops/mask"
 )
 
@@ -27,6 +26,8 @@ type Call struct {
 	Slopes         []float64  // [H] of ALiBi, subtracted slope·|i-j|; nil is none
 	Sinks          bool       // Inputs have a sink logit a head
 	Dropout        Dropout
+	// Device computes; "" is CPU.
+	Device Device
 	// DType, if set, is what queries, keys, values and output gradients are rounded to, in which they and the probabilities are multiplied
 	// and keys and values travel; sums, log-sum-exp and gradients stay in float32.
 	DType    DType
@@ -50,26 +51,6 @@ type Dropout struct {
 	P     float64
 	Seed  uint64
 	Layer int
-}
-
-// DType names an arithmetic narrower than that of the arrays, which are of float32 then; "" is theirs.
-type DType string
-
-// BFloat16 is the upper half of a float32. It takes a processor with AVX-512-BF16 or AMX-BF16.
-const BFloat16 DType = "bfloat16"
-
-// Check returns an error where the arithmetic cannot be had: ErrNoBFloat16, with the instruction set in use.
-func (d DType) Check() error {
-	switch d {
-	case "":
-		return nil
-	case BFloat16:
-		if _, err := cpu.NewBFloat16(); err != nil {
-			return fmt.Errorf("ring: %w", err)
-		}
-		return nil
-	}
-	return fmt.Errorf("ring: dtype %q: give %s, or nothing for that of the arrays", d, BFloat16)
 }
 
 // Travel says what goes round the ring and what stays at home.
@@ -112,7 +93,7 @@ func (c Call) Validate() error {
 	if math.IsNaN(c.Scale) || math.IsInf(c.Scale, 0) {
 		bad("softmax scale %v: give a finite number", c.Scale)
 	}
-	if err := c.DType.Check(); err != nil {
+	if err := CheckArithmetic(c.Device, c.DType); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, c.validateOptions(), c.validateRing())...)

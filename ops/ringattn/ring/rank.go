@@ -6,7 +6,6 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
-	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
 )
 
@@ -37,9 +36,6 @@ type Rank[T kernel.Float] struct {
 	heads *heads[T] // the exchange around the ring; nil without Ulysses
 }
 
-// ErrNoBFloat16 says that Call.DType is BFloat16 where the processor, or the instruction set in use, has no such arithmetic.
-var ErrNoBFloat16 = cpu.ErrNoBFloat16
-
 // NewRank returns the part of comm's rank in the call; a nil comm is a ring of one. The sharding must have as many ranks
 // as comm.
 func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
@@ -69,21 +65,6 @@ func newRank[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T], 
 	r.packer, _ = k.(kernel.Packer[T])
 	r.rows, r.keys = call.rows(rank), call.keys(rank)
 	return r
-}
-
-func kernelOf[T kernel.Float](call Call) (kernel.Attention[T], error) {
-	if call.DType == "" {
-		return cpu.New[T](), nil
-	}
-	k, err := cpu.NewBFloat16()
-	if err != nil {
-		return nil, fmt.Errorf("ring: %w", err)
-	}
-	of, ok := k.(kernel.Attention[T])
-	if !ok {
-		return nil, fmt.Errorf("ring: bfloat16 attention takes float32, not %T", *new(T))
-	}
-	return of, nil
 }
 
 // Rows is S, the number of positions this rank holds of every sequence.
