@@ -78,7 +78,7 @@ func (m Model) reason(r Run, c Choice) string {
 		return "a ring of one rank sends nothing"
 	}
 	perKey, perQuery := 6*m.keys(), 5*(m.queries()+int64(m.Heads))
-	if r.bfloat16() { // once and back in half the bytes
+	if r.narrow() != "" { // once and back in half the bytes
 		perKey = 4 * m.keys()
 	}
 	why := fmt.Sprintf("a step sends %.1f MiB with kv and %.1f MiB with q: a position travels as %d floats of keys, values and their gradients (KV heads: %d of %d), or as %d of queries, outputs and their gradients (heads: %d)",
