@@ -17,11 +17,11 @@ type Engine struct {
 	memory  *pool
 	modules *modules
 
-	mu      sync.Mutex // of what is below
-	tables  map[tableKey]*table
-	clock   int64
-	uploads device.Stream
-	pinned  []byte
+	lanes *lanes
+
+	mu     sync.Mutex // of what is below
+	tables map[tableKey]*table
+	clock  int64
 }
 
 // New returns an engine for a device, which it does not own. Kernels are loaded when they are first needed.
@@ -30,16 +30,9 @@ func New(dev device.Device, cfg Options) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{dev: dev, options: cfg, memory: newPool(dev), modules: newModules(dev), tables: map[tableKey]*table{}}
-	unbind, err := dev.Bind()
-	if err != nil {
-		return nil, fmt.Errorf("cuda: %w", err)
-	}
-	defer unbind()
-	if e.uploads, err = dev.NewStream(); err != nil {
-		return nil, fmt.Errorf("cuda: %w", err)
-	}
-	return e, nil
+	return &Engine{
+		dev: dev, options: cfg, memory: newPool(dev), modules: newModules(dev), lanes: newLanes(dev), tables: map[tableKey]*table{},
+	}, nil
 }
 
 // Device is the engine's.
@@ -70,34 +63,26 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.tables)
-	errs := []error{e.uploads.Destroy(), e.modules.close(), e.memory.close()}
-	if e.pinned != nil {
-		errs = append(errs, e.dev.FreePinned(e.pinned))
-		e.pinned = nil
+	if err := errors.Join(e.lanes.close(), e.modules.close(), e.memory.close()); err != nil {
+		return fmt.Errorf("cuda: closing the engine: %w", err)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// upload writes to the device and waits until it is there. The caller holds e.mu.
-func (e *Engine) upload(to device.Ptr, data string) error {
-	if len(e.pinned) < len(data) {
-		if e.pinned != nil {
-			if err := e.dev.FreePinned(e.pinned); err != nil {
-				return err
-			}
-			e.pinned = nil
-		}
-		b, err := e.dev.Pinned(class(len(data)))
-		if err != nil {
-			return fmt.Errorf("cuda: tile lists: %w", err)
-		}
-		e.pinned = b
+// upload writes to the device and waits until it is there.
+func (e *Engine) upload(to device.Ptr, data []byte) error {
+	stream, err := e.lanes.stream()
+	if err != nil {
+		return err
 	}
-	copy(e.pinned, data)
-	if err := e.uploads.ToDevice(to, e.pinned[:len(data)]); err != nil {
-		return fmt.Errorf("cuda: tile lists: %w", err)
+	defer e.lanes.giveStream(stream)
+	staged, err := e.lanes.memory(len(data))
+	if err != nil {
+		return err
 	}
-	if err := e.uploads.Synchronize(); err != nil {
+	defer e.lanes.giveMemory(staged)
+	copy(staged, data)
+	if err := errors.Join(stream.ToDevice(to, staged), stream.Synchronize()); err != nil {
 		return fmt.Errorf("cuda: tile lists: %w", err)
 	}
 	return nil

@@ -3,7 +3,6 @@ package cuda
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/ringgrad/ringgrad/ops/internal/device"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
@@ -77,7 +76,7 @@ func padded32(p []int, filling int32) []int32 {
 
 // image is arrays that go to the device in one piece.
 type image struct {
-	bytes  strings.Builder
+	bytes  []byte
 	places []place
 }
 
@@ -87,9 +86,9 @@ type place struct {
 }
 
 func (m *image) add(of *device.Ptr, b []byte) {
-	m.places = append(m.places, place{of, m.bytes.Len()})
-	m.bytes.Write(b)
-	m.bytes.Write(make([]byte, roundUp(m.bytes.Len()+1, pieceUnit)-m.bytes.Len()))
+	m.places = append(m.places, place{of, len(m.bytes)})
+	m.bytes = append(m.bytes, b...)
+	m.bytes = append(m.bytes, make([]byte, roundUp(len(m.bytes), pieceUnit)-len(m.bytes))...)
 }
 
 // newTable makes the table of a block and lays out its image.
@@ -149,11 +148,11 @@ func (e *Engine) table(b kernel.Block, k *kernels) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := e.memory.take(m.bytes.Len())
+	memory, err := e.memory.take(len(m.bytes))
 	if err != nil {
 		return nil, err
 	}
-	if err := e.upload(memory, m.bytes.String()); err != nil {
+	if err := e.upload(memory, m.bytes); err != nil {
 		e.memory.give(memory)
 		return nil, err
 	}
