@@ -16,32 +16,34 @@ import (
 type claim[T kernel.Float] struct {
 	name       string
 	valuesOnly bool
+	ofProcess  bool // is about threads or memory of this process
+	thin       int  // a light course takes one case of so many
 	test       func(testing.TB, kernel.Attention[T])
 }
 
 func claims[T kernel.Float]() []claim[T] {
 	return []claim[T]{
-		{"EqualsDenseForEveryShape", false, equalsDenseForEveryShape[T]},
-		{"EqualsDenseForEveryCut", true, equalsDenseForEveryCut[T]},
-		{"EqualsDenseForSampledShapes", true, equalsDenseForSampledShapes[T]},
-		{"EqualsDenseForEveryOption", true, equalsDenseForEveryOption[T]},
-		{"CarriesMerge", true, carriesMerge[T]},
-		{"HiddenPairsMayHoldAnything", true, hiddenPairsMayHoldAnything[T]},
-		{"StaysRightForHotLogits", true, staysRightForHotLogits[T]},
-		{"StaysRightForEveryCourseOfLogits", true, staysRightForEveryCourseOfLogits[T]},
-		{"StaysRightForDenormals", true, staysRightForDenormals[T]},
-		{"ErrorDoesNotGrowWithBlocks", true, errorDoesNotGrowWithBlocks[T]},
-		{"RowsThatSeeNothingAreZero", false, rowsThatSeeNothingAreZero[T]},
-		{"KeysOfTheFutureAreNotTouched", false, keysOfTheFutureAreNotTouched[T]},
-		{"WhatNothingSeesMayHoldAnything", false, whatNothingSeesMayHoldAnything[T]},
-		{"NaNReachesTheRowsThatSeeIt", true, nanReachesTheRowsThatSeeIt[T]},
-		{"InfiniteLogitsAreNotHidden", true, infiniteLogitsAreNotHidden[T]},
-		{"GradientsAccumulate", false, gradientsAccumulate[T]},
-		{"FreshGradientsOverwrite", false, freshGradientsOverwrite[T]},
-		{"TouchesNothingElse", false, touchesNothingElse[T]},
-		{"BitsDoNotDependOnThreads", false, bitsDoNotDependOnThreads[T]},
-		{"ConcurrentCallsDoNotMeet", false, concurrentCallsDoNotMeet[T]},
-		{"MemoryStaysBelowTheScoreMatrix", true, memoryStaysBelowTheScoreMatrix[T]},
+		{"EqualsDenseForEveryShape", false, false, 4, equalsDenseForEveryShape[T]},
+		{"EqualsDenseForEveryCut", true, false, 4, equalsDenseForEveryCut[T]},
+		{"EqualsDenseForSampledShapes", true, false, 3, equalsDenseForSampledShapes[T]},
+		{"EqualsDenseForEveryOption", true, false, 40, equalsDenseForEveryOption[T]},
+		{"CarriesMerge", true, false, 20, carriesMerge[T]},
+		{"HiddenPairsMayHoldAnything", true, false, 1, hiddenPairsMayHoldAnything[T]},
+		{"StaysRightForHotLogits", true, false, 6, staysRightForHotLogits[T]},
+		{"StaysRightForEveryCourseOfLogits", true, false, 6, staysRightForEveryCourseOfLogits[T]},
+		{"StaysRightForDenormals", true, false, 1, staysRightForDenormals[T]},
+		{"ErrorDoesNotGrowWithBlocks", true, false, 1, errorDoesNotGrowWithBlocks[T]},
+		{"RowsThatSeeNothingAreZero", false, false, 1, rowsThatSeeNothingAreZero[T]},
+		{"KeysOfTheFutureAreNotTouched", false, false, 1, keysOfTheFutureAreNotTouched[T]},
+		{"WhatNothingSeesMayHoldAnything", false, false, 1, whatNothingSeesMayHoldAnything[T]},
+		{"NaNReachesTheRowsThatSeeIt", true, false, 8, nanReachesTheRowsThatSeeIt[T]},
+		{"InfiniteLogitsAreNotHidden", true, false, 1, infiniteLogitsAreNotHidden[T]},
+		{"GradientsAccumulate", false, false, 1, gradientsAccumulate[T]},
+		{"FreshGradientsOverwrite", false, false, 1, freshGradientsOverwrite[T]},
+		{"TouchesNothingElse", false, false, 2, touchesNothingElse[T]},
+		{"BitsDoNotDependOnThreads", false, true, 1, bitsDoNotDependOnThreads[T]},
+		{"ConcurrentCallsDoNotMeet", false, false, 1, concurrentCallsDoNotMeet[T]},
+		{"MemoryStaysBelowTheScoreMatrix", true, true, 1, memoryStaysBelowTheScoreMatrix[T]},
 	}
 }
 
