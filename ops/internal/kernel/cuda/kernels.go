@@ -22,7 +22,12 @@ type geometry struct{ forward, backward launch }
 
 // geometries are by family and DP.
 var geometries = map[Family]map[int]geometry{
-	SIMT:  {},
+	SIMT: {
+		64:  {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
+		128: {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
+		192: {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
+		256: {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
+	},
 	MMA:   {},
 	WGMMA: {},
 }
@@ -77,6 +82,7 @@ func fileName(family Family, f Format, width int) string {
 // modules are PTX files loaded on first use.
 type modules struct {
 	dev       device.Device
+	source    func(file string) (ptx string, err error)
 	mu        sync.Mutex
 	loaded    map[string]device.Module
 	functions map[functionKey]device.Function
@@ -85,7 +91,7 @@ type modules struct {
 type functionKey struct{ file, name string }
 
 func newModules(dev device.Device) *modules {
-	return &modules{dev: dev, loaded: map[string]device.Module{}, functions: map[functionKey]device.Function{}}
+	return &modules{dev: dev, source: source, loaded: map[string]device.Module{}, functions: map[functionKey]device.Function{}}
 }
 
 // function finds a kernel, which may take so many bytes of dynamic shared memory.
@@ -112,7 +118,7 @@ func (m *modules) module(file string) (device.Module, error) {
 	if module, ok := m.loaded[file]; ok {
 		return module, nil
 	}
-	ptx, err := source(file)
+	ptx, err := m.source(file)
 	if err != nil {
 		return nil, err
 	}
