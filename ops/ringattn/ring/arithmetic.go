@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/ops/internal/accel"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 )
@@ -49,22 +51,43 @@ func CheckArithmetic(d Device, t DType) error {
 		if _, err := cpu.NewBFloat16(); err != nil {
 			return fmt.Errorf("ring: %w", err)
 		}
+	case d.accelerator():
+		if _, err := accel.Engines(string(d)); err != nil {
+			return fmt.Errorf("ring: device %s: %w", d, err)
+		}
 	}
 	return nil
 }
 
-// kernelOf is the kernel of a call whose arithmetic has been checked.
-func kernelOf[T kernel.Float](call Call) (kernel.Attention[T], error) {
+// computer is what a rank computes with: a kernel, or the device where its blocks stay.
+type computer[T kernel.Float] struct {
+	kernel kernel.Attention[T]
+	home   *residence
+}
+
+// computerOf is the one of a call whose arithmetic has been checked. On devices, ranks whose peers are in other processes have kernels
+// with arrays of the host, since that is where messages are.
+func computerOf[T kernel.Float](comm *dist.Comm, call Call, rank int) (c computer[T], err error) {
+	if call.Device.accelerator() {
+		e, format, err := call.engineOf(rank)
+		if err != nil {
+			return c, err
+		}
+		if c.kernel, err = onHost[T](e, format); err == nil && (comm == nil || comm.InProcess()) {
+			c.home = &residence{e, format}
+		}
+		return c, err
+	}
 	if call.DType == "" {
-		return cpu.New[T](), nil
+		return computer[T]{kernel: cpu.New[T]()}, nil
 	}
 	k, err := cpu.NewBFloat16()
 	if err != nil {
-		return nil, fmt.Errorf("ring: %w", err)
+		return c, fmt.Errorf("ring: %w", err)
 	}
 	of, ok := k.(kernel.Attention[T])
 	if !ok {
-		return nil, fmt.Errorf("ring: %s attention takes float32, not %T", call.DType, *new(T))
+		return c, fmt.Errorf("ring: %s attention takes float32, not %T", call.DType, *new(T))
 	}
-	return of, nil
+	return computer[T]{kernel: of}, nil
 }

@@ -33,7 +33,8 @@ type Rank[T kernel.Float] struct {
 	rows   int              // S, local queries
 	keys   int              // N, local keys; S but for calls with Queries
 
-	heads *heads[T] // the exchange around the ring; nil without Ulysses
+	home  *residence // where blocks stay on a device; nil on the CPU
+	heads *heads[T]  // the exchange around the ring; nil without Ulysses
 }
 
 // NewRank returns the part of comm's rank in the call; a nil comm is a ring of one. The sharding must have as many ranks
@@ -42,14 +43,14 @@ func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
 	if err := call.Validate(); err != nil {
 		return nil, err
 	}
-	k, err := kernelOf[T](call)
-	if err != nil {
-		return nil, err
-	}
 	call = call.Prepare()
 	rank, size := 0, 1
 	if comm != nil {
 		rank, size = comm.Rank(), comm.Size()
+	}
+	k, err := computerOf[T](comm, call, rank)
+	if err != nil {
+		return nil, err
 	}
 	if n := call.Sharding.Ranks(); n != size {
 		return nil, fmt.Errorf("ring: the sharding is over %d ranks, the communicator has %d", n, size)
@@ -60,9 +61,9 @@ func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
 	return newRank(comm, call, k, rank, place{0, 1}), nil
 }
 
-func newRank[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T], rank int, p place) *Rank[T] {
-	r := &Rank[T]{traveller: traveller{comm, rank, p}, call: call, plan: call.plan, kernel: k, size: call.Sharding.Ranks()}
-	r.packer, _ = k.(kernel.Packer[T])
+func newRank[T kernel.Float](comm *dist.Comm, call Call, k computer[T], rank int, p place) *Rank[T] {
+	r := &Rank[T]{traveller: traveller{comm, rank, p}, call: call, plan: call.plan, kernel: k.kernel, home: k.home, size: call.Sharding.Ranks()}
+	r.packer, _ = k.kernel.(kernel.Packer[T])
 	r.rows, r.keys = call.rows(rank), call.keys(rank)
 	return r
 }
@@ -122,6 +123,14 @@ func (r *Rank[T]) begin(ctx context.Context, in Inputs[T]) run[T] {
 		p.transfer = h.Transfer
 	}
 	return p
+}
+
+// failed is the error of a kernel that can fail.
+func (p *run[T]) failed() error {
+	if k, ok := p.kernel.(kernel.Fallible); ok {
+		return k.Err()
+	}
+	return nil
 }
 
 // block is the kernel's view of queries of rank row against keys of rank col in this run.

@@ -29,6 +29,7 @@ type tour[M dist.Number] struct {
 	work          func(block []M, source int) (share []M) // a foreign block
 	merge         func(share, sum []M, source int)
 	home          func(sum []M)
+	failed        func() error // what a device has to say; nil where nothing can fail
 	sent          []seam.Pending[M]
 }
 
@@ -55,6 +56,9 @@ func sendRecv[M dist.Number](c *dist.Comm, x dist.Exchange, b []M, recvLen int) 
 // walk makes the tour with this rank's own block. What is sent must not be written to any more; a sum that arrives is the receiver's.
 func (t *tour[M]) walk(ctx context.Context, own []M) error {
 	visits := t.pass.visits[t.rank]
+	if err := t.check(); err != nil {
+		return err
+	}
 	t.sendOn(own, visit{t.rank, -1})
 	next := t.receive(visits, 0)
 	t.before()
@@ -67,6 +71,9 @@ func (t *tour[M]) walk(ctx context.Context, own []M) error {
 		next = t.receive(visits, i+1)
 		sum := t.receiveSum(v)
 		share := t.work(block, v.source)
+		if err := t.check(); err != nil {
+			return err
+		}
 		if err := t.passOn(ctx, v, share, sum); err != nil {
 			return err
 		}
@@ -85,7 +92,15 @@ func (t *tour[M]) walk(ctx context.Context, own []M) error {
 			return err
 		}
 	}
-	return nil
+	return t.check()
+}
+
+// check returns the error of the device, so that nothing goes on that is made of less than was asked for.
+func (t *tour[M]) check() error {
+	if t.failed == nil {
+		return nil
+	}
+	return t.failed()
 }
 
 // sendOn sends a block to the stops that get it from this one.

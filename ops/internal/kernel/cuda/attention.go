@@ -89,11 +89,11 @@ func (a *Attention) run(b kernel.Block, f func(w *work), results ...[]float32) {
 
 // Arrays of a block of the host's.
 func ofQueries(b kernel.Block, x []float32, dim int) matrix {
-	return matrix{x, b.Heads, kernel.Len(b.Rows), dim}
+	return matrix{data: x, heads: b.Heads, rows: kernel.Len(b.Rows), dim: dim}
 }
 
 func ofKeys(b kernel.Block, x []float32, dim int) matrix {
-	return matrix{x, b.KVHeads, kernel.Len(b.Cols), dim}
+	return matrix{data: x, heads: b.KVHeads, rows: kernel.Len(b.Cols), dim: dim}
 }
 
 // keys sends keys or values, which are packed in 16-bit formats.

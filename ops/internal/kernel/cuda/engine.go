@@ -40,10 +40,12 @@ func (e *Engine) Device() device.Device { return e.dev }
 
 // Take returns memory of the device, of at least so many bytes at a multiple of 256, with arbitrary contents. It comes from what was
 // given back if it can.
-func (e *Engine) Take(bytes int) (device.Ptr, error) { return e.memory.take(bytes) }
+func (e *Engine) Take(bytes int) (device.Ptr, error) {
+	return e.memory.take(bytes, device.Event.Synchronize)
+}
 
 // Give takes memory back; 0 is none. Work that uses it must be done, unless whoever takes it next works behind it on the same stream.
-func (e *Engine) Give(ptrs ...device.Ptr) { e.memory.give(ptrs...) }
+func (e *Engine) Give(ptrs ...device.Ptr) { e.memory.give(ptrs) }
 
 // InUse is the pieces of memory that have been taken and not given back, tile lists not counted, and all bytes taken.
 func (e *Engine) InUse() (pieces int, bytes int64) {

@@ -8,11 +8,12 @@ import (
 	"github.com/ringgrad/ringgrad/ops/internal/device"
 )
 
-// lanes keeps streams, and host memory that copies may use, for whoever needs some for a while.
+// lanes keeps streams, events, and host memory that copies may use, for whoever needs some for a while.
 type lanes struct {
 	dev     device.Device
 	mu      sync.Mutex
 	streams []device.Stream
+	events  []device.Event
 	pinned  map[int][][]byte // by size class
 }
 
@@ -72,12 +73,15 @@ func (l *lanes) close() error {
 	for _, s := range l.streams {
 		errs = append(errs, s.Destroy())
 	}
+	for _, e := range l.events {
+		errs = append(errs, e.Destroy())
+	}
 	for _, list := range l.pinned {
 		for _, b := range list {
 			errs = append(errs, l.dev.FreePinned(b))
 		}
 	}
-	l.streams = nil
+	l.streams, l.events = nil, nil
 	clear(l.pinned)
 	return errors.Join(errs...)
 }

@@ -13,13 +13,19 @@ import (
 type pool struct {
 	dev   device.Device
 	mu    sync.Mutex
-	free  map[int][]device.Ptr // by class
-	taken map[device.Ptr]int   // to its class
-	bytes int64                // taken
+	free  map[int][]rested   // by class
+	taken map[device.Ptr]int // to its class
+	bytes int64              // taken
+}
+
+// rested is free memory that may still be read until some events have happened.
+type rested struct {
+	ptr   device.Ptr
+	after []device.Event
 }
 
 func newPool(dev device.Device) *pool {
-	return &pool{dev: dev, free: map[int][]device.Ptr{}, taken: map[device.Ptr]int{}}
+	return &pool{dev: dev, free: map[int][]rested{}, taken: map[device.Ptr]int{}}
 }
 
 // class rounds bytes up to four steps an octave: at most a quarter is lost.
@@ -29,48 +35,58 @@ func class(bytes int) int {
 	return roundUp(bytes, step)
 }
 
-func (p *pool) take(bytes int) (device.Ptr, error) {
+// take returns memory for the work behind wait, which is called for every event that it must come after.
+func (p *pool) take(bytes int, wait func(device.Event) error) (device.Ptr, error) {
 	size := class(bytes)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ptr, err := p.find(size)
+	m, err := p.find(size)
 	if err != nil {
 		return 0, err
 	}
-	p.taken[ptr] = size
+	p.taken[m.ptr] = size
 	p.bytes += int64(size)
-	return ptr, nil
+	for _, e := range m.after {
+		if err := wait(e); err != nil {
+			return 0, fmt.Errorf("cuda: %w", err)
+		}
+	}
+	return m.ptr, nil
 }
 
 // find returns memory that was given back, or new memory; where the device has no more, all that is free goes back to it first.
-func (p *pool) find(size int) (device.Ptr, error) {
+func (p *pool) find(size int) (rested, error) {
 	if list := p.free[size]; len(list) > 0 {
-		p.free[size] = list[:len(list)-1]
-		return list[len(list)-1], nil
+		p.free[size] = list[1:]
+		return list[0], nil
 	}
 	ptr, err := p.dev.Alloc(size)
 	if _, full := errors.AsType[*device.OutOfMemory](err); full && p.trim() == nil {
 		ptr, err = p.dev.Alloc(size)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("cuda: %d bytes of device memory: %w", size, err)
+		return rested{}, fmt.Errorf("cuda: %d bytes of device memory: %w", size, err)
 	}
-	return ptr, nil
+	return rested{ptr: ptr}, nil
 }
 
 // trim gives free memory back to the device.
 func (p *pool) trim() error {
 	var errs []error
 	for size, list := range p.free {
-		for _, ptr := range list {
-			errs = append(errs, p.dev.Free(ptr))
+		for _, m := range list {
+			for _, e := range m.after {
+				errs = append(errs, e.Synchronize())
+			}
+			errs = append(errs, p.dev.Free(m.ptr))
 		}
 		delete(p.free, size)
 	}
 	return errors.Join(errs...)
 }
 
-func (p *pool) give(ptrs ...device.Ptr) {
+// give takes memory back that nothing uses any more once some events have happened.
+func (p *pool) give(ptrs []device.Ptr, after ...device.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, ptr := range ptrs {
@@ -83,7 +99,7 @@ func (p *pool) give(ptrs ...device.Ptr) {
 		}
 		delete(p.taken, ptr)
 		p.bytes -= int64(size)
-		p.free[size] = append(p.free[size], ptr)
+		p.free[size] = append(p.free[size], rested{ptr, after})
 	}
 }
 

@@ -148,12 +148,12 @@ func (e *Engine) table(b kernel.Block, k *kernels) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := e.memory.take(len(m.bytes))
+	memory, err := e.Take(len(m.bytes))
 	if err != nil {
 		return nil, err
 	}
 	if err := e.upload(memory, m.bytes); err != nil {
-		e.memory.give(memory)
+		e.Give(memory)
 		return nil, err
 	}
 	t.settle(m, memory)
@@ -180,7 +180,7 @@ func (e *Engine) evict() {
 		if idle <= e.options.Tables {
 			return
 		}
-		e.memory.give(e.tables[oldest].memory)
+		e.Give(e.tables[oldest].memory)
 		delete(e.tables, oldest)
 	}
 }

@@ -103,9 +103,14 @@ func (w *work) fetch(from device.Ptr, bytes int, take func(b []byte)) {
 type matrix struct {
 	data             []float32
 	heads, rows, dim int
+	batch            int // 0; or the array is [batch, rows, heads/batch, dim]
 }
 
 func (m matrix) dense(p device.Ptr) Dense {
+	if m.batch > 0 {
+		heads := m.heads / m.batch
+		return Dense{Ptr: p, Strides: TokenMajor(m.rows, heads, m.dim), Batch: m.batch, Heads: heads, Rows: m.rows, Dim: m.dim}
+	}
 	return Dense{Ptr: p, Strides: HeadMajor(m.rows, m.heads, m.dim), Batch: 1, Heads: m.heads, Rows: m.rows, Dim: m.dim}
 }
 
