@@ -23,14 +23,21 @@ type geometry struct{ forward, backward launch }
 // geometries are by family and DP.
 var geometries = map[Family]map[int]geometry{
 	SIMT: {
-		64:  {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
-		128: {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
-		192: {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
-		256: {launch{tiling{64, 64}, 64, 0}, launch{tiling{64, 64}, 64, 0}},
+		64:  {simtForward(128), simtBackward},
+		128: {simtForward(128), simtBackward},
+		192: {simtForward(256), simtBackward},
+		256: {simtForward(256), simtBackward},
 	},
 	MMA:   {},
 	WGMMA: {},
 }
+
+// What simt.cu says.
+const simtShared = 53248
+
+var simtBackward = launch{tiling{64, 64}, 256, simtShared}
+
+func simtForward(threads int) launch { return launch{tiling{64, 64}, threads, simtShared} }
 
 // kernels are those of one family, format and DP.
 type kernels struct {
