@@ -68,6 +68,42 @@ func (r *Recorder) Hidden() float64 {
 	return min(float64(covered)/float64(copied), 1)
 }
 
+// Extent is the time from the first start to the last end of a stream's spans, of all ranks.
+func (r *Recorder) Extent(stream string) time.Duration {
+	var from, to time.Time
+	for _, s := range r.Spans() {
+		if s.Stream != stream {
+			continue
+		}
+		if from.IsZero() {
+			from = s.Start
+		}
+		if end := s.Start.Add(s.Duration); end.After(to) {
+			to = end
+		}
+	}
+	return to.Sub(from)
+}
+
+// Busy is how long devices were at work on a stream's spans: of all devices the time in which there was at least one.
+func (r *Recorder) Busy(stream string) (busy time.Duration) {
+	until := map[string]time.Time{} // by device
+	for _, s := range r.Spans() {
+		if s.Stream != stream {
+			continue
+		}
+		from, to := s.Start, s.Start.Add(s.Duration)
+		if known := until[s.Device]; known.After(from) {
+			from = known
+		}
+		if to.After(from) {
+			busy += to.Sub(from)
+			until[s.Device] = to
+		}
+	}
+	return busy
+}
+
 // The streams of a rank.
 const (
 	Compute = "compute"

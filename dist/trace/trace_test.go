@@ -31,6 +31,21 @@ func TestHiddenIsTheShareOfCopiesUnderCompute(t *testing.T) {
 	}
 }
 
+func TestBusyCountsTimeOnceADevice(t *testing.T) {
+	r := tour()
+	start := r.Spans()[0].Start
+	r.Add(Span{"gpu 0", 2, Compute, "forward", start.Add(5 * time.Millisecond), 10 * time.Millisecond})
+	if got := r.Busy(Compute); got != 35*time.Millisecond { // 15 on gpu 0, 20 on gpu 1
+		t.Errorf("busy %v, want 35ms", got)
+	}
+	if got := r.Extent(Compute); got != 20*time.Millisecond {
+		t.Errorf("extent %v, want 20ms", got)
+	}
+	if got := r.Extent(Copy); got != 13*time.Millisecond {
+		t.Errorf("extent of copies %v, want 13ms", got)
+	}
+}
+
 func TestWriteIsADocumentThatBrowsersRead(t *testing.T) {
 	var b bytes.Buffer
 	if err := tour().Write(&b); err != nil {
