@@ -91,7 +91,7 @@ func open(kind string) ([]device.Device, error) {
 	case CUDA:
 		devices, report := cudriver.Devices()
 		if len(devices) == 0 {
-			return nil, fmt.Errorf("accel: no GPU to use: %s", whyNone(report))
+			return nil, fmt.Errorf("accel: no GPU to use: %s: take device sim or cpu, or see train devices", whyNone(report))
 		}
 		return devices, nil
 	}
