@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/ringgrad/ringgrad/ops/internal/device"
+	"github.com/ringgrad/ringgrad/ops/internal/device/cudriver"
 	"github.com/ringgrad/ringgrad/ops/internal/device/sim"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cuda"
 )
@@ -86,6 +87,12 @@ func open(kind string) ([]device.Device, error) {
 	switch kind {
 	case Sim:
 		return sim.New(sim.Config{Devices: simulated})
+	case CUDA:
+		devices, report := cudriver.Devices()
+		if len(devices) == 0 {
+			return nil, fmt.Errorf("accel: no GPU can be used: %s", report.Reason())
+		}
+		return devices, nil
 	}
 	return nil, fmt.Errorf("accel: device %q: give %s or %s", kind, CUDA, Sim)
 }
