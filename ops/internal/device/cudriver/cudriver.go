@@ -7,12 +7,7 @@
 // The driver checks little of what it is given, so addresses, sizes and pinned memory are checked here, as in the simulator.
 package cudriver
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/ringgrad/ringgrad/ops/internal/device"
-)
+import "github.com/ringgrad/ringgrad/ops/internal/device"
 
 // Report says what was looked for and what was found.
 type Report struct {
@@ -26,16 +21,4 @@ type Report struct {
 type Found struct {
 	device.Info
 	Why string // why it is not used; "" if it is
-}
-
-// Reason says why no device is used, if none is.
-func (r Report) Reason() string {
-	if r.Why != "" {
-		return r.Why
-	}
-	var whys []string
-	for _, found := range r.Found {
-		whys = append(whys, fmt.Sprintf("%s: %s", found.Name, found.Why))
-	}
-	return strings.Join(whys, "; ")
 }
