@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cuda/gate/model"
@@ -106,14 +105,14 @@ func cycles(c model.Cycles) string {
 	return fmt.Sprintf("%.0f | %.0f | %.0f | %.0f | %.0f | %.0f", c.Tensor, c.Shared, c.Issue, c.Special, c.Integer, c.L2)
 }
 
-// printEstimate prints the table, and the instructions that it was made from.
-func printEstimate(out io.Writer, kernels []kernel) error {
-	fmt.Fprint(out, estimate(kernels))
-	fmt.Fprint(out, "\nInstructions of a warp in a turn of the main loop over a full tile, and over a partial one:\n")
+// estimateMixes lists the instructions that the estimate was made from.
+func estimateMixes(kernels []kernel) string {
+	var b strings.Builder
+	b.WriteString("\nInstructions of a warp in a turn of the main loop over a full tile, and over a partial one:\n")
 	for _, p := range predictions(kernels) {
-		fmt.Fprintf(out, "%s %s %s\n  full    %s\n  partial %s\n", p.name, p.function, p.target, mixLine(p.Full.Mix), mixLine(p.Partial.Mix))
+		fmt.Fprintf(&b, "%s %s %s\n  full    %s\n  partial %s\n", p.name, p.function, p.target, mixLine(p.Full.Mix), mixLine(p.Partial.Mix))
 	}
-	return nil
+	return b.String()
 }
 
 func mixLine(m sass.Mix) string {

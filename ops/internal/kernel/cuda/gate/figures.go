@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cuda/gate/sass"
@@ -50,23 +53,25 @@ func (k kernel) remarkCodes() string {
 	return strings.Join(codes, ", ")
 }
 
-// compare holds fresh tables against the committed ones, or writes them. It prints the lines that differ and counts the stale tables.
-func (o options) compare(out io.Writer, tables map[string]string) (stale int, err error) {
-	for _, name := range []string{"figures.md", "estimate.md"} {
+func (o options) writeTables(tables map[string]string) error {
+	for name, text := range tables {
+		if err := os.WriteFile(filepath.Join(o.dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// staleTables shows for every committed table that is not the fresh one what differs.
+func (o options) staleTables(fresh map[string]string) (stale []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(fresh)) {
 		path := filepath.Join(o.dir, name)
-		if o.write {
-			if err := os.WriteFile(path, []byte(tables[name]), 0o644); err != nil {
-				return 0, err
-			}
-			continue
-		}
 		committed, err := os.ReadFile(path)
-		if err != nil && !os.IsNotExist(err) {
-			return 0, err
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
-		if diff := difference(string(committed), tables[name]); diff != "" {
-			stale++
-			fmt.Fprintf(out, "STALE %s (run gate with -write, look at the change and commit it):\n%s", path, diff)
+		if diff := difference(string(committed), fresh[name]); diff != "" {
+			stale = append(stale, fmt.Sprintf("STALE %s (run gate with -write, look at the change and commit it):\n%s", path, diff))
 		}
 	}
 	return stale, nil

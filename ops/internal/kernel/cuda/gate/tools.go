@@ -51,7 +51,7 @@ func assembleAll(t tools, modules []module) ([]kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	type job struct {
 		m      module
 		target string

@@ -63,7 +63,7 @@ var byBase = classesByBase(map[Class]string{
 func classesByBase(names map[Class]string) map[string]Class {
 	m := map[string]Class{}
 	for class, bases := range names {
-		for _, base := range strings.Fields(bases) {
+		for base := range strings.FieldsSeq(bases) {
 			m[base] = class
 		}
 	}
@@ -147,7 +147,7 @@ func (in Instruction) laneBytes() int {
 		}
 		return matrices
 	}
-	for _, part := range strings.Split(in.Op, ".") {
+	for part := range strings.SplitSeq(in.Op, ".") {
 		switch part {
 		case "128":
 			return 16
@@ -167,7 +167,7 @@ type tile struct{ m, n, k int }
 
 // shape reads .16816 and .64x128x16.
 func (in Instruction) shape() tile {
-	for _, part := range strings.Split(in.Op, ".") {
+	for part := range strings.SplitSeq(in.Op, ".") {
 		switch {
 		case part == "16816":
 			return tile{16, 8, 16}
