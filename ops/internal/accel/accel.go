@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/ringgrad/ringgrad/ops/internal/device"
+	"github.com/ringgrad/ringgrad/ops/internal/device/sim"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cuda"
 )
 
@@ -77,7 +78,14 @@ func Use(kind string, engines ...*cuda.Engine) (restore func()) {
 	}
 }
 
+// simulated is how many devices sim has: enough for blocks to travel.
+const simulated = 2
+
 // open opens the devices of a kind.
 func open(kind string) ([]device.Device, error) {
-	return nil, fmt.Errorf("accel: device %q: give cuda or sim", kind)
+	switch kind {
+	case Sim:
+		return sim.New(sim.Config{Devices: simulated})
+	}
+	return nil, fmt.Errorf("accel: device %q: give %s or %s", kind, CUDA, Sim)
 }

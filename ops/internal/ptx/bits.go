@@ -107,9 +107,10 @@ func decodeFunnel(d *decoder) {
 	dst := d.dst(d.arg(0), 32)
 	a, b, c := d.src(d.arg(1), 32), d.src(d.arg(2), 32), d.src(d.arg(3), 32)
 	d.in.exec = ternary32(dst, a, b, c, lift3(func(lo, hi, n uint32) uint32 {
-		if n = min(n, 32); wrap {
+		if wrap {
 			n &= 31
 		}
+		n = min(n, 32)
 		pair := uint64(hi)<<32 | uint64(lo)
 		if left {
 			return uint32(pair << n >> 32)

@@ -12,6 +12,7 @@ type scope struct {
 	regs   map[string]register
 	vars   map[string]*variable
 	labels map[string]int
+	tables map[string][]string // .branchtargets of brx.idx
 }
 
 // register is a slot of one of the three banks: 1 bit (predicates), 16 and 32 bits, 64 bits.
@@ -21,7 +22,7 @@ type register struct {
 }
 
 func newScope(parent *scope) *scope {
-	return &scope{parent: parent, regs: map[string]register{}, vars: map[string]*variable{}, labels: map[string]int{}}
+	return &scope{parent: parent, regs: map[string]register{}, vars: map[string]*variable{}, labels: map[string]int{}, tables: map[string][]string{}}
 }
 
 func (s *scope) register(name string) (register, bool) {
@@ -42,6 +43,15 @@ func (s *scope) variable(name string) (*variable, bool) {
 	return nil, false
 }
 
+func (s *scope) table(name string) ([]string, bool) {
+	for ; s != nil; s = s.parent {
+		if t, ok := s.tables[name]; ok {
+			return t, true
+		}
+	}
+	return nil, false
+}
+
 func (s *scope) label(name string) (int, bool) {
 	for ; s != nil; s = s.parent {
 		if at, ok := s.labels[name]; ok {
@@ -51,11 +61,11 @@ func (s *scope) label(name string) (int, bool) {
 	return 0, false
 }
 
-// fixup is a branch whose label may come later.
+// fixup is a branch whose labels may come later.
 type fixup struct {
-	at    int
-	label string
-	scope *scope
+	at     int
+	labels []string
+	scope  *scope
 }
 
 // builder turns the statements of one kernel into code.
@@ -111,11 +121,15 @@ func (b *builder) build(body []statement) error {
 func (b *builder) link() error {
 	b.f.code = append(b.f.code, inst{kind: kindEnd, guard: -1, text: "end of the kernel"})
 	for _, fix := range b.fixups {
-		at, ok := fix.scope.label(fix.label)
-		if !ok {
-			return fmt.Errorf("line %d %q: no label %q", b.f.code[fix.at].line, b.f.code[fix.at].text, fix.label)
+		in := &b.f.code[fix.at]
+		for _, label := range fix.labels {
+			at, ok := fix.scope.label(label)
+			if !ok {
+				return fmt.Errorf("line %d %q: no label %q", in.line, in.text, label)
+			}
+			in.target = at
+			in.table = append(in.table, at)
 		}
-		b.f.code[fix.at].target = at
 	}
 	return nil
 }
@@ -123,7 +137,7 @@ func (b *builder) link() error {
 // declare walks the directives and returns the scopes in the order of their opening braces.
 func (b *builder) declare(body []statement) ([]*scope, error) {
 	var scopes []*scope
-	for _, st := range body {
+	for i, st := range body {
 		var err error
 		switch word, _, _ := strings.Cut(st.text, " "); {
 		case st.text == "{":
@@ -132,6 +146,8 @@ func (b *builder) declare(body []statement) ([]*scope, error) {
 		case st.text == "}":
 			b.scope = b.scope.parent
 		case st.text[0] != '.' || word == ".loc" || word == ".pragma":
+		case word == ".branchtargets" && i > 0:
+			b.scope.tables[strings.TrimSuffix(body[i-1].text, ":")] = splitList(strings.TrimPrefix(st.text, word))
 		case word == ".reg":
 			err = b.declareRegisters(st.text)
 		default:

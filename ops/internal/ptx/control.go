@@ -1,20 +1,33 @@
 package ptx
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 var controlDecoders = map[string]func(*decoder){
-	"bra": decodeBranch, "ret": decodeExit, "exit": decodeExit, "trap": decodeTrap, "brkpt": decodeTrap,
+	"bra": decodeBranch, "brx": decodeSwitch, "ret": decodeExit, "exit": decodeExit, "trap": decodeTrap, "brkpt": decodeTrap,
 	"bar": decodeBarrier, "barrier": decodeBarrier, "membar": decodeFence, "fence": decodeFence,
 	"nanosleep": decodeSleep, "griddepcontrol": decodeDependency, "setmaxnreg": decodeMaxRegisters,
 }
 
 func decodeBranch(d *decoder) {
-	uniform := d.take("uni")
+	d.in.uniform = d.take("uni")
 	d.in.kind = kindBranch
-	if uniform && d.in.guard >= 0 {
-		d.fail("bra.uni with a guard is not modelled")
+	d.b.fixups = append(d.b.fixups, fixup{len(d.b.f.code), []string{d.arg(0)}, d.b.scope})
+}
+
+// decodeSwitch: brx.idx index, table jumps to an entry of a .branchtargets list.
+func decodeSwitch(d *decoder) {
+	d.want("idx")
+	d.in.uniform = d.take("uni")
+	d.in.index = d.src(d.arg(0), 32)
+	labels, ok := d.b.scope.table(d.arg(1))
+	if !ok {
+		d.fail("no .branchtargets %q", d.arg(1))
 	}
-	d.b.fixups = append(d.b.fixups, fixup{len(d.b.f.code), d.arg(0), d.b.scope})
+	d.in.kind = kindSwitch
+	d.b.fixups = append(d.b.fixups, fixup{len(d.b.f.code), labels, d.b.scope})
 }
 
 func decodeExit(d *decoder) {
@@ -41,6 +54,7 @@ type barrier struct {
 	arrived  int
 	expected int // given count, 0 for all threads of the CTA
 	line     int // of the first arrival of this generation
+	votes    []vote
 }
 
 func (b *barrier) describe(id int) string {
@@ -61,6 +75,10 @@ func decodeBarrier(d *decoder) {
 	}
 	d.take("cta")
 	aligned := d.take("aligned") || d.op[0] == "bar"
+	if d.take("red") {
+		d.reductionBarrier()
+		return
+	}
 	arrive := d.takeOne("sync", "arrive")
 	if arrive == "" || !d.arity(1, 2) || arrive == "arrive" && !d.arity(2, 2) {
 		d.fail("this barrier is not modelled")
@@ -112,6 +130,62 @@ func (w *warp) arrive(m uint32, id, count int, wait bool) {
 	}
 }
 
+// reductionBarrier: bar.red.op.type d, id[, count], [!]p counts or combines a predicate over the CTA.
+func (d *decoder) reductionBarrier() {
+	d.take("sync", "aligned")
+	t := d.typ()
+	op := d.takeOne("popc", "and", "or")
+	if op == "" || !d.arity(3, 4) || (op == "popc") == (t.class == predClass) {
+		d.fail("this barrier is not modelled")
+		return
+	}
+	dst, id, count := d.dst(d.arg(0), t.width()), d.src(d.arg(1), 32), d.b.constant(0, 32)
+	if len(d.args) == 4 {
+		count = d.src(d.arg(2), 32)
+	}
+	p, flip := d.predicateSource(d.args[len(d.args)-1])
+	d.in.kind = kindBarrier
+	d.in.required = func(w *warp, _ uint32) uint32 { return w.live }
+	d.in.exec = func(w *warp, m uint32) {
+		n, ok := w.uniform(id, m, "barrier number")
+		if !ok || n > 15 {
+			w.failMask(m, "barrier %d; there are barriers 0 to 15", n)
+			return
+		}
+		b := &w.c.bars[n]
+		b.votes = append(b.votes, vote{w, m, (w.p[p] ^ flip) & m, op, dst})
+		w.arrive(m, int(n), int(w.r32[count][firstLane(m)]), true)
+	}
+}
+
+// vote is a warp's part in a reduction barrier.
+type vote struct {
+	w        *warp
+	m, value uint32
+	op       string
+	dst      int32
+}
+
+// deliver gives every warp of a reduction barrier the result.
+func (b *barrier) deliver() {
+	sum, all := uint32(0), true
+	for _, v := range b.votes {
+		sum += uint32(bits.OnesCount32(v.value))
+		all = all && v.value == v.m
+	}
+	for _, v := range b.votes {
+		switch v.op {
+		case "popc":
+			v.w.t32 = lanes32From(sum)
+			v.w.keep32(v.dst, v.m)
+		case "and":
+			v.w.setPredicate(v.dst, v.m, mask32(all))
+		case "or":
+			v.w.setPredicate(v.dst, v.m, mask32(sum > 0))
+		}
+	}
+}
+
 // barrierSize is how many threads complete a barrier: without a count, those of the warps that have not exited.
 func (c *cta) barrierSize(b *barrier) int {
 	if b.expected > 0 {
@@ -127,6 +201,7 @@ func (c *cta) barrierSize(b *barrier) int {
 }
 
 func (c *cta) releaseBarrier(id int) {
+	c.bars[id].deliver()
 	c.bars[id] = barrier{}
 	c.launched.quiet = 0
 	for _, w := range c.warps {

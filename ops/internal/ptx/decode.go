@@ -11,9 +11,12 @@ type inst struct {
 	kind     kind
 	guard    int32 // predicate slot, -1 without
 	inverted bool
-	matrix   bool // wgmma: checks its registers itself
-	shared   bool // touches shared or global memory: the adversarial schedule may split the warp before it
-	target   int  // of a branch
+	uniform  bool  // bra.uni: all active lanes must go the same way
+	matrix   bool  // wgmma: checks its registers itself
+	shared   bool  // touches shared or global memory: the adversarial schedule may split the warp before it
+	target   int   // of a branch
+	table    []int // targets of brx.idx
+	index    int32 // slot of its index
 	line     int
 	text     string
 	reads    []int32 // slots of the 32-bit bank, for the checks of wgmma
@@ -30,6 +33,7 @@ type kind uint8
 const (
 	kindPlain      kind = iota
 	kindBranch          // bra
+	kindSwitch          // brx.idx
 	kindExit            // ret, exit
 	kindCollective      // exec runs once all required lanes are here
 	kindBarrier         // bar.sync: exec arrives, the fragment waits

@@ -142,10 +142,24 @@ func maxF32(a, b float32) float32 {
 	return a
 }
 
-func minF32(a, b float32) float32 { return -maxNeg(a, b) }
-
-// maxNeg is max(-a, -b) with a NaN kept positive.
-func maxNeg(a, b float32) float32 { return maxF32(-a, -b) }
+// minF32 ignores a NaN unless both are; -0 is smaller than +0.
+func minF32(a, b float32) float32 {
+	switch {
+	case a < b:
+		return a
+	case a > b:
+		return b
+	case a != a && b != b:
+		return canonicalNaN
+	case a != a:
+		return b
+	case b != b:
+		return a
+	case math.Signbit(float64(b)):
+		return b
+	}
+	return a
+}
 
 func floatNeg(d *decoder, t scalar) {
 	sign := t.signMask()

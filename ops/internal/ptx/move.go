@@ -12,9 +12,13 @@ func decodeMove(d *decoder) {
 	dst, src := d.arg(0), d.arg(1)
 	switch {
 	case t.class == predClass:
-		a := d.predicate(src)
 		p := d.dst(dst, 1)
-		d.in.exec = func(w *warp, m uint32) { w.setPredicate(p, m, w.p[a]) }
+		if v, err := literal(src); err == nil {
+			d.in.exec = func(w *warp, m uint32) { w.setPredicate(p, m, mask32(v != 0)) }
+			return
+		}
+		a, flip := d.predicateSource(src)
+		d.in.exec = func(w *warp, m uint32) { w.setPredicate(p, m, w.p[a]^flip) }
 	case bits < 16:
 		d.unsupported(t)
 	case src[0] == '{':

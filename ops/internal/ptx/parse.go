@@ -36,7 +36,7 @@ func Parse(src string) (*Module, error) {
 	for p.next < len(p.src) {
 		st := p.src[p.next]
 		if err := p.declaration(st); err != nil {
-			return nil, fmt.Errorf("ptx: line %d %q: %w", st.line, st.text, err)
+			return nil, err
 		}
 	}
 	if p.mod.target == "" {
@@ -56,6 +56,17 @@ type parser struct {
 // declaration reads one module-level statement.
 func (p *parser) declaration(st statement) error {
 	p.next++
+	if strings.Contains(st.text, ".entry ") {
+		return p.entry(st)
+	}
+	if err := p.directive(st); err != nil {
+		return fmt.Errorf("ptx: line %d %q: %w", st.line, st.text, err)
+	}
+	return nil
+}
+
+// directive reads a module-level statement that is no kernel.
+func (p *parser) directive(st statement) error {
 	words := strings.Fields(st.text)
 	switch words[0] {
 	case ".version":
@@ -73,9 +84,6 @@ func (p *parser) declaration(st statement) error {
 		return nil
 	case ".section":
 		return p.skipBlock()
-	}
-	if strings.Contains(st.text, ".entry ") {
-		return p.entry(st)
 	}
 	v, err := parseVariable(st.text)
 	if err != nil {
@@ -122,7 +130,7 @@ func (p *parser) entry(st statement) error {
 	for _, param := range splitList(strings.TrimSuffix(strings.TrimSpace(list), ")")) {
 		v, err := parseVariable(param)
 		if err != nil {
-			return err
+			return fmt.Errorf("ptx: kernel %s, parameter %q: %w", f.name, param, err)
 		}
 		f.argBytes = roundUp(f.argBytes, v.align)
 		v.addr = uint64(f.argBytes)
@@ -131,13 +139,13 @@ func (p *parser) entry(st statement) error {
 	}
 	for ; p.next < len(p.src) && p.src[p.next].text != "{"; p.next++ {
 		if err := f.limit(p.src[p.next].text); err != nil {
-			return err
+			return fmt.Errorf("ptx: kernel %s, line %d: %w", f.name, p.src[p.next].line, err)
 		}
 	}
 	body := p.body()
 	f.globals = p.globals
 	if err := b.build(body); err != nil {
-		return fmt.Errorf("kernel %s: %w", f.name, err)
+		return fmt.Errorf("ptx: kernel %s: %w", f.name, err)
 	}
 	p.mod.functions = append(p.mod.functions, f)
 	return nil

@@ -11,7 +11,7 @@ const head = ".version 8.0\n.target sm_90a\n.address_size 64\n"
 // kernel wraps a body in an entry `k` with one pointer parameter and registers of every kind.
 func kernel(body string) string {
 	return head + ".extern .shared .align 1024 .b8 smem[];\n.visible .entry k(\n\t.param .u64 .ptr .align 1 k_param_0\n)\n{\n" +
-		".reg .pred %p<8>;\n.reg .b16 %rs<8>;\n.reg .b32 %r<80>;\n.reg .b64 %rd<16>;\n" +
+		".reg .pred %p<16>;\n.reg .b16 %rs<16>;\n.reg .b32 %r<200>;\n.reg .b64 %rd<32>;\n" +
 		"ld.param.b64 %rd1, [k_param_0];\ncvta.to.global.u64 %rd1, %rd1;\n" + body + "\n}\n"
 }
 

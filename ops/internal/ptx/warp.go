@@ -210,8 +210,13 @@ func (w *warp) control(i int, in *inst, active uint32) (stop bool) {
 	}
 	switch in.kind {
 	case kindBranch:
+		if in.uniform {
+			w.failMask(active, "lanes %#x of %#x branch; .uni promises that all do", active, f.mask)
+		}
 		w.frags = append(w.frags, fragment{pc: f.pc + 1, mask: f.mask &^ active})
 		w.frags[i].mask, w.frags[i].pc = active, in.target
+	case kindSwitch:
+		w.jump(i, in, active)
 	case kindExit:
 		w.exit(i, active)
 	case kindCollective, kindBarrier:
@@ -223,6 +228,30 @@ func (w *warp) control(i int, in *inst, active uint32) (stop bool) {
 		w.failMask(active, "ran past the last instruction")
 	}
 	return false
+}
+
+// jump sends the active lanes to the targets their indices choose.
+func (w *warp) jump(i int, in *inst, active uint32) {
+	w.splitOff(i, active)
+	index := &w.r32[in.index]
+	for left := active; left != 0; {
+		choice := index[firstLane(left)]
+		if int64(choice) >= int64(len(in.table)) {
+			w.failMask(left, "index %d of a table with %d targets", choice, len(in.table))
+			return
+		}
+		var same uint32
+		for l := range index {
+			if left>>l&1 != 0 && index[l] == choice {
+				same |= 1 << l
+			}
+		}
+		if left &^= same; left == 0 {
+			w.frags[i].mask, w.frags[i].pc = same, in.table[choice]
+			return
+		}
+		w.frags = append(w.frags, fragment{pc: in.table[choice], mask: same})
+	}
 }
 
 // splitOff leaves only the active lanes in fragment i; the others, whose guard is false, go on behind the instruction.

@@ -46,7 +46,7 @@ func CheckArithmetic(d Device, t DType) error {
 	case t != "" && t != BFloat16 && t != Float16:
 		return fmt.Errorf("ring: dtype %q: give %s or %s, or nothing for that of the arrays", t, BFloat16, Float16)
 	case t == Float16 && !d.accelerator():
-		return fmt.Errorf("ring: dtype %s is for GPUs: give %s, or device cuda", t, BFloat16)
+		return fmt.Errorf("ring: dtype %q is for GPUs: give %s, or device cuda", t, BFloat16)
 	case t == BFloat16 && !d.accelerator():
 		if _, err := cpu.NewBFloat16(); err != nil {
 			return fmt.Errorf("ring: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/ringgrad/ringgrad/dist/trace"
 	"github.com/ringgrad/ringgrad/ops/internal/accel"
 	"github.com/ringgrad/ringgrad/ops/internal/device"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
@@ -58,13 +59,17 @@ type devicePass struct {
 	dropKeys device.Ptr
 	words    cuda.Words // of the block that is worked on
 	numbers  []int64    // of what others may copy
+	trace    *trace.Recorder
 }
 
 func (d *deviceRank) begin(ctx context.Context, in Inputs[float32]) *devicePass {
-	p := &devicePass{run: d.Rank.begin(ctx, in), format: d.format}
+	p := &devicePass{run: d.Rank.begin(ctx, in), format: d.format, trace: trace.From(ctx)}
 	own := p.block(d.rank, d.rank)
 	p.shape = cuda.ShapeOf(own, d.format)
 	p.Session = d.engine.Begin(own, d.format)
+	if p.trace != nil {
+		p.Trace()
+	}
 	if p.drops.Threshold != 0 {
 		rows, keys := d.longest(d.call.rows), d.longest(d.call.keys)
 		p.dropKeys = p.Words(p.drops.Keys)
@@ -88,7 +93,20 @@ func (p *devicePass) end(err error) error {
 		blocks.forget(p.numbers...)
 		return fmt.Errorf("ring: rank %d: %w", p.rank, err)
 	}
+	for _, s := range p.Spans() {
+		p.trace.Add(p.spanOf(s))
+	}
 	return nil
+}
+
+func (p *devicePass) spanOf(s cuda.Span) trace.Span {
+	info, stream := p.Device().Info(), trace.Compute
+	if s.Copy {
+		stream = trace.Copy
+	}
+	return trace.Span{
+		Device: fmt.Sprintf("%s %d", info.Name, info.Index), Rank: p.rank, Stream: stream, Name: s.Name, Start: s.Start, Duration: s.Duration,
+	}
 }
 
 // tokens describes one of the rank's arrays of the host: [B, rows, heads, dim].
@@ -100,8 +118,8 @@ func (p *devicePass) tokens(x []float32, heads, rows, dim int) cuda.Tokens {
 func (p *devicePass) prepared(row, col int) *cuda.Block {
 	b := p.Block(p.block(row, col), p.format)
 	if p.drops.Threshold != 0 {
-		p.Do(func(e *cuda.Engine, st device.Stream) error { return e.QueryWords(st, b, p.words.Queries, p.dropKeys) })
-		p.Do(func(e *cuda.Engine, st device.Stream) error { return e.KeyWords(st, b, p.words.Keys, p.dropKeys) })
+		p.Do("words", func(e *cuda.Engine, st device.Stream) error { return e.QueryWords(st, b, p.words.Queries, p.dropKeys) })
+		p.Do("words", func(e *cuda.Engine, st device.Stream) error { return e.KeyWords(st, b, p.words.Keys, p.dropKeys) })
 	}
 	return b
 }
@@ -191,7 +209,7 @@ func (p *devicePass) tour(way pass) *tour[int64] {
 
 // add adds the rows of a slot.
 func (p *devicePass) add(to device.Ptr, from *cuda.Slot, bytes int) {
-	p.Do(func(e *cuda.Engine, st device.Stream) error { return e.Add(st, to, from.Ptr, bytes/4) })
+	p.Do("add", func(e *cuda.Engine, st device.Stream) error { return e.Add(st, to, from.Ptr, bytes/4) })
 	p.Used(from)
 }
 

@@ -110,13 +110,13 @@ func (b *deviceBackward) loadQueries(at device.Ptr, in Inputs[float32], s *Saved
 	b.Line(b.queries.high, float32(math.Inf(-1)), func(i int) float32 { return high[i] })
 	b.Line(b.queries.low, 0, func(i int) float32 { return low[i] })
 	own := b.Block(b.block(b.rank, b.rank), b.format)
-	b.Do(func(e *cuda.Engine, st device.Stream) error { return e.Delta(st, own, d) })
+	b.Do("delta", func(e *cuda.Engine, st device.Stream) error { return e.Delta(st, own, d) })
 }
 
 // attend adds the gradients of one block.
 func (b *deviceBackward) attend(block *cuda.Block, q deviceQueries, x cuda.Backward) {
 	x.Q, x.DOut, x.High, x.Low, x.Delta, x.Turns, x.Words = q.q, q.dOut, q.high, q.low, q.delta, b.turns, b.words
-	b.Do(func(e *cuda.Engine, st device.Stream) error { return e.Backward(st, block, x) })
+	b.Do("backward", func(e *cuda.Engine, st device.Stream) error { return e.Backward(st, block, x) })
 }
 
 func (b *deviceBackward) own() {

@@ -67,7 +67,7 @@ func (p *devicePass) largest(rows func(rank int) int, bytes func(rows int) int) 
 // attend folds keys into a carry.
 func (f *deviceForward) attend(b *cuda.Block, x cuda.Forward) {
 	x.Words = f.words
-	f.Do(func(e *cuda.Engine, st device.Stream) error { return e.Forward(st, b, x) })
+	f.Do("forward", func(e *cuda.Engine, st device.Stream) error { return e.Forward(st, b, x) })
 }
 
 func (f *deviceForward) own() {
@@ -109,7 +109,7 @@ func (f *deviceForward) fold(into cuda.Carry, sum []int64, source int) {
 	slot := f.pull(f.sums, sum)
 	b := f.Block(f.block(source, f.rank), f.format)
 	other := f.shape.CarryAt(slot.Ptr, f.call.rows(source))
-	f.Do(func(e *cuda.Engine, st device.Stream) error { return e.Merge(st, b, into, other) })
+	f.Do("merge", func(e *cuda.Engine, st device.Stream) error { return e.Merge(st, b, into, other) })
 	f.Used(slot)
 }
 
@@ -135,7 +135,7 @@ func (f *deviceForward) finish(s *Saved[float32]) {
 	if f.sinks != nil {
 		x.Sinks = f.Floats(cuda.SinkLogits(f.sinks))
 	}
-	f.Do(func(e *cuda.Engine, st device.Stream) error { return e.Finish(st, b, x) })
+	f.Do("finish", func(e *cuda.Engine, st device.Stream) error { return e.Finish(st, b, x) })
 	f.FetchRows(f.tokens(s.out, f.call.Heads, f.rows, f.call.ValueDim), x.Out)
 	high := make([]float32, len(s.lse))
 	f.FetchLine(x.High, func(i int, h float32) { high[i] = h })

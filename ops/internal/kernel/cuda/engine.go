@@ -18,6 +18,7 @@ type Engine struct {
 	modules *modules
 
 	lanes *lanes
+	epoch epoch // of traces
 
 	mu     sync.Mutex // of what is below
 	tables map[tableKey]*table
@@ -65,6 +66,9 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.tables)
+	if e.epoch.event != nil {
+		e.lanes.giveEvents(e.epoch.event)
+	}
 	if err := errors.Join(e.lanes.close(), e.modules.close(), e.memory.close()); err != nil {
 		return fmt.Errorf("cuda: closing the engine: %w", err)
 	}

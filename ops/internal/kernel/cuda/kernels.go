@@ -22,10 +22,22 @@ type geometry struct{ forward, backward launch }
 
 // geometries are by family and DP.
 var geometries = map[Family]map[int]geometry{
-	SIMT:  {},
+	SIMT: {
+		64:  {simtForward(128), simtBackward},
+		128: {simtForward(128), simtBackward},
+		192: {simtForward(256), simtBackward},
+		256: {simtForward(256), simtBackward},
+	},
 	MMA:   {},
 	WGMMA: {},
 }
+
+// What simt.cu says.
+const simtShared = 53248
+
+var simtBackward = launch{tiling{64, 64}, 256, simtShared}
+
+func simtForward(threads int) launch { return launch{tiling{64, 64}, threads, simtShared} }
 
 // kernels are those of one family, format and DP.
 type kernels struct {
@@ -77,6 +89,7 @@ func fileName(family Family, f Format, width int) string {
 // modules are PTX files loaded on first use.
 type modules struct {
 	dev       device.Device
+	source    func(file string) (ptx string, err error)
 	mu        sync.Mutex
 	loaded    map[string]device.Module
 	functions map[functionKey]device.Function
@@ -85,7 +98,7 @@ type modules struct {
 type functionKey struct{ file, name string }
 
 func newModules(dev device.Device) *modules {
-	return &modules{dev: dev, loaded: map[string]device.Module{}, functions: map[functionKey]device.Function{}}
+	return &modules{dev: dev, source: source, loaded: map[string]device.Module{}, functions: map[functionKey]device.Function{}}
 }
 
 // function finds a kernel, which may take so many bytes of dynamic shared memory.
@@ -112,7 +125,7 @@ func (m *modules) module(file string) (device.Module, error) {
 	if module, ok := m.loaded[file]; ok {
 		return module, nil
 	}
-	ptx, err := source(file)
+	ptx, err := m.source(file)
 	if err != nil {
 		return nil, err
 	}

@@ -68,8 +68,10 @@ func (e *Engine) pack(st device.Stream, s Shape, f Format, to device.Ptr, from D
 		from: from.Ptr, to: to, flag: flag, stride: from.Strides.args(),
 		rows: int32(from.Rows), sp: int32(sp), dim: int32(from.Dim), dp: int32(s.Width()), heads: int32(from.Heads), halves: flagOf(from.Halves),
 	}
-	return e.start(st, simple{file: commonFile, name: "pack_" + f.String()}, [2]int{sp / rowUnit, heads}, bytesOf(&args))
+	return e.start(st, simple{file: commonFile, name: packName[f]}, [2]int{sp / rowUnit, heads}, bytesOf(&args))
 }
+
+var packName = [...]string{Float32: "pack_rows", BFloat16: "pack_bf16", Float16: "pack_f16"}
 
 // Unpack writes rows, times factor, out as a dense float32 array.
 func (e *Engine) Unpack(st device.Stream, s Shape, to Dense, from device.Ptr, factor float32) error {

@@ -22,7 +22,7 @@ type Session struct {
 	blocks []*Block // to be released
 	events []device.Event
 	shared []*Shared // made here
-	closed bool
+	trace  *spans    // nil where nobody wants to know
 }
 
 // Begin starts a session on the goroutine that will end it. Sizes of queries are those of the own block.
@@ -39,8 +39,9 @@ func (e *Engine) Begin(own kernel.Block, f Format) *Session {
 // End waits for all work, takes results to where they were asked for and gives back what was taken.
 func (s *Session) End() error {
 	if s.copies != nil {
-		s.err = errors.Join(s.err, s.copies.Synchronize())
+		s.err = errors.Join(s.err, s.copies.Synchronize(), s.stream.Synchronize())
 		s.lanes.giveStream(s.copies)
+		s.trace.read(s)
 	}
 	s.block = nil // is one of blocks
 	unbind := s.unbind
@@ -74,9 +75,9 @@ func (s *Session) Block(b kernel.Block, f Format) (made *Block) {
 	return made
 }
 
-// Do enqueues an operation on the stream of work.
-func (s *Session) Do(f func(e *Engine, st device.Stream) error) {
-	s.do(func() error { return f(s.Engine, s.stream) })
+// Do enqueues an operation on the stream of work; its name is for traces.
+func (s *Session) Do(name string, f func(e *Engine, st device.Stream) error) {
+	s.traced(name, false, func() error { return f(s.Engine, s.stream) })
 }
 
 // Room is device memory until the end.
@@ -189,7 +190,7 @@ func (s *Session) pull(to *Slot, from *Shared) (arrived device.Event, err error)
 	s.do(func() error { return s.copies.Wait(to.free) })
 	s.do(func() error { return s.copies.Wait(from.ready) })
 	if from.bytes > 0 {
-		s.do(func() error { return s.copies.CopyFrom(to.Ptr, from.engine.dev, from.Ptr, from.bytes) })
+		s.traced("pull", true, func() error { return s.copies.CopyFrom(to.Ptr, from.engine.dev, from.Ptr, from.bytes) })
 	}
 	arrived = s.record(func() device.Stream { return s.copies })
 	s.do(func() error { return s.stream.Wait(arrived) })

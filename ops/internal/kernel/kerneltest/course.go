@@ -7,8 +7,8 @@ import (
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
 
-// light is a test that takes a selection of its cases, for kernels that run in an interpreter. Different kernels take different ones, so that together they
-// have gone through most.
+// light is a test that takes a selection of its cases, for kernels that run in an interpreter. Different kernels take different
+// ones, so that together they have gone through most.
 type light struct {
 	testing.TB
 	every int // one case in so many
@@ -31,8 +31,8 @@ func isLight(t testing.TB) bool {
 	return ok
 }
 
-// RunLight is Run on a selection of the cases: of every claim as many as the full suite has, divided by the claim's own number and by thin. Claims run side by side. What is about this
-// process and not about the device is left out: memory, and threads.
+// RunLight is Run for kernels of a device, on a selection of the cases: of every claim as many as the full suite has, divided by the
+// claim's own number and by thin. Claims run side by side. It also holds the kernel to having met no error.
 func RunLight[T kernel.Float](t *testing.T, name string, thin int, newKernel func() kernel.Attention[T]) {
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
@@ -42,14 +42,18 @@ func RunLight[T kernel.Float](t *testing.T, name string, thin int, newKernel fun
 				if underRace {
 					t.Skip("the race detector is on; kernels of devices are tested without it")
 				}
-				if c.ofProcess {
-					t.Skip("the claim is about this process, not about a device")
+				if c.ofCPU != "" {
+					t.Skip(c.ofCPU)
 				}
 				h := fnv.New32a()
 				_, _ = h.Write([]byte(name + c.name))
 				every := c.thin * thin
 				first := int(h.Sum32() % uint32(every))
-				c.test(light{TB: t, every: every, count: &first}, newKernel())
+				k := newKernel()
+				c.test(light{TB: t, every: every, count: &first}, k)
+				if f, ok := k.(kernel.Fallible); ok && f.Err() != nil {
+					t.Error(f.Err())
+				}
 			})
 		}
 	})
