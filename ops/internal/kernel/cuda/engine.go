@@ -75,23 +75,27 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// upload writes to the device and waits until it is there.
-func (e *Engine) upload(to device.Ptr, data []byte) error {
+// keep takes memory for data, writes it there and waits until it is there.
+func (e *Engine) keep(data []byte) (p device.Ptr, err error) {
 	stream, err := e.lanes.stream()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer e.lanes.giveStream(stream)
 	staged, err := e.lanes.memory(len(data))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer e.lanes.giveMemory(staged)
 	copy(staged, data)
-	if err := errors.Join(stream.ToDevice(to, staged), stream.Synchronize()); err != nil {
-		return fmt.Errorf("cuda: tile lists: %w", err)
+	if p, err = e.memory.take(len(data), stream.Wait); err != nil {
+		return 0, err
 	}
-	return nil
+	if err := errors.Join(stream.ToDevice(p, staged), stream.Synchronize()); err != nil {
+		e.Give(p)
+		return 0, fmt.Errorf("cuda: tile lists: %w", err)
+	}
+	return p, nil
 }
 
 // Block is a kernel.Block made ready: its kernels are chosen, and its tile lists and positions lie on the device.

@@ -32,7 +32,10 @@ func (e *Engine) Begin(own kernel.Block, f Format) *Session {
 		s.copies, err = e.lanes.stream()
 		return err
 	})
-	s.block = s.Block(own, f)
+	s.do(func() (err error) {
+		s.block, err = e.Prepare(own, f)
+		return err
+	})
 	return s
 }
 
@@ -43,7 +46,6 @@ func (s *Session) End() error {
 		s.lanes.giveStream(s.copies)
 		s.trace.read(s)
 	}
-	s.block = nil // is one of blocks
 	unbind := s.unbind
 	s.unbind = func() {}
 	err := s.work.end()

@@ -148,12 +148,8 @@ func (e *Engine) table(b kernel.Block, k *kernels) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := e.Take(len(m.bytes))
+	memory, err := e.keep(m.bytes)
 	if err != nil {
-		return nil, err
-	}
-	if err := e.upload(memory, m.bytes); err != nil {
-		e.Give(memory)
 		return nil, err
 	}
 	t.settle(m, memory)

@@ -61,7 +61,7 @@ func (w *work) do(f func() error) {
 // room is device memory until the end; 0 once something has failed.
 func (w *work) room(bytes int) (p device.Ptr) {
 	w.do(func() (err error) {
-		if p, err = w.Take(bytes); err == nil {
+		if p, err = w.memory.take(bytes, w.stream.Wait); err == nil {
 			w.taken = append(w.taken, p)
 		}
 		return err
