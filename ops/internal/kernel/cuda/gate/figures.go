@@ -55,7 +55,7 @@ func (k kernel) remarkCodes() string {
 
 func (o options) writeTables(tables map[string]string) error {
 	for name, text := range tables {
-		if err := os.WriteFile(filepath.Join(o.dir, name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(o.dir, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

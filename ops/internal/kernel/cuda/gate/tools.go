@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cuda"
@@ -77,6 +79,7 @@ func assembleAll(t tools, modules []module) ([]kernel, error) {
 	for _, r := range results {
 		all = append(all, r...)
 	}
+	slices.SortStableFunc(all, func(a, b kernel) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.function, b.function)) })
 	return all, errors.Join(errs...)
 }
 

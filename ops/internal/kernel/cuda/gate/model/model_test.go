@@ -45,8 +45,12 @@ func TestCyclesFollowTheRates(t *testing.T) {
 			t.Errorf("%s: %v cycles, want %v", name, x.got, x.want)
 		}
 	}
-	if c.Bound() != "L2" { // 4096 bytes for 128 cycles of tensor cores
-		t.Errorf("bound by %s", c.Bound())
+	if got := c.Bound(l); got != "tensor" {
+		t.Errorf("bound by %s, want tensor", got)
+	}
+	c.L2 = 1000
+	if got := c.Bound(l); got != "L2" {
+		t.Errorf("bound by %s, want L2", got)
 	}
 }
 

@@ -83,13 +83,16 @@ func (c Cycles) Pair(l Loop) float64 {
 	return max(math.Pow(sum, 1/p), c.L2)
 }
 
-// Bound names the resource that needs the most cycles.
-func (c Cycles) Bound() string {
+// Bound names what holds a loop up most: L2 if that alone decides, else the largest of the resources that share the time.
+func (c Cycles) Bound(l Loop) string {
+	if c.L2 >= c.Pair(l) {
+		return "L2"
+	}
 	name, most := "tensor", c.Tensor
 	for _, r := range []struct {
 		name   string
 		cycles float64
-	}{{"shared", c.Shared}, {"issue", c.Issue}, {"float", c.Float}, {"integer", c.Integer}, {"special", c.Special}, {"L2", c.L2}} {
+	}{{"shared", c.Shared}, {"issue", c.Issue}, {"float", c.Float}, {"integer", c.Integer}, {"special", c.Special}} {
 		if r.cycles > most {
 			name, most = r.name, r.cycles
 		}
