@@ -3,9 +3,11 @@ package accel
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/ringgrad/ringgrad/ops/internal/device"
+	"github.com/ringgrad/ringgrad/ops/internal/device/cudriver"
 	"github.com/ringgrad/ringgrad/ops/internal/device/sim"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cuda"
 )
@@ -86,6 +88,24 @@ func open(kind string) ([]device.Device, error) {
 	switch kind {
 	case Sim:
 		return sim.New(sim.Config{Devices: simulated})
+	case CUDA:
+		devices, report := cudriver.Devices()
+		if len(devices) == 0 {
+			return nil, fmt.Errorf("accel: no GPU to use: %s: take device sim or cpu, or see train devices", whyNone(report))
+		}
+		return devices, nil
 	}
 	return nil, fmt.Errorf("accel: device %q: give %s or %s", kind, CUDA, Sim)
+}
+
+// whyNone says why there are no devices, or why each that was found is not used.
+func whyNone(r cudriver.Report) string {
+	if r.Why != "" {
+		return r.Why
+	}
+	var all []string
+	for _, f := range r.Found {
+		all = append(all, fmt.Sprintf("%s: %s", f.Name, f.Why))
+	}
+	return strings.Join(all, "; ")
 }

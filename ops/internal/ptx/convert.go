@@ -36,7 +36,7 @@ func (d *decoder) convertPair(to, from scalar) {
 		d.unsupported(from)
 		return
 	}
-	one := scalar{to.class, 16, 1}
+	one := scalar{class: to.class, bits: 16, packed: 1}
 	narrow := d.narrowing(one)
 	d.in.exec = binary32(d.dst(d.arg(0), 32), d.src(d.arg(1), 32), d.src(d.arg(2), 32), func(d, a, b *lanes32) {
 		for l := range d {

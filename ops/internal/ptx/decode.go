@@ -109,7 +109,7 @@ func (d *decoder) want(mods ...string) {
 func (d *decoder) typ() scalar {
 	if len(d.mods) == 0 {
 		d.fail("no type")
-		return scalar{bitsClass, 32, 1}
+		return scalar{class: bitsClass, bits: 32, packed: 1}
 	}
 	last := d.mods[len(d.mods)-1]
 	t, ok := scalars[last]

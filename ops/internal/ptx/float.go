@@ -31,6 +31,7 @@ func (d *decoder) rounding() {
 // +, - and * because 2*11+2 <= 24.
 func (d *decoder) float2(t scalar, op32 func(a, b float32) float32, plain, ftz func(d, a, b *lanes32)) {
 	flushed := d.take("ftz")
+	t.ftz = flushed
 	if !d.arity(3, 3) {
 		return
 	}
@@ -208,6 +209,7 @@ func decodeFMA(d *decoder) {
 func floatFMA(d *decoder, t scalar) {
 	d.rounding()
 	flushed, relu := d.take("ftz"), d.take("relu")
+	t.ftz = flushed
 	if !d.arity(4, 4) {
 		return
 	}

@@ -46,6 +46,9 @@ func (t scalar) widen(h uint32) float32 {
 	if t.class == bfloatClass {
 		return fromBF16(h)
 	}
+	if t.ftz {
+		h = flush16(h)
+	}
 	return fromF16(h)
 }
 
@@ -53,7 +56,18 @@ func (t scalar) narrow(f float32) uint32 {
 	if t.class == bfloatClass {
 		return toBF16(f)
 	}
+	if t.ftz {
+		return flush16(toF16(f))
+	}
 	return toF16(f)
+}
+
+// flush16 makes a denormal half a zero of its sign.
+func flush16(h uint32) uint32 {
+	if h&0x7c00 == 0 {
+		return h & 0x8000
+	}
+	return h
 }
 
 // perHalf applies f to every element of a register; packed types have two.

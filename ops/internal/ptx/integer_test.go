@@ -26,7 +26,9 @@ func TestIntegerArithmeticWrapsAtItsWidth(t *testing.T) {
 	rows = append(rows, integerRows("add", "us", func(a, b uint64, _ int) uint64 { return a + b })...)
 	rows = append(rows, integerRows("sub", "us", func(a, b uint64, _ int) uint64 { return a - b })...)
 	rows = append(rows, integerRows("mul.lo", "us", func(a, b uint64, _ int) uint64 { return a * b })...)
-	rows = append(rows, integerRows("mul.hi", "u", func(a, b uint64, n int) uint64 { return highBits(new(big.Int).SetUint64(a), new(big.Int).SetUint64(b), n) })...)
+	rows = append(rows, integerRows("mul.hi", "u", func(a, b uint64, n int) uint64 {
+		return highBits(new(big.Int).SetUint64(a), new(big.Int).SetUint64(b), n)
+	})...)
 	rows = append(rows, integerRows("mul.hi", "s", func(a, b uint64, n int) uint64 {
 		return highBits(big.NewInt(signed(a, n)), big.NewInt(signed(b, n)), n)
 	})...)

@@ -19,16 +19,17 @@ const (
 type scalar struct {
 	class  class
 	bits   int
-	packed int // 1, or 2 for .f16x2 and .bf16x2
+	packed int  // 1, or 2 for .f16x2 and .bf16x2
+	ftz    bool // arithmetic of .f16 flushes denormals
 }
 
 var scalars = map[string]scalar{
-	"b8": {bitsClass, 8, 1}, "b16": {bitsClass, 16, 1}, "b32": {bitsClass, 32, 1}, "b64": {bitsClass, 64, 1},
-	"u8": {unsignedClass, 8, 1}, "u16": {unsignedClass, 16, 1}, "u32": {unsignedClass, 32, 1}, "u64": {unsignedClass, 64, 1},
-	"s8": {signedClass, 8, 1}, "s16": {signedClass, 16, 1}, "s32": {signedClass, 32, 1}, "s64": {signedClass, 64, 1},
-	"f16": {floatClass, 16, 1}, "f32": {floatClass, 32, 1}, "f64": {floatClass, 64, 1},
-	"bf16": {bfloatClass, 16, 1}, "tf32": {tf32Class, 32, 1}, "pred": {predClass, 1, 1},
-	"f16x2": {floatClass, 16, 2}, "bf16x2": {bfloatClass, 16, 2},
+	"b8": {class: bitsClass, bits: 8, packed: 1}, "b16": {class: bitsClass, bits: 16, packed: 1}, "b32": {class: bitsClass, bits: 32, packed: 1}, "b64": {class: bitsClass, bits: 64, packed: 1},
+	"u8": {class: unsignedClass, bits: 8, packed: 1}, "u16": {class: unsignedClass, bits: 16, packed: 1}, "u32": {class: unsignedClass, bits: 32, packed: 1}, "u64": {class: unsignedClass, bits: 64, packed: 1},
+	"s8": {class: signedClass, bits: 8, packed: 1}, "s16": {class: signedClass, bits: 16, packed: 1}, "s32": {class: signedClass, bits: 32, packed: 1}, "s64": {class: signedClass, bits: 64, packed: 1},
+	"f16": {class: floatClass, bits: 16, packed: 1}, "f32": {class: floatClass, bits: 32, packed: 1}, "f64": {class: floatClass, bits: 64, packed: 1},
+	"bf16": {class: bfloatClass, bits: 16, packed: 1}, "tf32": {class: tf32Class, bits: 32, packed: 1}, "pred": {class: predClass, bits: 1, packed: 1},
+	"f16x2": {class: floatClass, bits: 16, packed: 2}, "bf16x2": {class: bfloatClass, bits: 16, packed: 2},
 }
 
 // width is the register width in bits.

@@ -1,9 +1,6 @@
 package ptx
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
 var wgmmaDecoders = map[string]func(*decoder){"wgmma": decodeWgmma}
 
@@ -94,7 +91,7 @@ type wgmma struct {
 	add            bool    // the constant
 	negA, negB     bool
 	transA, transB bool // operand is stored MN-major
-	widen          func(uint32) float32
+	typ            operandType
 }
 
 // wgmmaIssue is one wgmma in flight. chunks are the offsets of the 16-byte pieces of its operands in shared memory.
@@ -120,9 +117,9 @@ func (d *decoder) decodeMatrixAsync() {
 	}
 	switch d.mods[2] {
 	case "bf16":
-		op.widen = fromBF16
+		op.typ = bf16Operand
 	case "f16":
-		op.widen = fromF16
+		op.typ = f16Operand
 	default:
 		d.fail("wgmma of type .%s is not modelled", d.mods[2])
 	}
@@ -249,56 +246,67 @@ func (w *warp) finishWgmma(n int) {
 	}
 }
 
-// multiply computes the warp's 16 rows.
+// multiply computes the warp's 16 rows, 8 columns at a time.
 func (is *wgmmaIssue) multiply(w *warp) {
 	op := is.op
 	var a [64][16]float32
-	var b [256][16]float32
-	op.unpack(w.c.smem, is.b, b[:op.n], op.transB)
+	var b [32][16][8]float32
+	op.unpackB(w.c.smem, is.b, &b)
 	first := 16 * (w.index & 3)
+	rows := a[first : first+16]
 	if op.a == nil {
-		op.unpack(w.c.smem, is.a, a[:], op.transA)
+		op.unpackA(w.c.smem, is.a, &a)
 	} else {
-		frag := mma{k: 16, per: 2, widen: op.widen}
 		for i, r := range op.a {
-			frag.unpack(&w.r32[r], 8*(i>>1), func(g int) *[16]float32 { return &a[first+g+8*(i&1)] })
+			op.typ.unpackRows(&w.r32[r], 8*(i>>1), rows[8*(i&1):])
 		}
 	}
 	if op.negA != op.negB {
-		for i := range b[:op.n] {
-			for k := range b[i] {
-				b[i][k] = -b[i][k]
+		for i := range rows {
+			for k := range rows[i] {
+				rows[i][k] = -rows[i][k]
 			}
 		}
 	}
-	for i, r := range op.d {
-		acc := &w.r32[r]
-		row, col := first+8*(i>>1&1), 8*(i>>2)+i&1
-		for l := range acc {
-			var c float32
-			if is.add {
-				c = f32(acc[l])
+	for j := range op.n / 8 {
+		regs := op.d[4*j : 4*j+4]
+		var c [16][8]float32
+		if is.add {
+			gather(&c, w, regs)
+		}
+		for i := range c {
+			multiply8(rows[i][:], b[j][:], &c[i])
+		}
+		scatter(&c, w, regs)
+	}
+}
+
+// unpackA widens A to 64 rows of 16. Chunks hold 8 elements along k, or along the rows when A is stored MN-major.
+func (op *wgmma) unpackA(smem []byte, chunks []int32, a *[64][16]float32) {
+	for i, off := range chunks {
+		piece := smem[off : off+16]
+		for j := range 8 {
+			v := op.typ.widen(half16(piece, j))
+			if op.transA {
+				a[i/16*8+j][i%16] = v
+			} else {
+				a[i/2][i%2*8+j] = v
 			}
-			acc[l] = bits32(dot16(&a[row+l>>2], &b[col+2*(l&3)], c))
 		}
 	}
 }
 
-// unpack widens an operand to rows of 16 floats. Chunks hold 8 elements along k, or along the row index when the
-// operand is stored MN-major.
-func (op *wgmma) unpack(smem []byte, chunks []int32, rows [][16]float32, mnMajor bool) {
+// unpackB widens B to blocks of 16 values of k and 8 columns.
+func (op *wgmma) unpackB(smem []byte, chunks []int32, b *[32][16][8]float32) {
 	for i, off := range chunks {
 		piece := smem[off : off+16]
-		if mnMajor {
-			block, k := i/16, i%16
-			for j := range 8 {
-				rows[8*block+j][k] = op.widen(uint32(binary.LittleEndian.Uint16(piece[2*j:])))
-			}
-			continue
-		}
-		row, half := i/2, i%2
 		for j := range 8 {
-			rows[row][8*half+j] = op.widen(uint32(binary.LittleEndian.Uint16(piece[2*j:])))
+			v := op.typ.widen(half16(piece, j))
+			if op.transB {
+				b[i/16][i%16][j] = v
+			} else {
+				b[i/16][i%2*8+j][i/2%8] = v
+			}
 		}
 	}
 }

@@ -125,7 +125,7 @@ func lostDevicesStayLost(t *testing.T, b Backend) {
 	if !b.Checked {
 		t.Skip("a fault would end the process's use of the device")
 	}
-	for seed := range uint64(seeds / 4) {
+	overSeeds(t, seeds/4, func(t testing.TB, seed uint64) {
 		d := open(t, b, Options{Seed: seed})
 		s := d.stream()
 		y := d.upload(constant(0, 64))
@@ -142,5 +142,5 @@ func lostDevicesStayLost(t *testing.T, b Backend) {
 				t.Errorf("seed %d: %s on a lost device gives %v: want device.ErrLost", seed, what, err)
 			}
 		}
-	}
+	})
 }

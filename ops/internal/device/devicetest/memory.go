@@ -55,7 +55,7 @@ func mistakesWithMemoryAreNamed(t *testing.T, b Backend) {
 		"Free":           d.Free(p + 8),
 		"pinned":         s.ToDevice(p, make([]byte, 8)),
 		"not pinned":     s.ToHost(freedHost[:8], p),
-		"FreePinned":     d.FreePinned(host[1:]),
+		"no block":       d.FreePinned(host[1:]),
 		"of 65 bytes":    s.Copy(p, p+128, 65),
 		"of 68 bytes":    s.Fill(p, 0, 17),
 		"want at least ": func() error { _, err := d.Alloc(0); return err }(),
@@ -80,7 +80,7 @@ func outOfMemoryHasNumbers(t *testing.T, b Backend) {
 	if !errors.As(err, &full) {
 		t.Fatalf("an allocation of twice the memory gives %v: want *device.OutOfMemory", err)
 	}
-	if full.Bytes != 2*total || full.Total <= 0 || full.Free > full.Total || full.Device != d.Info().Name {
+	if full.Bytes != 2*total || full.Total <= 0 || full.Free > full.Total || !strings.Contains(full.Device, d.Info().Name) {
 		t.Errorf("the error is %+v: want %d bytes asked for on %s", *full, 2*total, d.Info().Name)
 	}
 	p := d.alloc(1 << 18)

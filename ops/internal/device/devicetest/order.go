@@ -56,11 +56,11 @@ func (p pipeline) run(t testing.TB, b Backend) []float32 {
 }
 
 func eventsOrderStreams(t *testing.T, b Backend) {
-	for seed := range uint64(seeds) {
+	overSeeds(t, seeds, func(t testing.TB, seed uint64) {
 		if got := (pipeline{seed: seed}).run(t, b); !slices.Equal(got, constant(15, len(got))) {
 			t.Fatalf("seed %d: the pipeline gives %v: want 15 everywhere", seed, got[:4])
 		}
-	}
+	})
 }
 
 func missingWaitsAreCaught(t *testing.T, b Backend) {
@@ -69,11 +69,11 @@ func missingWaitsAreCaught(t *testing.T, b Backend) {
 	}
 	for _, without := range []string{waitFilled, waitUsed, waitSum} {
 		wrong := 0
-		for seed := range uint64(seeds) {
+		overSeeds(t, seeds, func(t testing.TB, seed uint64) {
 			if got := (pipeline{seed: seed, without: without}).run(t, b); !slices.Equal(got, constant(15, len(got))) {
 				wrong++
 			}
-		}
+		})
 		t.Logf("without %s, %d of %d seeds give a wrong sum", without, wrong, seeds)
 		if wrong == 0 {
 			t.Errorf("without %s, all %d seeds give the right sum", without, seeds)
@@ -83,7 +83,7 @@ func missingWaitsAreCaught(t *testing.T, b Backend) {
 
 // waitHoldsForTheLastRecord: a wait is for the record that was last when Wait was called, whatever is recorded afterwards.
 func waitHoldsForTheLastRecord(t *testing.T, b Backend) {
-	for seed := range uint64(seeds) {
+	overSeeds(t, seeds, func(t testing.TB, seed uint64) {
 		d := open(t, b, Options{Seed: seed})
 		first, second := d.stream(), d.stream()
 		const n = 16
@@ -101,7 +101,7 @@ func waitHoldsForTheLastRecord(t *testing.T, b Backend) {
 			t.Fatalf("seed %d: the second stream read %v: want 2, as at the event's last record", seed, got[0])
 		}
 		d.ok(first.Synchronize())
-	}
+	})
 }
 
 func waitForNoRecordIsNoWait(t *testing.T, b Backend) {
@@ -119,7 +119,7 @@ func copiesReadWhenTheyRun(t *testing.T, b Backend) {
 		t.Skip("the backend copies when it likes")
 	}
 	early, late := 0, 0
-	for seed := range uint64(seeds) {
+	overSeeds(t, seeds, func(t testing.TB, seed uint64) {
 		d := open(t, b, Options{Seed: seed})
 		s, host := d.stream(), d.pin(4)
 		p := d.alloc(4)
@@ -131,7 +131,7 @@ func copiesReadWhenTheyRun(t *testing.T, b Backend) {
 		} else {
 			late++
 		}
-	}
+	})
 	if early == 0 || late == 0 {
 		t.Errorf("of %d seeds %d read the source early and %d late: want both", seeds, early, late)
 	}
@@ -162,7 +162,7 @@ func eventsMeasureTime(t *testing.T, b Backend) {
 }
 
 func destroyedStreamsAndEventsFinish(t *testing.T, b Backend) {
-	for seed := range uint64(seeds / 4) {
+	overSeeds(t, seeds/4, func(t testing.TB, seed uint64) {
 		d := open(t, b, Options{Seed: seed})
 		const n = 8
 		x, y := d.upload(constant(3, n)), d.upload(constant(0, n))
@@ -175,5 +175,5 @@ func destroyedStreamsAndEventsFinish(t *testing.T, b Backend) {
 		if got := d.download(waiting, y, n); !slices.Equal(got, constant(3, n)) {
 			t.Fatalf("seed %d: after its stream was destroyed, a launch left %v: want 3", seed, got[0])
 		}
-	}
+	})
 }

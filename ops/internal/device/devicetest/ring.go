@@ -67,7 +67,7 @@ func (m *member) check(t testing.TB) {
 
 // ringsOfPeersTurn drives all devices from one goroutine.
 func ringsOfPeersTurn(t *testing.T, b Backend) {
-	for seed := range uint64(seeds / 2) {
+	overSeeds(t, seeds/2, func(t testing.TB, seed uint64) {
 		members := make([]*member, ringSize)
 		for rank, d := range b.Open(t, Options{Devices: ringSize, Seed: seed}) {
 			members[rank] = newMember(attach(t, d), rank)
@@ -92,18 +92,18 @@ func ringsOfPeersTurn(t *testing.T, b Backend) {
 		for _, m := range members {
 			m.check(t)
 		}
-	}
+	})
 }
 
 // goroutinesDriveTheirDevices is the same ring with a goroutine a device, which meet only to hand over events.
 func goroutinesDriveTheirDevices(t *testing.T, b Backend) {
-	for seed := range uint64(3) {
+	overSeeds(t, 3, func(t testing.TB, seed uint64) {
 		members := make([]*member, ringSize)
 		all := newBarrier(ringSize)
 		var group sync.WaitGroup
 		for rank, d := range b.Open(t, Options{Devices: ringSize, Seed: seed}) {
 			group.Go(func() {
-				goroutine := &scope{TB: t}
+				goroutine := &scope{TB: t, exit: runtime.Goexit}
 				defer goroutine.end()
 				done := false
 				defer all.leave(&done)
@@ -115,7 +115,7 @@ func goroutinesDriveTheirDevices(t *testing.T, b Backend) {
 			})
 		}
 		group.Wait()
-	}
+	})
 }
 
 // turn is one member's way round the ring.
@@ -132,27 +132,6 @@ func turn(members []*member, rank int, meet func()) {
 		meet()
 		m.release(after, hop)
 		meet()
-	}
-}
-
-// scope is a test whose cleanups run at the end of one of its goroutines, as Bind wants it.
-type scope struct {
-	testing.TB
-	cleanups []func()
-}
-
-func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
-
-// Fatal ends the goroutine; its barrier ends the others.
-func (s *scope) Fatal(args ...any) {
-	s.Helper()
-	s.Error(args...)
-	runtime.Goexit()
-}
-
-func (s *scope) end() {
-	for _, f := range slices.Backward(s.cleanups) {
-		f()
 	}
 }
 

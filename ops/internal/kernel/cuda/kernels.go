@@ -33,7 +33,7 @@ var geometries = map[Family]map[int]geometry{
 }
 
 // What simt.cu says.
-const simtShared = 53248
+const simtShared = 55296
 
 var simtBackward = launch{tiling{64, 64}, 256, simtShared}
 
@@ -153,9 +153,12 @@ func (m *modules) close() error {
 
 // source is a PTX file.
 func source(file string) (string, error) {
-	b, err := sources.ReadFile("ptx/" + file + ".ptx")
+	b, err := read("ptx/" + file + ".ptx")
 	if err != nil {
 		return "", fmt.Errorf("cuda: no PTX: %w", err)
 	}
 	return string(b), nil
 }
+
+// read reads embedded files.
+var read = sources.ReadFile

@@ -1,8 +1,8 @@
 // Attention in float32 on the CUDA cores, compiled for each DP of 64, 128, 192, 256 and with denormals.
 //
 //                 tile            threads                      dynamic shared memory
-//   forward       64 x 64         128 (DP <= 128), else 256    53248 bytes
-//   backward      64 x 64         256                          53248 bytes
+//   forward       64 x 64         128 (DP <= 128), else 256    54272 bytes
+//   backward      64 x 64         256                          54272 bytes
 //
 // Grid of forward: (query tiles, heads), blockIdx.x counting from the last query tile down, as causal masks give that one most to do.
 //
@@ -95,9 +95,9 @@ template <int ROWS, int STEP> DEV void multiply_slabs(float (&s)[ROWS][4], const
   }
 }
 
-// Weights (P or dS) in shared memory, [64 queries][64 keys], odd rows with their 16-key halves of 32 exchanged: no two rows of a warp
-// meet in a bank.
-DEV int weight(int query, int key) { return query * 64 + (key ^ (query & 1) << 4); }
+// Weights (P or dS) in shared memory, [64 queries][64 keys]: the two rows that a warp reads at once lie in different banks.
+constexpr int kWeightPitch = kTile + 4;
+DEV int weight(int query, int key) { return query * kWeightPitch + key; }
 
 // Positions and dropout words of the four keys of a thread.
 struct Keys { int position[4]; u32 word[4]; };
@@ -148,7 +148,7 @@ template <int ROWS> DEV void load_carry(Carried<ROWS> &c, const ForwardArgs &a, 
     UNROLL for (int n = 0; n < kQuads; n++) c.o[i][n] = {0, 0, 0, 0};
     float l = a.first ? 0.f : a.l[at];
     if (l == 0.f) continue; // o may hold anything then
-    c.m[i] = a.m[at], c.l[i] = tx == 0 ? l : 0.f;
+    c.m[i] = a.m[at], c.l[i] = l / 16; // a share for every thread of the row: small sums round little
     UNROLL for (int n = 0; n < kQuads; n++) c.o[i][n] = load4(a.o + at * kDim + n * 64 + tx * 4);
   }
 }
@@ -334,7 +334,7 @@ template <bool EXTRAS> DEV void weigh(float (&s)[4][4], float (&d)[4][4], float 
       float w = exp2_fast(x - low);
       w = seen >> j & 1 ? w : 0.f;
       if (EXTRAS && c.threshold) keep = kept(q.word, k.word[j], c.threshold) ? c.keep : 0.f;
-      p[i * 16 * 64 + j * 16] = w * keep;
+      p[weight(i * 16, j * 16)] = w * keep;
       float dS = w * (d[i][j] * keep - delta) * steep;
       d[i][j] = seen >> j & 1 ? dS : 0.f;
     }
@@ -371,7 +371,7 @@ template <bool EXTRAS> DEV void differentiate(const BackwardArgs &a) {
     ONCE for (int i = 0; i < BackwardFeed::kRows; i++) fold_transposed(dv, weights, i * kRowsPiece, stages.next(feed, e, piece++), ty, tx);
     barrier(); // all are done with the weights of dV
     UNROLL for (int i = 0; i < 4; i++) {
-      UNROLL for (int j = 0; j < 4; j++) mine[i * 16 * 64 + j * 16] = d[i][j];
+      UNROLL for (int j = 0; j < 4; j++) mine[weight(i * 16, j * 16)] = d[i][j];
     }
     ONCE for (int i = 0; i < BackwardFeed::kRows; i++) fold_transposed(dk, weights, i * kRowsPiece, stages.next(feed, e, piece++), ty, tx);
 
