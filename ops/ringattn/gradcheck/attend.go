@@ -28,12 +28,13 @@ type setup struct {
 	Layout shard.Layout
 	DType  string
 	Way
+	Device ring.Device
 }
 
 // config is the op's.
 func (s setup) config(ctx context.Context) ringattn.Config {
 	return ringattn.Config{
-		Layout: s.Layout, Devices: s.Ring, Context: ctx, Travel: s.Travel, UlyssesSize: s.Ulysses, InnerRing: s.InnerRing,
+		Layout: s.Layout, Devices: s.Ring, Context: ctx, Travel: s.Travel, UlyssesSize: s.Ulysses, InnerRing: s.InnerRing, Device: s.Device,
 	}
 }
 

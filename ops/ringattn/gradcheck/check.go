@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // Options choose what a check runs. Empty lists mean what EnsureDefaults says.
@@ -16,6 +17,7 @@ type Options struct {
 	Rings   []int          // ring sizes W
 	Layouts []shard.Layout // who holds which positions
 	DTypes  []string       // "float64", "float32"
+	Device  ring.Device    // what computes; others than the CPU know no float64
 	// Ways through the ring. One that does not divide a ring or the heads of a case is an error of that case, unless Ways has another
 	// that suits them all, with neither Ulysses groups nor inner rings: then it is left out.
 	Ways []Way
@@ -23,7 +25,7 @@ type Options struct {
 	Quick, Full bool
 }
 
-// EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64.
+// EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64, or what the device has.
 func (o *Options) EnsureDefaults() {
 	if len(o.Rings) == 0 {
 		o.Rings = []int{1, 2, 3, 4, 5, 7, 8}
@@ -32,7 +34,7 @@ func (o *Options) EnsureDefaults() {
 		o.Layouts = []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}
 	}
 	if len(o.DTypes) == 0 {
-		o.DTypes = []string{Float64}
+		o.DTypes = []string{o.exact()}
 	}
 	if len(o.Ways) == 0 {
 		o.Ways = []Way{{}}
@@ -62,10 +64,24 @@ func (o Options) Validate() error {
 			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s", d, Float64, Float32))
 		}
 	}
+	if err := ring.CheckArithmetic(o.Device, ""); err != nil {
+		errs = append(errs, fmt.Errorf("gradcheck: %w", err))
+	}
+	if o.exact() != Float64 && slices.Contains(o.DTypes, Float64) {
+		errs = append(errs, fmt.Errorf("gradcheck: dtype %s on device %s: float64 runs on the CPU; give %s", Float64, o.Device, Float32))
+	}
 	if o.Quick && o.Full {
 		errs = append(errs, errors.New("gradcheck: quick and full exclude each other"))
 	}
 	return errors.Join(errs...)
+}
+
+// exact is the most exact type that the device has.
+func (o Options) exact() string {
+	if o.Device == "" || o.Device == ring.CPU {
+		return Float64
+	}
+	return Float32
 }
 
 // Report is the outcome of CheckGolden, in the form of `train gradcheck --golden --json`.
@@ -80,6 +96,7 @@ type CaseReport struct {
 	Ring   int          `json:"ring"`
 	Layout shard.Layout `json:"layout"`
 	DType  string       `json:"dtype"`
+	Device ring.Device  `json:"device,omitempty"`
 	Way
 	OK     bool    `json:"ok"`
 	MaxAbs Errors  `json:"max_abs,omitempty"` // largest |error| of each tensor
@@ -115,7 +132,7 @@ func CheckGolden(ctx context.Context, paths []string, o Options) (Report, error)
 			if ctx.Err() != nil {
 				return r, context.Cause(ctx)
 			}
-			c := CaseReport{Case: caseName(f), Ring: s.Ring, Layout: s.Layout, DType: s.DType, Way: s.Way}
+			c := CaseReport{Case: caseName(f), Ring: s.Ring, Layout: s.Layout, DType: s.DType, Device: s.Device, Way: s.Way}
 			if err != nil {
 				c.Error = err.Error()
 			} else {
@@ -133,7 +150,7 @@ func (o Options) setups() (all []setup) {
 		for _, l := range o.Layouts {
 			for _, w := range o.Rings {
 				for _, way := range o.Ways {
-					all = append(all, setup{w, l, d, way})
+					all = append(all, setup{w, l, d, way, o.Device})
 				}
 			}
 		}

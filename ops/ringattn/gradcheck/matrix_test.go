@@ -145,7 +145,7 @@ func TestMatrixOfOptionsIsExactOrADocumentedError(t *testing.T) {
 	}
 	for _, typ := range matrixTypes {
 		t.Run(typ.dtype, func(t *testing.T) {
-			absent := typ.dtype == bfloat16 && ring.CheckBFloat16() != nil
+			absent := typ.dtype == bfloat16 && ring.CheckArithmetic(ring.CPU, ring.BFloat16) != nil
 			for i, v := range matrixOptions() {
 				in := rounded(random(uint64(i), v.DenseInputs, 1))
 				want := ringattn.Dense(in)

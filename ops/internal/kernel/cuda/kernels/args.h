@@ -59,6 +59,10 @@ struct BackwardArgs {
   int ordered;             // 1: dq is added to in turns, so its bits repeat
 };
 
+// The careful kernels are compiled for every DP.
+struct CarefulForwardArgs { ForwardArgs call; int DP; };
+struct CarefulBackwardArgs { BackwardArgs call; int DP; };
+
 // Strided says where the element of a head h = b*heads+i, a row and a column of a dense host-made float32 array lies.
 struct Strided { long batch, head, row; };
 

@@ -1,0 +1,63 @@
+package cuda
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/ringgrad/ringgrad/ops/internal/device/sim"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel/kerneltest"
+)
+
+// made is one set of kernels, and how thin a course it takes in the suite: what it costs the interpreter decides.
+type made struct {
+	family Family
+	format Format
+	width  int
+	thin   int
+}
+
+func (m made) String() string { return fmt.Sprintf("%s/%v/d%d", m.family, m.format, m.width) }
+
+// sets are all kernels.
+func sets() (all []made) {
+	for _, width := range []int{64, 128, 192, 256} {
+		all = append(all, made{SIMT, Float32, width, 3 * width / 64})
+		for _, f := range []Format{BFloat16, Float16} {
+			all = append(all, made{MMA, f, width, 3 * width / 64})
+			if _, ok := geometries[WGMMA][width]; ok {
+				all = append(all, made{WGMMA, f, width, 3 * width / 64})
+			}
+		}
+	}
+	return all
+}
+
+// workshop makes engines, each with a device of its own, and closes them at the end of a test.
+type workshop struct {
+	t  *testing.T
+	mu sync.Mutex
+}
+
+// kernel is attention of a set on a new device.
+func (w *workshop) kernel(m made, c sim.Config, o Options) kernel.Attention[float32] {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.Family = m.family
+	k := newEngine(w.t, c, o).Attention(m.format)
+	if m.width > 64 {
+		return scatter(k, m.width)
+	}
+	return k
+}
+
+// TestKernelsConform holds every set of kernels to the suite that all kernels pass.
+func TestKernelsConform(t *testing.T) {
+	w := &workshop{t: t}
+	for i, m := range sets() {
+		kerneltest.RunLight(t, m.String(), m.thin, func() kernel.Attention[float32] {
+			return w.kernel(m, sim.Config{Seed: uint64(i)}, Options{})
+		})
+	}
+}
