@@ -14,62 +14,56 @@ import (
 )
 
 // trial is a small problem that goes through the ways of a kernel: two blocks of keys, so that there is a carry; tiles that are full,
-// partial and empty; queries and keys that are no multiple of a tile; query heads that share keys.
+// partial and empty, enough of them to use every place in shared memory again; queries that see nothing at first, and keys that
+// nobody sees; queries and keys that are no multiple of a tile; query heads that share keys; masks of one and of two layers.
 type trial struct {
-	rows           kernel.Block // of all keys
-	cols           [][]kernel.Segment
+	blocks         []kernel.Block // the same queries
 	q, dOut        []float32
-	k, v           [][]float32 // by block of keys
+	k, v           [][]float32 // by block
 	queries, heads int
 }
 
-const trialTokens = 230
-
-// newTrial makes queries 30..229 see keys 0..229, most of them under a mask of causal order; with extras also softcap, ALiBi,
-// dropout and a mask of two layers.
-func newTrial(dim, valueDim int, extras bool) trial {
+// newTrial lets 150 queries see 160 keys, of which the last come behind all queries, and then the 450 before those. With extras it is
+// all about softcap, ALiBi and dropout. Its logits have the given standard deviation.
+func newTrial(dim, valueDim int, extras bool, logits float64) trial {
 	b := kernel.Block{
 		Heads: 2, KVHeads: 1, Dim: dim, ValueDim: valueDim, Scale: 1 / math.Sqrt(float64(dim)), Mask: mask.CausalOrder(),
-		Rows: []kernel.Segment{{Start: 30, Stride: 1, Count: trialTokens - 30}},
+		Rows: []kernel.Segment{{Start: 330, Stride: 1, Count: 150}},
 	}
 	if extras {
-		m, err := mask.New(mask.Spec{Rectangles: []mask.Rectangle{
-			{QueryTo: trialTokens, KeyTo: trialTokens, Kind: mask.Causal}, {QueryFrom: 100, QueryTo: 180, KeyFrom: 150, KeyTo: 200},
-		}}, trialTokens)
-		if err != nil {
-			panic(err)
-		}
-		b.Mask, b.Softcap, b.Slopes = m, 3, []float64{0.03, 0.01}
+		b.Softcap, b.Slopes = 3, []float64{0.03, 0.01}
 		b.Dropout = kernel.Dropout{Threshold: kernel.NewThreshold(0.2), Keys: []uint64{7, 8}}
 	}
+	late, early := b, b
+	late.Cols, early.Cols = []kernel.Segment{{Start: 450, Stride: 1, Count: 160}}, []kernel.Segment{{Start: 0, Stride: 1, Count: 450}}
+	early.Mask = layered()
+	t := trial{blocks: []kernel.Block{late, early}, queries: kernel.Len(b.Rows), heads: b.Heads}
 	r := rand.New(rand.NewPCG(1, uint64(dim)))
-	normal := func(n int) []float32 {
+	normal := func(n int, std float64) []float32 {
 		x := make([]float32, n)
 		for i := range x {
-			x[i] = float32(r.NormFloat64())
+			x[i] = float32(std * r.NormFloat64())
 			x[i] = math.Float32frombits(math.Float32bits(x[i]) &^ 0xffff) // a number of bfloat16, and all but always of float16
 		}
 		return x
 	}
-	t := trial{rows: b, queries: kernel.Len(b.Rows), heads: b.Heads}
-	t.cols = [][]kernel.Segment{
-		{{Start: 0, Stride: 2, Count: trialTokens / 2}}, {{Start: 1, Stride: 2, Count: trialTokens / 2}},
-	}
-	if !extras {
-		t.cols = [][]kernel.Segment{{{Start: 0, Stride: 1, Count: 150}}, {{Start: 150, Stride: 1, Count: 80}}}
-	}
-	t.q, t.dOut = normal(b.Heads*t.queries*dim), normal(b.Heads*t.queries*valueDim)
-	for _, c := range t.cols {
-		n := b.KVHeads * kernel.Len(c)
-		t.k, t.v = append(t.k, normal(n*dim)), append(t.v, normal(n*valueDim))
+	t.q, t.dOut = normal(b.Heads*t.queries*dim, logits), normal(b.Heads*t.queries*valueDim, 1)
+	for _, b := range t.blocks {
+		n := b.KVHeads * kernel.Len(b.Cols)
+		t.k, t.v = append(t.k, normal(n*dim, 1)), append(t.v, normal(n*valueDim, 1))
 	}
 	return t
 }
 
-func (t trial) block(cols int) kernel.Block {
-	b := t.rows
-	b.Cols = t.cols[cols]
-	return b
+// layered is causal order with a hole, in two layers.
+func layered() *mask.Mask {
+	m, err := mask.New(mask.Spec{Causal: true, Rectangles: []mask.Rectangle{
+		{QueryTo: 480, KeyTo: 205}, {QueryTo: 480, KeyFrom: 230, KeyTo: 480, Kind: mask.Causal},
+	}}, 480)
+	if err != nil {
+		panic(err)
+	}
+	return m
 }
 
 // answers are all results of a trial, by name.
@@ -98,25 +92,25 @@ func packedBy[T kernel.Float](k kernel.Attention[T], x []T) []T {
 	return out
 }
 
-// solve lets a kernel do a trial: forward over both blocks, backward over both, the second on top of the first.
+// solve lets a kernel do a trial: forward over both blocks, and backward over both, into fresh gradients and into others.
 func solve[T kernel.Float](t trial, a kernel.Attention[T]) (out answers[T]) {
-	n, b := t.heads*t.queries, t.rows
+	n, b := t.heads*t.queries, t.blocks[0]
 	q, dOut := converted[T](t.q), converted[T](t.dOut)
 	c := kernel.Carry[T]{O: make([]T, n*b.ValueDim), M: make([]T, n), L: make([]T, n), Low: make([]T, n)}
 	c.Reset()
 	var ks, vs [][]T
-	for i := range t.cols {
+	for i, b := range t.blocks {
 		ks, vs = append(ks, packedBy(a, converted[T](t.k[i]))), append(vs, packedBy(a, converted[T](t.v[i])))
-		a.Forward(c, q, ks[i], vs[i], t.block(i))
+		a.Forward(c, q, ks[i], vs[i], b)
 	}
 	o, lse, delta, dq := make([]T, n*b.ValueDim), make([]T, n), make([]T, n), make([]T, n*b.Dim)
 	a.Finish(c, o, lse, b)
 	a.Delta(o, dOut, delta, b)
 	out.add("out", o)
 	out.add("lse", lse)
-	for i := range t.cols {
-		g := kernel.Gradients[T]{DQ: dq, DK: make([]T, len(t.k[i])), DV: make([]T, len(t.v[i]))}
-		a.Backward(g, kernel.Inputs[T]{Q: q, K: ks[i], V: vs[i], DOut: dOut, LSE: lse, LSELow: c.Low, Delta: delta}, t.block(i))
+	for i, b := range t.blocks {
+		g := kernel.Gradients[T]{DQ: dq, DK: make([]T, len(t.k[i])), DV: make([]T, len(t.v[i])), Fresh: i == 0}
+		a.Backward(g, kernel.Inputs[T]{Q: q, K: ks[i], V: vs[i], DOut: dOut, LSE: lse, LSELow: c.Low, Delta: delta}, b)
 		out.add(fmt.Sprintf("dk of block %d", i), g.DK)
 		out.add(fmt.Sprintf("dv of block %d", i), g.DV)
 	}
@@ -180,7 +174,7 @@ func TestBitsRepeatWhateverTheSchedule(t *testing.T) {
 	for i, m := range narrowSets() {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
-			p := newTrial(48, 64, i%2 == 1)
+			p := newTrial(48, 64, i%2 == 1, 1)
 			var first answers[float32]
 			for n, c := range schedules(uint64(i)) {
 				a := w.kernel(m, c, Options{})
@@ -208,7 +202,7 @@ func TestFastGradientsAreAsExact(t *testing.T) {
 	for i, m := range narrowSets() {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
-			p := newTrial(64, 40, i%2 == 0)
+			p := newTrial(64, 40, i%2 == 0, 1)
 			for _, c := range schedules(uint64(i))[1:] {
 				a := w.kernel(m, c, Options{Fast: true})
 				if err := compare(solve(p, a), expected(p), m.format); err != nil {
