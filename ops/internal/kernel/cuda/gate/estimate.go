@@ -18,6 +18,9 @@ type prediction struct {
 	model.Cycles
 }
 
+// extras is how functions end that know softcap, ALiBi and dropout.
+const extras = "_extras"
+
 // predictions are those of the passes that use tensor cores, for the machine code of compute capability 9.0. Kernels in which no loop does
 // a pair of tiles are named in unfound.
 func predictions(kernels []kernel) (list []prediction, unfound []string) {
@@ -49,6 +52,9 @@ func predict(k kernel) (prediction, bool) {
 	full := model.Loop{Mix: loop.Short, Warps: warps, Blocks: k.blocksPerSM()}
 	partial := full
 	partial.Mix = loop.Long
+	if strings.HasSuffix(k.function, extras) {
+		full = partial
+	}
 	m := model.Kernel{Tile: tile, Full: full, Partial: partial, ShortFirst: shortFirst(k.function)}
 	return prediction{k, m, full.Cycles(tile)}, true
 }
@@ -91,7 +97,7 @@ p is fitted, with one number for all, to ten published kernels whose machine cod
 
 const estimateOurs = `
 Ours. Pairs: how many pairs of tiles a turn of the loop does by its tensor instructions. Limit: L2 if it alone decides,
-else the largest of the resources that share the time. Of FA3: the prediction for 16k, not causal, beside what FlashAttention-3 measured.
+else the largest of the resources that share the time. Extras: every branch is taken, so all of softcap, ALiBi and dropout are on. Of FA3: the prediction for 16k, not causal, beside what FlashAttention-3 measured.
 
 | kernel | function | tile | warps x blocks | pairs | tensor | shared | issue | special | integer | L2 | cycles | limit | 16k | 16k causal | 32k | 32k causal | of FA3 |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
