@@ -200,7 +200,7 @@ func (c *cta) completeEarly() {
 		c.completeLoad(c.rng.IntN(n))
 	}
 	w := c.warps[c.rng.IntN(len(c.warps))]
-	switch c.rng.IntN(4) {
+	switch c.rng.IntN(5) {
 	case 0:
 		w.completeArrival()
 	case 1:
@@ -217,6 +217,8 @@ func (c *cta) completeEarly() {
 		w.readSources(allLanes, -1<<30)
 	case 3:
 		w.finishWgmma(1)
+	case 4:
+		w.applyOuts(allLanes, -1<<30)
 	}
 }
 

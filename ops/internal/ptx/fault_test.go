@@ -83,7 +83,7 @@ func TestMemoryFaults(t *testing.T) {
 func TestControlFaults(t *testing.T) {
 	checkFaults(t, []faultCase{
 		{"trap", "trap;", 0, []string{"trapped"}},
-		{"divergent collective", "@%p2 bra A; shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1; A:", 0, []string{"divergent collective", "0xffff0000"}},
+		{"divergent collective", "@%p2 bra A; shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1; A:", 0, []string{"lanes 0xffff have exited"}},
 		{"collectives that never meet", "@%p2 bra A; shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1; ret; A: shfl.sync.bfly.b32 %r3, %r1, 1, 31, -1;", 0, []string{"deadlock", "divergent collective", "0xffff0000"}},
 		{"shuffle from a lane outside", "@!%p2 bra A; shfl.sync.idx.b32 %r2, %r1, 20, 31, 65535; A:", 0, []string{"lane 20, which does not take part"}},
 		{"mask without the executing lane", "@%p2 bra A; vote.sync.any.pred %p4, %p2, 65535; A:", 0, []string{"does not name the executing lane"}},
@@ -95,7 +95,7 @@ func TestControlFaults(t *testing.T) {
 		{"table index", "T: .branchtargets A, B; brx.idx %r1, T; A: B:", 0, []string{"index 2 of a table with 2 targets"}},
 		{"setmaxnreg that differs", "setp.lt.u32 %p4, %r1, 32; @%p4 bra A; setmaxnreg.inc.sync.aligned.u32 240; ret; A: setmaxnreg.dec.sync.aligned.u32 24;", 128, []string{"setmaxnreg differs inside the warpgroup"}},
 		{"setmaxnreg of half a warpgroup", "setmaxnreg.inc.sync.aligned.u32 240;", 64, []string{"whole warpgroup"}},
-		{"mma in a part of a warp", "@%p2 bra A; mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%r2,%r3,%r4,%r5}, {%r2,%r3}, {%r2}, {%r2,%r3,%r4,%r5}; A:", 0, []string{"divergent collective"}},
+		{"mma in a part of a warp", "@%p2 bra A; mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%r2,%r3,%r4,%r5}, {%r2,%r3}, {%r2}, {%r2,%r3,%r4,%r5}; A:", 0, []string{"lanes 0xffff have exited"}},
 		{"lanes that do not exist", "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r2}, [%r90];", 16, []string{"exited or do not exist"}},
 	})
 }
@@ -152,6 +152,7 @@ func TestBulkFaults(t *testing.T) {
 		{"source out of range", barrierOne + "@%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r90], [%rd1+65520], 32, [%r91];", 0, []string{"not allocated"}},
 		{"over the mbarrier", barrierOne + "@%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r90+16368], [%rd1], 32, [%r91];", 0, []string{"overwrites the mbarrier"}},
 		{"mbarrier not shown to the async proxy", "@%p1 mbarrier.init.shared::cta.b64 [%r91], 1; bar.sync 0; @%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r90], [%rd1], 16, [%r91];", 0, []string{"fence.mbarrier_init"}},
+		{"over generic writes without a proxy fence", "@%p1 st.shared.b32 [%r90+240], %r1;" + arriveAndLoad, 0, []string{"the bulk copy overwrites", "thread 0 wrote"}},
 		{"store without a proxy fence", at + fill + "bar.sync 0; " + out + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"fence.proxy.async"}},
 		{"fence by the wrong thread", at + fill + "bar.sync 0; @%p1 fence.proxy.async; " + out + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"thread 1 wrote", "fence.proxy.async"}},
 		{"fence before the write", at + "fence.proxy.async; " + fill + "bar.sync 0; " + out + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"fence.proxy.async"}},

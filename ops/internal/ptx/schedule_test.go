@@ -252,3 +252,19 @@ func TestSpecialRegisters(t *testing.T) {
 		}
 	}
 }
+
+func TestBarrierDoesNotWaitForLanesAndWarpsThatHaveExited(t *testing.T) {
+	// Threads from 40 on return before the barrier: a part of warp 1 and all of warp 2.
+	body := `
+	setp.lt.u32 %p4, %r1, 40; @%p4 bra STAY; ret;
+	STAY: shl.b32 %r2, %r1, 2; add.s32 %r3, %r90, %r2; st.shared.b32 [%r3], %r1;
+	bar.sync 0;
+	mov.b32 %r5, 39; sub.s32 %r5, %r5, %r1; shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r90; ld.shared.b32 %r4, [%r5];` + storeResult
+	everySchedule(t, body, 96, nil, func(t *testing.T, data []byte) {
+		for i, v := range words(data, 0, 40) {
+			if v != uint32(39-i) {
+				t.Errorf("thread %d read %d", i, v)
+			}
+		}
+	})
+}
