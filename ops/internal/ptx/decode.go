@@ -20,8 +20,10 @@ type inst struct {
 	index    int32 // slot of its index
 	line     int
 	text     string
-	reads    []int32 // slots of the 32-bit bank, for the checks of wgmma
+	reads    []int32 // slots of the 32-bit bank
 	writes   []int32
+	reads64  []int32 // and of the 64-bit bank
+	writes64 []int32
 	required func(w *warp, m uint32) uint32 // collectives: the lanes that must come together
 }
 
