@@ -261,3 +261,32 @@ func TestHalfArithmeticRoundsOnce(t *testing.T) {
 		})
 	}
 }
+
+func TestHalfFlushesDenormalsWithFtz(t *testing.T) {
+	flush := func(u uint64) uint64 {
+		if v := binary16.value(low(u, 16)); math.Abs(v) < 0x1p-14 {
+			return u & 0x8000
+		}
+		return low(u, 16)
+	}
+	value := func(u uint64) float64 { return binary16.value(flush(u)) }
+	checkRows(t, []row{
+		{"add.ftz.f16 %rs8, %rs4, %rs5;", func(a, b, _ uint64) uint64 { return flush(binary16.nearest(value(a) + value(b))) }},
+		{"mul.ftz.f16 %rs8, %rs4, %rs5;", func(a, b, _ uint64) uint64 { return flush(binary16.nearest(value(a) * value(b))) }},
+		{"max.ftz.f16 %rs8, %rs4, %rs5;", func(a, b, _ uint64) uint64 {
+			switch x, y := value(a), value(b); {
+			case math.IsNaN(x) && math.IsNaN(y):
+				return 0x7fff
+			case math.IsNaN(x):
+				return flush(b)
+			case math.IsNaN(y):
+				return flush(a)
+			default:
+				return binary16.nearest(math.Max(x, y))
+			}
+		}},
+		{"tanh.approx.f16 %rs8, %rs4;", func(a, _, _ uint64) uint64 {
+			return binary16.nearest(float64(float32(math.Tanh(binary16.value(low(a, 16))))))
+		}},
+	}, integers(), sameHalf(binary16))
+}

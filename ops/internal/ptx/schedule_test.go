@@ -268,3 +268,48 @@ func TestBarrierDoesNotWaitForLanesAndWarpsThatHaveExited(t *testing.T) {
 		}
 	})
 }
+
+func TestGuardedCollectivesTakeTheLanesOfTheGuard(t *testing.T) {
+	body := `
+	mov.b32 %r4, 5; @%p2 shfl.sync.bfly.b32 %r4, %r1, 1, 31, 65535; @!%p2 vote.sync.ballot.b32 %r4, %p2, 0xffff0000;
+	@%p2 bar.warp.sync 65535;` + storeResult
+	everySchedule(t, body, 32, nil, func(t *testing.T, data []byte) {
+		for i, v := range words(data, 0, 32) {
+			if want := uint32(i^1) * uint32(truth(i < 16)); v != want {
+				t.Errorf("lane %d = %d, want %d", i, v, want)
+			}
+		}
+	})
+}
+
+func TestInternalErrorsAreNoPanics(t *testing.T) {
+	f := mustFunction(t, kernel("add.s32 %r1, %r1, 1; ret;"), "k")
+	broken := *f
+	broken.code = append([]inst(nil), f.code...)
+	broken.code[2].exec = func(*warp, uint32) { panic("broken invariant") }
+	_, err := broken.Run(newArena(), Launch{Grid: [3]int{1, 1, 1}, Block: [3]int{32, 1, 1}, Args: make([]byte, 8)}, Schedule{})
+	if err == nil || IsFault(err) || !strings.Contains(err.Error(), "broken invariant") || !strings.Contains(err.Error(), "add.s32") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRunsOfOneFunctionAreIndependent(t *testing.T) {
+	f := mustFunction(t, kernel(addresses+strings.Replace(racyKernels["between warps"].body, "FIX", "bar.sync 0;", 1)+storeResult+"ret;"), "k")
+	done := make(chan error)
+	for seed := range uint64(4) {
+		go func() {
+			m := newArena()
+			at := m.alloc(4096)
+			_, err := f.Run(m, Launch{Grid: [3]int{8, 1, 1}, Block: [3]int{64, 1, 1}, Shared: 16448, Args: args(at)}, Schedule{Seed: seed, Adversarial: true, Resident: 3})
+			if err == nil && m.word(at+40) != 7 {
+				err = fmt.Errorf("seed %d: wrong result", seed)
+			}
+			done <- err
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
