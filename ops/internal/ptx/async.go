@@ -59,10 +59,8 @@ func (d *decoder) decodeCopyAsync() {
 	cg := d.takeOne("ca", "cg") == "cg"
 	d.takeOne("shared", "shared::cta")
 	d.want("global")
-	hint := false
-	for d.take("L2::64B", "L2::128B", "L2::256B") || d.take("L2::cache_hint") && !hint {
-	}
-	if !d.arity(3, 5) {
+	d.takeOne("L2::64B", "L2::128B", "L2::256B")
+	if !d.arity(3, 4) {
 		return
 	}
 	n := int(d.immediate(d.arg(2)))

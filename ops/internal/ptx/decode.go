@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -54,9 +55,7 @@ func init() {
 		memoryDecoders, atomicDecoders, controlDecoders, collectiveDecoders, matrixDecoders, asyncDecoders,
 		mbarrierDecoders, wgmmaDecoders,
 	} {
-		for op, decode := range group {
-			decoders[op] = decode
-		}
+		maps.Copy(decoders, group)
 	}
 }
 

@@ -313,3 +313,18 @@ func TestRunsOfOneFunctionAreIndependent(t *testing.T) {
 		}
 	}
 }
+
+func TestUnalignedBarriersMeetAtDifferentPlaces(t *testing.T) {
+	// Half of each warp waits at one instruction, half at another; the last warp has 8 threads.
+	body := `
+	and.b32 %r2, %r1, 4; setp.eq.s32 %p3, %r2, 0; shl.b32 %r2, %r1, 2; add.s32 %r3, %r90, %r2; st.shared.b32 [%r3], %r1;
+	@%p3 bra A; barrier.sync 3; bra B; A: barrier.sync 3; B:
+	mov.b32 %r5, 71; sub.s32 %r5, %r5, %r1; shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r90; ld.shared.b32 %r4, [%r5];` + storeResult
+	everySchedule(t, body, 72, nil, func(t *testing.T, data []byte) {
+		for i, v := range words(data, 0, 72) {
+			if v != uint32(71-i) {
+				t.Errorf("thread %d read %d", i, v)
+			}
+		}
+	})
+}
