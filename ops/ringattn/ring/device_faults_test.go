@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,24 +12,10 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/internal/device"
+	"github.com/ringgrad/ringgrad/ops/internal/device/devicetest"
 	"github.com/ringgrad/ringgrad/ops/internal/device/sim"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
-
-// flaw is what is wrong with devices; its methods are called under a lock.
-type flaw struct {
-	mu       sync.Mutex
-	waits    func(w wait) bool      // which are left out
-	launches func(number int) error // which fail
-	copies   map[*flawedStream]bool // streams that have copied from other devices
-	launched int
-}
-
-// wait is one for an event that was recorded on another stream, or never.
-type wait struct {
-	recorded, waits *flawedStream
-	ofCopies        bool // recorded on a stream of copies
-}
 
 // The roles of waits in a ring whose ranks have a device each.
 const (
@@ -40,107 +25,28 @@ const (
 	reuse   = "memory waits for the copies out of it"
 )
 
-func (w wait) role() string {
-	same := w.recorded != nil && w.recorded.device.Device == w.waits.device.Device
+func role(w devicetest.Wait) string {
 	switch {
-	case w.ofCopies && same:
+	case w.OfCopies && w.Same:
 		return arrived
-	case w.ofCopies:
+	case w.OfCopies:
 		return reuse
-	case same:
+	case w.Same:
 		return free
 	}
 	return ready
 }
 
-type flawedDevice struct {
-	device.Device
-	flaw *flaw
-}
-
-type flawedStream struct {
-	device.Stream
-	device flawedDevice
-}
-
-type flawedEvent struct {
-	device.Event
-	recorded *flawedStream
-	ofCopies bool
-}
-
-func (d flawedDevice) NewStream() (device.Stream, error) {
-	s, err := d.Device.NewStream()
-	return &flawedStream{s, d}, err
-}
-
-func (d flawedDevice) NewEvent() (device.Event, error) {
-	e, err := d.Device.NewEvent()
-	return &flawedEvent{Event: e}, err
-}
-
-func (s *flawedStream) Record(e device.Event) error {
-	f, x := s.device.flaw, e.(*flawedEvent)
-	f.mu.Lock()
-	x.recorded, x.ofCopies = s, f.copies[s]
-	f.mu.Unlock()
-	return s.Stream.Record(x.Event)
-}
-
-func (s *flawedStream) Wait(e device.Event) error {
-	f, x := s.device.flaw, e.(*flawedEvent)
-	f.mu.Lock()
-	w := wait{x.recorded, s, x.ofCopies}
-	drop := f.waits != nil && x.recorded != s && f.waits(w)
-	f.mu.Unlock()
-	if drop {
-		return nil
-	}
-	return s.Stream.Wait(x.Event)
-}
-
-func (s *flawedStream) CopyFrom(dst device.Ptr, peer device.Device, src device.Ptr, bytes int) error {
-	f := s.device.flaw
-	f.mu.Lock()
-	f.copies[s] = true
-	f.mu.Unlock()
-	return s.Stream.CopyFrom(dst, peer.(flawedDevice).Device, src, bytes)
-}
-
-func (s *flawedStream) Launch(fn device.Function, l device.Launch) error {
-	f := s.device.flaw
-	f.mu.Lock()
-	f.launched++
-	n := f.launched
-	f.mu.Unlock()
-	if f.launches != nil {
-		if err := f.launches(n); err != nil {
-			return err
-		}
-	}
-	return s.Stream.Launch(fn, l)
-}
-
-func (e *flawedEvent) Since(earlier device.Event) (time.Duration, error) {
-	return e.Event.Since(earlier.(*flawedEvent).Event)
-}
-
-// with returns a wrapper for devices.
-func (f *flaw) with() func(device.Device) device.Device {
-	f.copies = map[*flawedStream]bool{}
-	return func(d device.Device) device.Device { return flawedDevice{d, f} }
-}
-
 func TestADeviceThatIsLostEndsAllRanksByName(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	for _, at := range []int{1, 9, 30, 60} {
-		f := &flaw{launches: func(n int) error {
+		f := &devicetest.Flaw{Launches: func(n int) error {
 			if n == at {
 				return fmt.Errorf("uncorrectable ECC error (214): %w", device.ErrLost)
 			}
 			return nil
 		}}
-		engines(t, sim.Config{Devices: 2}, f.with())
+		engines(t, sim.Config{Devices: 2}, f.On)
 		c := onDevices(t, 40)
 		c.Sharding, _ = shard.New(shard.Zigzag, 40, 4)
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
@@ -162,10 +68,10 @@ func TestAMissingWaitIsCaught(t *testing.T) {
 	onCPU.Device = ring.CPU
 	want := whole(t, onCPU)
 	c.Sharding, _ = shard.New(shard.Striped, tokens, size)
-	broken := func(travel ring.Travel, drop func(wait) bool) bool {
+	broken := func(travel ring.Travel, drop func(devicetest.Wait) bool) bool {
 		for seed := range uint64(seeds) {
-			f := &flaw{waits: drop}
-			engines(t, sim.Config{Devices: size, Seed: seed}, f.with())
+			f := &devicetest.Flaw{Waits: drop}
+			engines(t, sim.Config{Devices: size, Seed: seed}, f.On)
 			c := c
 			c.Travel = travel
 			got, err := wholeOf[float32](t.Context(), c)
@@ -179,9 +85,9 @@ func TestAMissingWaitIsCaught(t *testing.T) {
 		if broken(travel, nil) {
 			t.Fatalf("%s travel: broken without a fault", travel)
 		}
-		for _, role := range []string{arrived, ready, free, reuse} {
-			if !broken(travel, func(w wait) bool { return w.role() == role }) {
-				t.Errorf("%s travel: nobody sees that %q is left out", travel, role)
+		for _, fault := range []string{arrived, ready, free, reuse} {
+			if !broken(travel, func(w devicetest.Wait) bool { return role(w) == fault }) {
+				t.Errorf("%s travel: nobody sees that %q is left out", travel, fault)
 			}
 		}
 	}

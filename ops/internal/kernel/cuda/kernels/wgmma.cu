@@ -7,3 +7,4 @@ constexpr int kDim = DP; // of the command line; args.h has members of the name
 KERNEL(fwd, fwd::kThreads) forward(const __attribute__((grid_constant)) ForwardArgs a) { fwd::forward<false>(a); }
 KERNEL(fwd, fwd::kThreads) forward_extras(const __attribute__((grid_constant)) ForwardArgs a) { fwd::forward<true>(a); }
 KERNEL(bwd, bwd::kThreads) backward(const __attribute__((grid_constant)) BackwardArgs a) { bwd::backward<false>(a); }
+KERNEL(bwd, bwd::kThreads) backward_extras(const __attribute__((grid_constant)) BackwardArgs a) { bwd::backward<true>(a); }

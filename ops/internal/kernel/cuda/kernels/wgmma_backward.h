@@ -13,10 +13,13 @@
 namespace bwd {
 
 constexpr int kKeys = 128, kThreads = 3 * kWarpgroup, kWarps = 2 * kWarpgroup / 32; // of consumers
-constexpr int kQueries = kDim == 64 ? 128 : 64;
-constexpr int kPairs = kQueries / 2;                    // scores of a thread
+constexpr int kHalves = kDim == 64 ? 2 : 1;             // of a tile of queries; scores are of 64 queries at a time
+constexpr int kQueries = 64 * kHalves;
+constexpr bool kRoom = kDim == 64;                      // registers for dV while dS' is made, and for the next dP' while dQ is stored
+constexpr int kPairs = 32;                              // scores of a thread
 constexpr u32 kKeyBytes = kKeys * kDim * 2, kKeySlab = kKeys * 128;
 constexpr u32 kQueryBytes = kQueries * kDim * 2, kQuerySlab = kQueries * 128;
+constexpr u32 kHalf = 64 * 128 >> 4;                    // 64 rows, of descriptors
 constexpr u32 kLine = kQueries * 4, kSumBytes = kQueries * kDim * 4;
 
 // Shared memory; queries, dO, the sums of dQ and the lines high, low and delta have two places each.
@@ -124,54 +127,133 @@ struct Own {
   int warpgroup, row, lane; // row of the first key in the tile
 };
 
-DEV float2 shared_pair(u32 offset) { return *(const float2 *)(shared_memory + offset); }
+DEV float2 shared_pair(u32 address) {
+  float2 x;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x.x), "=f"(x.y) : "r"(address));
+  return x;
+}
 
-// hide sets weights to 0 that the mask hides.
-DEV void hide(float (&p)[kPairs], const Score &c, int query, int SP, const int *kpos) {
-  u32 seen[kPairs / 32] = {};
+// seen tells by a bit each which pairs the mask leaves.
+DEV u32 seen(const Score &c, int query, int SP, const int *kpos) {
+  u32 seen = 0;
   int top = kpos[0], bottom = kpos[8];
   ONCE for (int layer = 0; layer < c.layers; layer++) {
     const int2 *span = c.span + (long)layer * SP + query;
-    UNROLL for (int j = 0; j < kQueries / 8; j++) {
+    UNROLL for (int j = 0; j < 8; j++) {
       int4 s = *(const int4 *)(span + 8 * j); // spans of two queries
       u32 bits = (u32)((u32)(top - s.x) < (u32)s.y) | (u32)((u32)(top - s.z) < (u32)s.w) << 1 |
                  (u32)((u32)(bottom - s.x) < (u32)s.y) << 2 | (u32)((u32)(bottom - s.z) < (u32)s.w) << 3;
-      seen[j / 8] |= bits << 4 * (j % 8);
+      seen |= bits << 4 * j;
     }
   }
-  UNROLL for (int i = 0; i < kPairs; i++) p[i] = seen[i / 32] >> (i % 32) & 1 ? p[i] : 0.f;
+  return seen;
+}
+
+// hide sets weights to 0 that are not seen.
+DEV void hide(float (&p)[kPairs], u32 seen) {
+  UNROLL for (int i = 0; i < kPairs; i++) p[i] = seen >> i & 1 ? p[i] : 0.f;
+}
+
+// References are high and low of two queries; a query that sees nothing gets weights of 0.
+struct References { float2 high, low; };
+DEV References references(u32 lines, int j) {
+  References r{shared_pair(kHigh + lines + 32 * j), shared_pair(kLow + lines + 32 * j)};
+  r.high.x = r.high.x == -kInf ? kInf : r.high.x;
+  r.high.y = r.high.y == -kInf ? kInf : r.high.y;
+  return r;
 }
 
 // weigh turns scores into weights.
 DEV void weigh(float (&s)[kPairs], float scale, u32 lines) {
-  UNROLL for (int j = 0; j < kQueries / 8; j++) {
-    float2 high = shared_pair(kHigh + lines + 32 * j), low = shared_pair(kLow + lines + 32 * j);
-    high.x = high.x == -kInf ? kInf : high.x;
-    high.y = high.y == -kInf ? kInf : high.y;
+  UNROLL for (int j = 0; j < 8; j++) {
+    References r = references(lines, j);
     UNROLL for (int i = 0; i < 4; i++) {
-      float t = __builtin_fmaf(s[4 * j + i], scale, i & 1 ? -high.y : -high.x);
-      s[4 * j + i] = exp2_fast(t - (i & 1 ? low.y : low.x));
+      float t = __builtin_fmaf(s[4 * j + i], scale, i & 1 ? -r.high.y : -r.high.x);
+      s[4 * j + i] = exp2_fast(t - (i & 1 ? r.low.y : r.low.x));
     }
   }
 }
 
 // differentiate makes dS' of P' (times the slope of softcap) and dP'.
 DEV void differentiate(float (&dp)[kPairs], const float (&p)[kPairs], u32 lines) {
-  UNROLL for (int j = 0; j < kQueries / 8; j++) {
+  UNROLL for (int j = 0; j < 8; j++) {
     float2 delta = shared_pair(kDelta + lines + 32 * j);
     UNROLL for (int i = 0; i < 4; i++) dp[4 * j + i] = p[4 * j + i] * (dp[4 * j + i] - (i & 1 ? delta.y : delta.x));
   }
+}
+
+// Extras is what softcap, ALiBi and dropout need of a thread's pairs: its first query and first key.
+struct Extras {
+  const Job &job;
+  int head, query, key;
+};
+
+// keeps tells by a bit each which pairs dropout keeps.
+DEV u32 keeps(const Extras &e) {
+  const Score &c = e.job.a.score;
+  if (!c.threshold) return ~0u;
+  const u32 *qword = c.qword + (long)e.head * e.job.a.SP + e.query, *kword = c.kword + (long)e.head * e.job.a.NP + e.key;
+  u32 top = kword[0], bottom = kword[8], keeps = 0;
+  UNROLL for (int j = 0; j < 8; j++) {
+    int2 q = two_ints((const int *)qword + 8 * j);
+    UNROLL for (int i = 0; i < 4; i++) keeps |= (u32)kept(i & 1 ? q.y : q.x, i & 2 ? bottom : top, c.threshold) << (4 * j + i);
+  }
+  return keeps;
+}
+
+// weigh turns scores into what dV needs, the weights behind dropout, and leaves the weights times the slope of softcap. It goes through
+// a quarter of the columns at a time, or there would not be registers enough.
+DEV void weigh(float (&s)[kPairs], u32 (&p)[kPairs / 2], const Extras &e, u32 seen, u32 keeps, u32 lines) {
+  const Score &c = e.job.a.score;
+  UNROLL for (int quarter = 0; quarter < kPairs; quarter += kPairs / 4) {
+    float *x = s + quarter, steep[kPairs / 4], scale = c.scale;
+    UNROLL for (int i = 0; i < kPairs / 4; i++) steep[i] = 1;
+    if (c.softcap != 0) {
+      UNROLL for (int i = 0; i < kPairs / 4; i++) {
+        x[i] = tanh_exact(x[i] * c.inner);
+        steep[i] = 1.f - x[i] * x[i];
+      }
+      scale = c.softcap;
+    }
+    UNROLL for (int i = 0; i < kPairs / 4; i++) x[i] *= scale;
+    if (c.alibi) {
+      float slope = c.slope[e.head];
+      int top = c.kpos[e.key], bottom = c.kpos[e.key + 8];
+      UNROLL for (int i = 0; i < kPairs / 4; i++) {
+        int distance = c.qpos[e.query + 2 * (quarter + i & ~3) + (i & 1)] - (i & 2 ? bottom : top);
+        x[i] -= slope * (float)(distance < 0 ? -distance : distance);
+      }
+    }
+    UNROLL for (int i = 0; i < kPairs / 4; i += 4) {
+      References r = references(lines, (quarter + i) / 4);
+      float kept[4];
+      UNROLL for (int j = 0; j < 4; j++) {
+        float w = exp2_fast((x[i + j] - (j & 1 ? r.high.y : r.high.x)) - (j & 1 ? r.low.y : r.low.x));
+        w = seen >> (quarter + i + j) & 1 ? w : 0.f;
+        kept[j] = keeps >> (quarter + i + j) & 1 ? w * c.keep : 0.f;
+        x[i + j] = w;
+      }
+      p[(quarter + i) / 2] = pair(kept[0], kept[1]);
+      p[(quarter + i) / 2 + 1] = pair(kept[2], kept[3]);
+    }
+    if (c.softcap != 0) UNROLL for (int i = 0; i < kPairs / 4; i++) x[i] *= steep[i];
+  }
+}
+
+// drop is dropout on dP'.
+DEV void drop(float (&dp)[kPairs], u32 keeps, float keep) {
+  UNROLL for (int i = 0; i < kPairs; i++) dp[i] = keeps >> i & 1 ? dp[i] * keep : 0.f;
 }
 
 DEV void round(u32 (&to)[kPairs / 2], const float (&x)[kPairs]) {
   UNROLL for (int i = 0; i < kPairs / 2; i++) to[i] = pair(x[2 * i], x[2 * i + 1]);
 }
 
-// exchange writes dS' where dQ reads it: slabs of 64 queries, rows are keys.
-DEV void exchange(const u32 (&ds)[kPairs / 2], u32 base, const Own &own) {
-  u32 at = base + kS + own.row * 128 + (own.lane & 3) * 4 + (own.lane >> 2) * 16;
-  UNROLL for (int j = 0; j < kQueries / 8; j++) {
-    u32 to = (at ^ (j & 7) * 16) + (j >> 3) * kKeySlab;
+// exchange writes dS' where dQ reads it: a slab of 64 queries, rows are keys.
+DEV void exchange(const u32 (&ds)[kPairs / 2], u32 slab, const Own &own) {
+  u32 at = opaque(slab + own.row * 128 + (own.lane & 3) * 4 + (own.lane >> 2) * 16);
+  UNROLL for (int j = 0; j < 8; j++) {
+    u32 to = at ^ j * 16;
     asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(ds[2 * j]) : "memory");
     asm volatile("st.shared.b32 [%0], %1;" ::"r"(to + 1024), "r"(ds[2 * j + 1]) : "memory");
   }
@@ -188,7 +270,7 @@ DEV void swap_if(bool yes, float &a, float &b) {
 DEV void leave(float (&dq)[32], u32 sum, float natural, const Own &own) {
   int order = own.lane >> 2 & 3, row = own.row & 63;
   if (kDim == 64) row += own.warpgroup * 64;
-  u32 at = sum + row * kDim * 4 + (kDim == 64 ? 0 : own.warpgroup * 256) + (own.lane & 3) * 8 + order * 32;
+  u32 at = opaque(sum + row * kDim * 4 + (kDim == 64 ? 0 : own.warpgroup * 256) + (own.lane & 3) * 8 + order * 32);
   UNROLL for (int i = 0; i < 32; i++) dq[i] *= natural;
   UNROLL for (int group = 0; group < 32; group += 16) {
     UNROLL for (int i = 0; i < 4; i++) {
@@ -222,7 +304,7 @@ DEV void multiply_scores(float (&s)[kPairs], u32 keys, u32 queries) {
 
 DEV void multiply_sums(float (&sum)[kDim / 2], const u32 (&a)[kPairs / 2], u32 rows) {
   rows = opaque(rows);
-  UNROLL for (int i = 0; i < kQueries / 16; i++) multiply(sum, a + 4 * i, rows + i * kStepRows);
+  UNROLL for (int i = 0; i < 4; i++) multiply(sum, a + 4 * i, rows + i * kStepRows);
 }
 
 DEV void multiply_dq(float (&dq)[32], u32 ds, u32 k) {
@@ -232,6 +314,7 @@ DEV void multiply_dq(float (&dq)[32], u32 ds, u32 k) {
 
 // Barrier 1: dS is written. Barriers 2 and 3: dS has been read by the other consumer.
 template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2], const Job &job, const Own &own) {
+  constexpr bool ahead = !extras | kRoom; // dP' is computed ahead
   const BackwardArgs &a = job.a;
   u32 base = job.base;
   int w = own.warpgroup;
@@ -247,9 +330,12 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
   multiply_scores(s, k, q);
   wgmma_commit();
   mbarrier_wait(mbarrier_of(base, OFull), 0);
-  multiply_scores(dp, v, o);
-  wgmma_commit();
-  wgmma_wait<1>();
+  if (ahead) {
+    wgmma_fence();
+    multiply_scores(dp, v, o);
+    wgmma_commit();
+  }
+  wgmma_wait<ahead>();
   settled(s);
 
   Note note;
@@ -258,58 +344,88 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
     int place = i & 1, then = place ^ 1;
     u32 parity = i >> 1 & 1, parityThen = (i + 1) >> 1 & 1;
     note = *note_of(place);
-    u32 entry = note.entry, lines = place * kLine + (own.lane & 3) * 8;
-    u32 at = place * (kQueryBytes >> 4);
-    // 1. P' of S'; dK of the last step and dP' of this one are under way.
-    weigh(s, a.score.scale, lines);
-    if (entry & 1) hide(s, a.score, (entry >> 1) * kQueries + 2 * (own.lane & 3), a.SP, a.score.kpos + job.key + own.row);
-    wgmma_wait<1>();
-    settled(dk);
-    settled(ds16);
-    if (i > 0) release(mbarrier_of(base, QEmpty + (place ^ 1)));
-    // 2. dV, and dS' meanwhile.
-    round(p16, s);
-    wgmma_fence();
-    multiply_sums(dv, p16, o + at);
-    wgmma_commit();
-    wgmma_wait<0>();
-    settled(dp);
-    differentiate(dp, s, lines);
-    round(ds16, dp);
-    if (i > 0) named_sync(2 + w, 2 * kWarpgroup);
-    exchange(ds16, base, own);
-    fence_shared();
-    // 3. S' of the next step; the last one multiplies its own tiles again, for nothing, which is cheaper than a branch around wgmma.
     bool more = !note.last;
-    if (more) mbarrier_wait(mbarrier_of(base, QFull + then), parityThen);
+    u32 lines = base + place * kLine + (own.lane & 3) * 8, at = place * (kQueryBytes >> 4);
+    // Behind the last step its own tiles are multiplied again, for nothing: that costs less than a branch around wgmma.
     u32 after = (more ? then : place) * (kQueryBytes >> 4);
-    wgmma_fence();
-    multiply_scores(s, k, q + after);
-    wgmma_commit();
-    // 4. dQ and dK, once both consumers have written dS.
-    named_sync(1, 2 * kWarpgroup);
-    wgmma_wait<1>();
-    settled(dv);
-    settled(p16);
-    release(mbarrier_of(base, OEmpty + place));
-    wgmma_fence();
-    multiply_dq(dq, dsSide, kSide);
-    wgmma_commit();
-    multiply_sums(dk, ds16, q + at);
-    wgmma_commit();
-    wgmma_wait<0>();
-    settled(dq);
-    settled(s);
-    if (more) named_arrive(3 - w, 2 * kWarpgroup);
-    mbarrier_wait(mbarrier_of(base, SumEmpty + place), parity ^ 1);
-    leave(dq, base + kSum + place * kSumBytes, a.score.natural, own);
-    fence_shared();
-    release(mbarrier_of(base, SumFull + place));
-    // 5. dP' of the next step.
-    if (more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);
-    wgmma_fence();
-    multiply_scores(dp, v, o + after);
-    wgmma_commit();
+    UNROLL for (int half = 0; half < kHalves; half++) {
+      bool first = half == 0, last = half + 1 == kHalves;
+      u32 here = at + half * kHalf, next = last ? after : here + kHalf;
+      int query = (note.entry >> 1) * kQueries + half * 64 + 2 * (own.lane & 3), key = opaque(job.key + own.row);
+      u32 keep = 0;
+      // 1. P' of S'; the last dK and this dP' are under way.
+      if (!extras) {
+        weigh(s, a.score.scale, lines + half * 256);
+        if (note.entry & 1) hide(s, seen(a.score, query, a.SP, a.score.kpos + key));
+      }
+      wgmma_wait<ahead>();
+      settled(dk);
+      settled(ds16);
+      if (first && i > 0) release(mbarrier_of(base, QEmpty + then));
+      // 2. dV and dS'.
+      if (extras) {
+        u32 all = note.entry & 1 ? seen(a.score, query, a.SP, a.score.kpos + key) : ~0u;
+        Extras e{job, note.head, query, key};
+        keep = keeps(e);
+        weigh(s, p16, e, all, keep, lines + half * 256);
+      } else {
+        round(p16, s);
+      }
+      wgmma_fence();
+      multiply_sums(dv, p16, o + here);
+      if (!ahead) multiply_scores(dp, v, o + here);
+      wgmma_commit();
+      if (kRoom && !first) wgmma_wait<1>(); else wgmma_wait<0>();
+      settled(dp);
+      if (last && !kRoom) release(mbarrier_of(base, OEmpty + place));
+      if (extras)
+        if (a.score.threshold) drop(dp, keep, a.score.keep);
+      differentiate(dp, s, lines + half * 256);
+      round(ds16, dp);
+      if (first && i > 0) named_sync(2 + w, 2 * kWarpgroup);
+      exchange(ds16, base + kS + half * kKeySlab, own);
+      fence_shared();
+      // 3. The next S', dQ once both consumers have written dS, dK, and the next dP'.
+      if (last && more) mbarrier_wait(mbarrier_of(base, QFull + then), parityThen);
+      wgmma_fence();
+      multiply_scores(s, k, q + next);
+      wgmma_commit();
+      if (last) {
+        named_sync(1, 2 * kWarpgroup);
+        wgmma_fence();
+        multiply_dq(dq, dsSide, kSide);
+        wgmma_commit();
+      }
+      wgmma_fence();
+      multiply_sums(dk, ds16, q + here);
+      wgmma_commit();
+      if (kRoom) {
+        if (last && more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);
+        wgmma_fence();
+        multiply_scores(dp, v, o + next);
+        wgmma_commit();
+      }
+      wgmma_wait<1 + kRoom>();
+      settled(s);
+      settled(dv);
+      settled(p16);
+      if (last) {
+        settled(dq);
+        if (kRoom) release(mbarrier_of(base, OEmpty + place));
+        if (more) named_arrive(3 - w, 2 * kWarpgroup);
+        mbarrier_wait(mbarrier_of(base, SumEmpty + place), parity ^ 1);
+        leave(dq, base + kSum + place * kSumBytes, a.score.natural, own);
+        fence_shared();
+        release(mbarrier_of(base, SumFull + place));
+      }
+      if (!kRoom) {
+        if (last && more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);
+        if (!ahead) continue;
+        wgmma_fence();
+        multiply_scores(dp, v, o + next);
+        wgmma_commit();
+      }
+    }
     i++;
   } while (!note.last);
   wgmma_wait<0>();

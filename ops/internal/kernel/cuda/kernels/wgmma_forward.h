@@ -15,6 +15,7 @@ namespace fwd {
 
 constexpr int kQueries = 128, kKeys = 128, kThreads = 3 * kWarpgroup;
 constexpr u32 kTileBytes = 128 * kDim * 2, kSlab = 128 * 128; // a slab is 128 rows of 64 columns
+constexpr u32 kTile = kTileBytes >> 4; // of descriptors
 constexpr float kSlack = 8;
 
 // Shared memory.
@@ -72,15 +73,24 @@ DEV void hide(float (&s)[64], const Score &c, int row, int SP, const int *kpos) 
   UNROLL for (int i = 0; i < 64; i++) s[i] = seen[i >> 1 & 1] >> (2 * (i >> 2) + (i & 1)) & 1 ? s[i] : -kInf;
 }
 
-// logits makes of s what softcap and ALiBi make of it, in units of log2.
-DEV void logits(float (&s)[64], const Score &c, int row, int head, const int *kpos) {
-  float slope = c.alibi ? c.slope[head] : 0;
-  int top = c.alibi ? c.qpos[row] : 0, bottom = c.alibi ? c.qpos[row + 8] : 0;
-  UNROLL for (int j = 0; j < 16; j++) {
-    int2 k = {0, 0};
-    if (c.alibi) k = two_ints(kpos + 8 * j);
-    UNROLL for (int i = 0; i < 4; i++) s[4 * j + i] = logit(c, s[4 * j + i], (i & 2 ? bottom : top) - (i & 1 ? k.y : k.x), slope, nullptr);
+// logits makes of s what softcap and ALiBi make of it; times the result it is in units of log2.
+DEV float logits(float (&s)[64], const Score &c, int row, int head, const int *kpos) {
+  float scale = c.scale;
+  if (c.softcap != 0) {
+    UNROLL for (int i = 0; i < 64; i++) s[i] = tanh_exact(s[i] * c.inner);
+    scale = c.softcap;
   }
+  if (!c.alibi) return scale;
+  float slope = c.slope[head];
+  int top = c.qpos[row], bottom = c.qpos[row + 8];
+  UNROLL for (int j = 0; j < 16; j++) {
+    int2 k = two_ints(kpos + 8 * j);
+    UNROLL for (int i = 0; i < 4; i++) {
+      int distance = (i & 2 ? bottom : top) - (i & 1 ? k.y : k.x);
+      s[4 * j + i] = s[4 * j + i] * scale - slope * (float)(distance < 0 ? -distance : distance);
+    }
+  }
+  return 1;
 }
 
 // drop sets weights to 0 that dropout drops.
@@ -137,21 +147,20 @@ DEV void multiply_values(float (&o)[kDim / 2], const u32 (&p)[32], u32 v) {
   UNROLL for (int i = 0; i < 8; i++) multiply(o, p + 4 * i, v + i * kStepRows);
 }
 
-template <bool extras> DEV void softmax(float (&s)[64], Rows &r, const Job &job, u32 entry, float (&factor)[2], bool &lift) {
+// softmax turns scores into weights; it returns whether o must be multiplied by factor.
+template <bool extras> DEV bool softmax(float (&s)[64], Rows &r, const Job &job, u32 entry, float (&factor)[2]) {
   const Score &c = job.a.score;
   int column = (entry >> 1) * kKeys + 2 * (threadIdx.x & 3);
-  float scale = c.scale;
-  if (extras) {
-    logits(s, c, r.row, job.head, c.kpos + column);
-    scale = 1;
-  } else if (scale <= 0) {
+  float scale = extras ? logits(s, c, r.row, job.head, c.kpos + column) : c.scale;
+  if (scale <= 0) {
     UNROLL for (int i = 0; i < 64; i++) s[i] *= scale;
     scale = 1;
   }
   if (entry & 1) hide(s, c, r.row, job.a.SP, c.kpos + column);
-  lift = weigh(s, r, scale, factor);
+  bool lift = weigh(s, r, scale, factor);
   if (extras)
     if (c.threshold) drop(s, c, c.qword + (long)job.head * job.a.SP + r.row, c.kword + (long)job.head * job.a.NP + column);
+  return lift;
 }
 
 DEV void round(u32 (&p)[32], const float (&s)[64]) {
@@ -167,12 +176,12 @@ DEV void release(u32 mbarrier) {
 DEV void await_turn(int consumer) { named_sync(1 + consumer, 2 * kWarpgroup); }
 DEV void give_turn(int consumer) { named_arrive(2 - consumer, 2 * kWarpgroup); }
 
-template <bool extras> DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
+// fold goes through the tiles of keys; the softmax of one overlaps the products with the values of the one before.
+DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
   u32 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
   u32 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
   float s[64], factor[2];
   u32 p[32];
-  bool lift;
   u32 entry = job.tile[0], next = job.tile[job.tiles > 1];
 
   mbarrier_wait(mbarrier_of(job.base, QFull), 0);
@@ -183,32 +192,30 @@ template <bool extras> DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &j
   wgmma_wait<0>();
   settled(s);
   release(mbarrier_of(job.base, KEmpty));
-  softmax<extras>(s, r, job, entry, factor, lift);
+  softmax<false>(s, r, job, entry, factor);
   UNROLL for (int i = 0; i < kDim / 2; i++) o[i] *= factor[i >> 1 & 1];
   round(p, s);
 
   if (consumer == 1 && job.tiles > 1) give_turn(consumer);
   ONCE for (int j = 1; j < job.tiles; j++) {
-    int place = j & 1;
-    u32 at = place * (kTileBytes >> 4), before = (place ^ 1) * (kTileBytes >> 4);
+    int place = j & 1, before = place ^ 1;
     entry = next;
     next = job.tile[min2(j + 1, job.tiles - 1)];
     mbarrier_wait(mbarrier_of(job.base, KFull + place), j >> 1 & 1);
     await_turn(consumer);
     wgmma_fence();
-    multiply_keys(s, q, k + at);
+    multiply_keys(s, q, k + place * kTile);
     wgmma_commit();
-    mbarrier_wait(mbarrier_of(job.base, VFull + (place ^ 1)), (j - 1) >> 1 & 1);
+    mbarrier_wait(mbarrier_of(job.base, VFull + before), (j - 1) >> 1 & 1);
     wgmma_fence();
-    multiply_values(o, p, v + before);
+    multiply_values(o, p, v + before * kTile);
     wgmma_commit();
     if (consumer == 0 || j + 1 < job.tiles) give_turn(consumer);
     wgmma_wait<1>();
     settled(s);
     release(mbarrier_of(job.base, KEmpty + place));
-    softmax<extras>(s, r, job, entry, factor, lift);
     // The branch keeps the compiler from waiting above it, before the softmax.
-    if (lift) {
+    if (softmax<false>(s, r, job, entry, factor)) {
       wgmma_wait<0>();
       settled(o);
       UNROLL for (int i = 0; i < kDim / 2; i++) o[i] *= factor[i >> 1 & 1];
@@ -216,16 +223,45 @@ template <bool extras> DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &j
     wgmma_wait<0>();
     settled(o);
     settled(p);
-    release(mbarrier_of(job.base, VEmpty + (place ^ 1)));
+    release(mbarrier_of(job.base, VEmpty + before));
     round(p, s);
   }
   int last = job.tiles - 1;
   mbarrier_wait(mbarrier_of(job.base, VFull + (last & 1)), last >> 1 & 1);
   wgmma_fence();
-  multiply_values(o, p, v + (last & 1) * (kTileBytes >> 4));
+  multiply_values(o, p, v + (last & 1) * kTile);
   wgmma_commit();
   wgmma_wait<0>();
   settled(o);
+}
+
+// fold_extras does one thing after the other: one softmax with extras is long enough, for the registers and for the instruction cache.
+DEV void fold_extras(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
+  u32 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
+  u32 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
+  mbarrier_wait(mbarrier_of(job.base, QFull), 0);
+  ONCE for (int j = 0; j < job.tiles; j++) {
+    int place = j & 1;
+    u32 parity = j >> 1 & 1;
+    float s[64], factor[2];
+    u32 p[32];
+    mbarrier_wait(mbarrier_of(job.base, KFull + place), parity);
+    wgmma_fence();
+    multiply_keys(s, q, k + place * kTile);
+    wgmma_commit();
+    wgmma_wait<0>();
+    settled(s);
+    release(mbarrier_of(job.base, KEmpty + place));
+    if (softmax<true>(s, r, job, job.tile[j], factor)) UNROLL for (int i = 0; i < kDim / 2; i++) o[i] *= factor[i >> 1 & 1];
+    round(p, s);
+    mbarrier_wait(mbarrier_of(job.base, VFull + place), parity);
+    wgmma_fence();
+    multiply_values(o, p, v + place * kTile);
+    wgmma_commit();
+    wgmma_wait<0>();
+    settled(o);
+    release(mbarrier_of(job.base, VEmpty + place));
+  }
 }
 
 template <bool extras> DEV void consume(const Job &job, int consumer) {
@@ -246,7 +282,10 @@ template <bool extras> DEV void consume(const Job &job, int consumer) {
       o[4 * j + 2 * h + 1] = x.y;
     }
   }
-  fold<extras>(o, r, job, consumer);
+  if (extras)
+    fold_extras(o, r, job, consumer);
+  else
+    fold(o, r, job, consumer);
   UNROLL for (int h = 0; h < 2; h++) {
     float l = r.l[h];
     l += butterfly(l, 1);
