@@ -310,9 +310,9 @@ DEV void multiply_dq(float (&dq)[32], u32 ds, u32 k) {
   UNROLL for (int i = 0; i < kKeys / 16; i++) multiply<1, 1>(dq, ds + i * kStepRows, k + i * kStepRows, i > 0);
 }
 
-// fold goes through the tiles of queries. The numbers of a step's parts are those of the head of the file.
+// fold goes through the tiles of queries. A step's products are, in this order: dV, dQ, dK, the next step's S' and dP'.
 template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2], const Job &job, const Own &own) {
-  constexpr bool ahead = !extras | kRoom; // dP' is computed ahead
+  constexpr bool ahead = !extras | kRoom; // dP' is computed while S' is made into weights
   const BackwardArgs &a = job.a;
   u32 base = job.base;
   int w = own.warpgroup;
@@ -343,52 +343,51 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
     u32 parity = i >> 1 & 1, parityThen = (i + 1) >> 1 & 1;
     note = *note_of(place);
     bool more = !note.last;
-    u32 lines = base + place * kLine + (own.lane & 3) * 8, at = place * (kQueryBytes >> 4);
+    u32 at = place * (kQueryBytes >> 4);
     // Behind the last step its own tiles are multiplied again, for nothing: that costs less than a branch around wgmma.
     u32 after = (more ? then : place) * (kQueryBytes >> 4);
     UNROLL for (int half = 0; half < kHalves; half++) {
       bool first = half == 0, last = half + 1 == kHalves;
-      u32 here = at + half * kHalf, next = last ? after : here + kHalf;
+      u32 here = at + half * kHalf, next = last ? after : here + kHalf, lines = base + place * kLine + half * 256 + (own.lane & 3) * 8;
       int query = (note.entry >> 1) * kQueries + half * 64 + 2 * (own.lane & 3), key = opaque(job.key + own.row);
       u32 keep = 0;
-      // 1. P' of S'; the last dK and this dP' are under way.
-      if (!extras) {
-        weigh(s, a.score.scale, lines + half * 256);
-        if (note.entry & 1) hide(s, seen(a.score, query, a.SP, a.score.kpos + key));
-      }
-      wgmma_wait<ahead>();
-      settled(dk);
-      settled(ds16);
+      // 1. P' of S'. The compiler trusts no wait but the last one for products that begin behind it in the loop: so S' was waited for.
       if (first && i > 0) release(mbarrier_of(base, QEmpty + then));
-      // 2. dV and dS'.
       if (extras) {
         u32 all = note.entry & 1 ? seen(a.score, query, a.SP, a.score.kpos + key) : ~0u;
         Extras e{job, note.head, query, key};
         keep = keeps(e);
-        weigh(s, p16, e, all, keep, lines + half * 256);
+        weigh(s, p16, e, all, keep, lines);
       } else {
-        round(p16, s);
+        weigh(s, a.score.scale, lines);
+        if (note.entry & 1) hide(s, seen(a.score, query, a.SP, a.score.kpos + key));
       }
-      wgmma_fence();
-      multiply_sums(dv, p16, o + here);
-      if (!ahead) multiply_scores(dp, v, o + here);
-      wgmma_commit();
-      if (kRoom && !first) wgmma_wait<1>(); else wgmma_wait<0>();
+      if (!ahead) {
+        wgmma_fence();
+        multiply_sums(dv, p16, o + here);
+        multiply_scores(dp, v, o + here);
+        wgmma_commit();
+      }
+      // 2. dS' of P' and dP'.
+      wgmma_wait<0>();
       settled(dp);
-      if (last && !kRoom) release(mbarrier_of(base, OEmpty + place));
+      settled(dv);
+      settled(p16);
       if (extras)
         if (a.score.threshold) drop(dp, keep, a.score.keep);
-      differentiate(dp, s, lines + half * 256);
+      differentiate(dp, s, lines);
+      if (!extras) round(p16, s);
       round(ds16, dp);
       if (first) mbarrier_wait(mbarrier_of(base, SEmpty), place ^ 1);
       exchange(ds16, base + kS + half * kKeySlab, own);
       fence_shared();
       if (last) release(mbarrier_of(base, SFull));
-      // 3. The next S', dQ once both consumers have written dS, dK, and the next dP'.
-      if (last && more) mbarrier_wait(mbarrier_of(base, QFull + then), parityThen);
-      wgmma_fence();
-      multiply_scores(s, k, q + next);
-      wgmma_commit();
+      // 3. The products. dQ waits for dS of both consumers.
+      if (ahead) {
+        wgmma_fence();
+        multiply_sums(dv, p16, o + here);
+        wgmma_commit();
+      }
       if (last) {
         mbarrier_wait(mbarrier_of(base, SFull), place);
         wgmma_fence();
@@ -398,19 +397,28 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
       wgmma_fence();
       multiply_sums(dk, ds16, q + here);
       wgmma_commit();
+      if (!kRoom) {
+        wgmma_wait<1>();
+        settled(dq);
+        settled(dv);
+        settled(p16);
+      }
+      if (last && more) mbarrier_wait(mbarrier_of(base, QFull + then), parityThen);
+      wgmma_fence();
+      multiply_scores(s, k, q + next);
+      wgmma_commit();
       if (kRoom) {
         if (last && more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);
         wgmma_fence();
         multiply_scores(dp, v, o + next);
         wgmma_commit();
+        if (last) wgmma_wait<3>();
       }
-      wgmma_wait<1 + kRoom>();
-      settled(s);
-      settled(dv);
-      settled(p16);
+      // 4. dQ goes to shared memory.
       if (last) {
         settled(dq);
-        if (kRoom) release(mbarrier_of(base, OEmpty + place));
+        settled(dv);
+        release(mbarrier_of(base, OEmpty + place));
         release(mbarrier_of(base, SEmpty));
         mbarrier_wait(mbarrier_of(base, SumEmpty + place), parity ^ 1);
         leave(dq, base + kSum + place * kSumBytes, a.score.natural, own);
@@ -419,11 +427,16 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
       }
       if (!kRoom) {
         if (last && more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);
-        if (!ahead) continue;
-        wgmma_fence();
-        multiply_scores(dp, v, o + next);
-        wgmma_commit();
+        if (ahead) {
+          wgmma_fence();
+          multiply_scores(dp, v, o + next);
+          wgmma_commit();
+        }
       }
+      wgmma_wait<ahead>();
+      settled(s);
+      settled(dk);
+      settled(ds16);
     }
     i++;
   } while (!note.last);
