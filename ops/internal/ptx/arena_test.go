@@ -44,14 +44,6 @@ func (a *arena) bytes(addr uint64, n int) []byte {
 	return b
 }
 
-func (a *arena) words(values ...uint32) uint64 {
-	at := a.alloc(4 * len(values))
-	for i, v := range values {
-		binary.LittleEndian.PutUint32(a.bytes(at+uint64(4*i), 4), v)
-	}
-	return at
-}
-
 func (a *arena) word(at uint64) uint32 { return binary.LittleEndian.Uint32(a.bytes(at, 4)) }
 
 func (a *arena) float(at uint64) float32 { return math.Float32frombits(a.word(at)) }

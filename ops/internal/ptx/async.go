@@ -1,7 +1,5 @@
 package ptx
 
-import "fmt"
-
 // asyncDecoders are cp.async of the sm_80 kind and the bulk copies of sm_90.
 var asyncDecoders = map[string]func(*decoder){"cp": decodeCopy}
 
@@ -244,6 +242,3 @@ func (w *warp) checkExit(m uint32) {
 		w.failMask(m, "exits with the wgmma of line %d in flight; use wgmma.wait_group", w.wg.pending[0].line)
 	}
 }
-
-// lineOf names an instruction in a message.
-func (w *warp) lineOf(pc int) string { return fmt.Sprintf("line %d", w.c.f.code[pc].line) }

@@ -6,24 +6,41 @@ import (
 
 // bitDecoders are the logical and shift opcodes.
 var bitDecoders = map[string]func(*decoder){
-	"and": logic(func(a, b uint32) uint32 { return a & b }, func(a, b uint64) uint64 { return a & b }),
-	"or":  logic(func(a, b uint32) uint32 { return a | b }, func(a, b uint64) uint64 { return a | b }),
-	"xor": logic(func(a, b uint32) uint32 { return a ^ b }, func(a, b uint64) uint64 { return a ^ b }),
+	"and": logic(and[uint32], and[uint64], func(a, b uint32) uint32 { return a & b }),
+	"or":  logic(or[uint32], or[uint64], func(a, b uint32) uint32 { return a | b }),
+	"xor": logic(xor[uint32], xor[uint64], func(a, b uint32) uint32 { return a ^ b }),
 	"not": decodeNot, "shl": decodeShift, "shr": decodeShift, "shf": decodeFunnel, "bfe": decodeExtract,
 	"bfi": decodeInsert, "bfind": decodeFind, "clz": countBits(bits.LeadingZeros64), "popc": countBits(bits.OnesCount64),
 	"brev": decodeReverse, "prmt": decodePermute, "lop3": decodeLop3,
 }
 
+func and[T word](d, a, b *[32]T) {
+	for l := range d {
+		d[l] = a[l] & b[l]
+	}
+}
+
+func or[T word](d, a, b *[32]T) {
+	for l := range d {
+		d[l] = a[l] | b[l]
+	}
+}
+
+func xor[T word](d, a, b *[32]T) {
+	for l := range d {
+		d[l] = a[l] ^ b[l]
+	}
+}
+
 // logic decodes and, or, xor on registers and predicates.
-func logic(op32 func(a, b uint32) uint32, op64 func(a, b uint64) uint64) func(*decoder) {
-	full32, full64 := lift2(op32), lift2(op64)
+func logic(op32 func(d, a, b *lanes32), op64 func(d, a, b *lanes64), bit func(a, b uint32) uint32) func(*decoder) {
 	return func(d *decoder) {
 		t := d.typ()
 		if t.class != predClass {
 			if t.class != bitsClass || t.bits == 8 {
 				d.unsupported(t)
 			}
-			d.integer2(t.bits, full32, full64)
+			d.integer2(t.bits, op32, op64)
 			return
 		}
 		if !d.arity(3, 3) {
@@ -33,7 +50,7 @@ func logic(op32 func(a, b uint32) uint32, op64 func(a, b uint64) uint64) func(*d
 		a, flipA := d.predicateSource(d.arg(1))
 		b, flipB := d.predicateSource(d.arg(2))
 		d.in.exec = func(w *warp, m uint32) {
-			w.setPredicate(dst, m, op32(w.p[a]^flipA, w.p[b]^flipB))
+			w.setPredicate(dst, m, bit(w.p[a]^flipA, w.p[b]^flipB))
 		}
 	}
 }
@@ -72,16 +89,26 @@ func decodeShift(d *decoder) {
 		}
 		return
 	}
-	op := func(a, b uint32) uint32 { return uint32(t.shift(left, uint64(a), b)) }
+	op := lift2(func(a, b uint32) uint32 { return uint32(t.shift(left, uint64(a), b)) })
 	switch {
 	case t.bits == 32 && left:
-		op = func(a, b uint32) uint32 { return a << b }
-	case t.bits == 32 && t.signed():
-		op = func(a, b uint32) uint32 { return uint32(int32(a) >> b) }
-	case t.bits == 32:
-		op = func(a, b uint32) uint32 { return a >> b }
+		op = shiftLeft
+	case t.bits == 32 && !t.signed():
+		op = shiftRight
 	}
-	d.in.exec = d.cut(t.bits, dst, binary32(dst, a, b, lift2(op)))
+	d.in.exec = d.cut(t.bits, dst, binary32(dst, a, b, op))
+}
+
+func shiftLeft(d, a, b *lanes32) {
+	for l := range d {
+		d[l] = a[l] << b[l]
+	}
+}
+
+func shiftRight(d, a, b *lanes32) {
+	for l := range d {
+		d[l] = a[l] >> b[l]
+	}
 }
 
 // shift uses that Go shifts by more than the width give zero or the sign.

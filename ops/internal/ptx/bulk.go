@@ -1,9 +1,6 @@
 package ptx
 
-import (
-	"encoding/binary"
-	"strings"
-)
+import "encoding/binary"
 
 // bulkLoad is a copy from global to shared memory whose completion counts bytes on an mbarrier.
 type bulkLoad struct {
@@ -73,7 +70,9 @@ func (d *decoder) decodeBulkLoad() {
 	dst, src, size, mbar := d.address(d.arg(0)), d.address(d.arg(1)), d.src(d.arg(2), 32), d.address(d.arg(3))
 	d.in.shared = true
 	d.in.exec = func(w *warp, m uint32) {
-		to, from, bar := *dst.lanes(w), *src.lanes(w), *mbar.lanes(w)
+		to := *dst.lanes(w) // copies: the three share the warp's scratch
+		from := *src.lanes(w)
+		bar := *mbar.lanes(w)
 		each(m, func(l int) bool {
 			return w.bulkLoad(bulkLoad{w: w, lane: l, off: int(to[l] - sharedBase), n: int(w.r32[size][l]), from: from[l], mbar: bar[l]})
 		})
@@ -149,7 +148,8 @@ func (d *decoder) decodeBulkOut(reduce bool) {
 	dst, src, size := d.address(d.arg(0)), d.address(d.arg(1)), d.src(d.arg(2), 32)
 	d.b.f.proxied, d.in.shared = true, true
 	d.in.exec = func(w *warp, m uint32) {
-		to, from := *dst.lanes(w), *src.lanes(w)
+		to := *dst.lanes(w) // copies: the two share the warp's scratch
+		from := *src.lanes(w)
 		each(m, func(l int) bool {
 			return w.bulkOut(bulkOut{lane: l, off: int(from[l] - sharedBase), n: int(w.r32[size][l]), to: to[l], reduce: add})
 		})
@@ -280,6 +280,3 @@ func (w *warp) fenceProxy(m uint32) {
 	}
 	w.showMbarriers(m)
 }
-
-// isBulk tells whether a line's instruction is a bulk copy, for messages.
-func isBulk(text string) bool { return strings.Contains(text, ".async.bulk") }

@@ -226,7 +226,7 @@ func decodeMaxRegisters(d *decoder) {
 	if n < 24 || n > 256 || n%8 != 0 {
 		d.fail("%d registers; setmaxnreg takes 24 to 256 in steps of 8", n)
 	}
-	d.in.kind = kindCollective
-	d.in.required = wholeWarp
+	d.b.f.tracked = true
+	d.in.kind, d.in.required = kindCollective, wholeWarp
 	d.in.exec = func(w *warp, m uint32) { w.agree(m, "setmaxnreg", uint64(n)) }
 }

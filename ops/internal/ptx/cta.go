@@ -19,7 +19,7 @@ type cta struct {
 	mbars    map[uint64]*mbarrier
 	loads    []bulkLoad // bulk copies to shared memory in flight
 	rng      *rand.Rand // nil in the plain schedule
-	order    []int      // greedy order of warps under the adversarial schedule
+	temper   temper     // of the adversarial schedule
 	fault    *Fault
 }
 
@@ -47,7 +47,7 @@ func (c *cta) reset(id [3]int, rng *rand.Rand) {
 	c.hazards.reset(c)
 	c.bars = [16]barrier{}
 	c.mbars = map[uint64]*mbarrier{}
-	c.loads, c.order, c.fault = nil, nil, nil
+	c.loads, c.temper, c.fault = nil, temper{}, nil
 	threads := c.launch.Block[0] * c.launch.Block[1] * c.launch.Block[2]
 	for _, w := range c.warps {
 		w.live = allLanes
@@ -161,6 +161,13 @@ func (c *cta) finish() bool {
 		l := c.loads[0]
 		c.fault = &Fault{Kernel: c.f.name, CTA: c.id, Thread: -1, Line: l.line, Text: c.f.textOf(l.line),
 			Reason: "every thread has exited with this bulk copy in flight; wait on its mbarrier"}
+		return true
+	}
+	for i, w := range c.warps {
+		if first := c.warps[i/4*4]; c.f.warpgroups && w.wg.steps != first.wg.steps && c.fault == nil {
+			c.fault = &Fault{Kernel: c.f.name, CTA: c.id, Thread: 32 * i,
+				Reason: fmt.Sprintf("warp %d ran %d warpgroup instructions, warp %d of its warpgroup %d", i, w.wg.steps, i/4*4, first.wg.steps)}
+		}
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -75,15 +76,12 @@ func (d *decoder) fail(format string, args ...any) {
 
 // take consumes a modifier if it is there.
 func (d *decoder) take(mods ...string) bool {
-	for i, m := range d.mods {
-		for _, want := range mods {
-			if m == want {
-				d.mods = append(append([]string(nil), d.mods[:i]...), d.mods[i+1:]...)
-				return true
-			}
-		}
+	i := slices.IndexFunc(d.mods, func(m string) bool { return slices.Contains(mods, m) })
+	if i < 0 {
+		return false
 	}
-	return false
+	d.mods = slices.Concat(d.mods[:i], d.mods[i+1:])
+	return true
 }
 
 // takeOne consumes whichever of the modifiers is there, or returns "".

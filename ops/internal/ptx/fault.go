@@ -47,6 +47,6 @@ func (w *warp) failMask(m uint32, format string, args ...any) {
 
 // IsFault tells whether an error is a fault of the kernel, not of the caller.
 func IsFault(err error) bool {
-	var f *Fault
-	return errors.As(err, &f)
+	_, ok := errors.AsType[*Fault](err)
+	return ok
 }

@@ -1,12 +1,15 @@
 package ptx
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // floatDecoders are the opcodes that exist for floating point only.
 var floatDecoders = map[string]func(*decoder){
 	"fma": decodeFMA, "rcp": approximate(func(x float64) float64 { return 1 / x }),
 	"sqrt": approximate(math.Sqrt), "rsqrt": approximate(func(x float64) float64 { return 1 / math.Sqrt(x) }),
-	"ex2": approximate(exp2), "lg2": approximate(math.Log2), "tanh": approximate(math.Tanh),
+	"ex2": decodeExp2, "lg2": approximate(math.Log2), "tanh": approximate(math.Tanh),
 	"sin": approximate(math.Sin), "cos": approximate(math.Cos), "copysign": decodeCopysign, "testp": decodeTest,
 }
 
@@ -102,11 +105,16 @@ func floatDiv(d *decoder, t scalar) {
 		lift2(func(a, b uint32) uint32 { return flush(bits32(f32(flush(a)) / f32(flush(b)))) }))
 }
 
-func floatMin(d *decoder, t scalar) { d.minmax(t, minF32) }
+func floatMin(d *decoder, t scalar) { d.minmax(t, minF32, nil) }
 
-func floatMax(d *decoder, t scalar) { d.minmax(t, maxF32) }
+func floatMax(d *decoder, t scalar) { d.minmax(t, maxF32, maxFlushed) }
 
-func (d *decoder) minmax(t scalar, op func(a, b float32) float32) {
+// minmax decodes min and max; fast is the .ftz form of the operation without .NaN, if there is one.
+func (d *decoder) minmax(t scalar, op func(a, b float32) float32, fast func(d, a, b *lanes32)) {
+	flushed := lift2(func(a, b uint32) uint32 { return bits32(op(f32(flush(a)), f32(flush(b)))) })
+	if fast != nil {
+		flushed = fast
+	}
 	if d.take("NaN") {
 		number := op
 		op = func(a, b float32) float32 {
@@ -115,10 +123,24 @@ func (d *decoder) minmax(t scalar, op func(a, b float32) float32) {
 			}
 			return number(a, b)
 		}
+		flushed = lift2(func(a, b uint32) uint32 { return bits32(op(f32(flush(a)), f32(flush(b)))) })
 	}
-	d.float2(t, op,
-		lift2(func(a, b uint32) uint32 { return bits32(op(f32(a), f32(b))) }),
-		lift2(func(a, b uint32) uint32 { return bits32(op(f32(flush(a)), f32(flush(b)))) }))
+	d.float2(t, op, lift2(func(a, b uint32) uint32 { return bits32(op(f32(a), f32(b))) }), flushed)
+}
+
+// maxFlushed is max.ftz, which softmax is full of.
+func maxFlushed(d, a, b *lanes32) {
+	for l := range d {
+		x, y := flush(a[l]), flush(b[l])
+		switch p, q := f32(x), f32(y); {
+		case p > q:
+			d[l] = x
+		case p < q:
+			d[l] = y
+		default:
+			d[l] = bits32(maxF32(p, q))
+		}
+	}
 }
 
 // canonicalNaN is the NaN that PTX operations return.
@@ -271,20 +293,31 @@ func roundToOdd(p, c, s float64) float64 {
 // place of float32, so that this is on the exact side.
 func exp2(x float64) float64 {
 	switch {
+	case x > 1000:
+		return math.Inf(1)
+	case x < -1000:
+		return 0
 	case x != x:
 		return x
-	case x > 1100:
-		return math.Inf(1)
-	case x < -1100:
-		return 0
 	}
-	n := math.Floor(x + 0.5)
+	const magic = 3 << 51 // adding it rounds to an integer
+	n := (x + magic) - magic
 	t := (x - n) * math.Ln2
 	p := 1 + t*(1+t*(1.0/2+t*(1.0/6+t*(1.0/24+t*(1.0/120+t*(1.0/720+t*(1.0/5040+t*(1.0/40320))))))))
-	if n < -1000 || n > 1000 {
-		return math.Ldexp(p, int(n))
-	}
 	return p * math.Float64frombits(uint64(int(n)+1023)<<52)
+}
+
+// decodeExp2: the .ftz form in float32 has a loop of its own, because softmax is full of it.
+func decodeExp2(d *decoder) {
+	ftz := slices.Contains(d.mods, "ftz") && slices.Contains(d.mods, "f32")
+	approximate(exp2)(d)
+	if ftz && d.err == nil {
+		d.in.exec = unary32(d.dst(d.arg(0), 32), d.src(d.arg(1), 32), func(d, a *lanes32) {
+			for l := range d {
+				d[l] = flush(bits32(float32(exp2(float64(f32(flush(a[l])))))))
+			}
+		})
+	}
 }
 
 // approximate decodes d = f(a). The hardware's approximations differ in the last places, which is not modelled.

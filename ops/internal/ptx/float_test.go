@@ -160,7 +160,7 @@ func TestMinMaxTreatNaNAndZeros(t *testing.T) {
 }
 
 func TestApproximationsAreCloseAndFlush(t *testing.T) {
-	close := func(got, want uint64) bool {
+	near := func(got, want uint64) bool {
 		a, b := float64(f32(uint32(got))), float64(f32(uint32(want)))
 		return math.Abs(a-b) <= 1e-6*math.Abs(b) || sameFloat(got, want)
 	}
@@ -203,7 +203,7 @@ func TestApproximationsAreCloseAndFlush(t *testing.T) {
 		{"div.rn.f32 %r8, %r4, %r5;", div(false)},
 		{"div.full.ftz.f32 %r8, %r4, %r5;", div(true)},
 		{"div.approx.ftz.f32 %r8, %r4, %r5;", div(true)},
-	}, floats(), close)
+	}, floats(), near)
 }
 
 func TestTestpClassifies(t *testing.T) {

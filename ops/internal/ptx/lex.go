@@ -55,13 +55,13 @@ func statements(src string) []statement {
 	var out []statement
 	line := 1
 	for i := 0; i < len(src); {
-		switch c := src[i]; {
-		case c == '\n':
+		switch c := src[i]; c {
+		case '\n':
 			line++
 			i++
-		case c == ' ' || c == '\t' || c == '\r' || c == ';':
+		case ' ', '\t', '\r', ';':
 			i++
-		case c == '{' || c == '}':
+		case '{', '}':
 			out = append(out, statement{string(c), line})
 			i++
 		default:

@@ -63,3 +63,11 @@ func TestParseNamesWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 }
+
+func replaceOnce(t *testing.T, s, old, with string) string {
+	t.Helper()
+	if strings.Count(s, old) != 1 {
+		t.Fatalf("%q occurs %d times", old, strings.Count(s, old))
+	}
+	return strings.Replace(s, old, with, 1)
+}

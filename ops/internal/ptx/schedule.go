@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"strings"
 )
 
 const (
@@ -11,7 +12,7 @@ const (
 	plainQuantum = 1024
 	// quietLimit is how many warp-instructions may pass in a launch without a store, a barrier or an exit before the
 	// run is taken for a spin that never ends.
-	quietLimit = 1 << 25
+	quietLimit = 1 << 22
 )
 
 // launched is the state of one Run.
@@ -51,14 +52,14 @@ func (f *Function) Run(mem Memory, l Launch, s Schedule) (stats Stats, err error
 
 // internal reports a panic of the interpreter itself.
 func internal(f *Function, active []*cta, r any) error {
-	where := ""
+	var where strings.Builder
 	for _, c := range active {
 		for _, w := range c.warps {
 			in := &f.code[w.pc]
-			where += fmt.Sprintf(" cta %v warp %d line %d %q;", c.id, w.index, in.line, in.text)
+			fmt.Fprintf(&where, " cta %v warp %d line %d %q;", c.id, w.index, in.line, in.text)
 		}
 	}
-	return fmt.Errorf("ptx: kernel %s: internal error: %v;%s", f.name, r, where)
+	return fmt.Errorf("ptx: kernel %s: internal error: %v;%s", f.name, r, where.String())
 }
 
 // check refuses launches that no driver would take.
@@ -166,25 +167,42 @@ func (c *cta) spinning() *Fault {
 	return c.fault
 }
 
+// temper is how an adversarial schedule treats a CTA; it is drawn anew now and then.
+type temper struct {
+	order   []int // preference among warps, when greedy
+	greedy  bool
+	quantum int // most instructions that a warp runs in one turn
+	parting int // one in so many accesses to memory splits a warp, 0 for none
+	early   int // one in so many turns completes an asynchronous copy before it must, 0 for none
+}
+
+// draw makes a new temper: extremes are as likely as moderation, because races hide behind either.
+func (c *cta) draw() {
+	r := c.rng
+	c.temper = temper{
+		order: r.Perm(len(c.warps)), greedy: r.IntN(2) == 0,
+		quantum: []int{1, 4, 30, 1000}[r.IntN(4)],
+		parting: []int{0, 2, 6, 30}[r.IntN(4)],
+		early:   []int{0, 2, 16}[r.IntN(3)],
+	}
+}
+
 // stepAdversarial runs one warp, greedily by a random order or drawn afresh, for a random while, and sometimes
 // completes an asynchronous copy before it must.
 func (c *cta) stepAdversarial() (done bool) {
 	r := c.rng
-	if len(c.order) != len(c.warps) || r.IntN(64) == 0 {
-		c.order = r.Perm(len(c.warps))
+	if c.temper.quantum == 0 || r.IntN(256) == 0 {
+		c.draw()
 	}
-	if r.IntN(16) == 0 {
+	if c.temper.early > 0 && r.IntN(c.temper.early) == 0 {
 		c.completeEarly()
 	}
-	quantum := 1 + r.IntN(8)
-	if r.IntN(2) == 0 {
-		quantum = 1 + r.IntN(512)
-	}
+	quantum := 1 + r.IntN(c.temper.quantum)
 	ran := 0
-	if r.IntN(2) == 0 {
+	if !c.temper.greedy {
 		ran = c.warps[r.IntN(len(c.warps))].run(quantum)
 	}
-	for _, i := range c.order {
+	for _, i := range c.temper.order {
 		if ran > 0 || c.fault != nil {
 			break
 		}
@@ -198,7 +216,7 @@ func (c *cta) stepAdversarial() (done bool) {
 func (w *warp) part(i, pc int) bool {
 	r := w.c.rng
 	m := w.frags[i].mask
-	if m&(m-1) == 0 || len(w.frags) >= 4 || r.IntN(12) != 0 {
+	if m&(m-1) == 0 || len(w.frags) >= 4 || w.c.temper.parting == 0 || r.IntN(w.c.temper.parting) != 0 {
 		return false
 	}
 	some := m & r.Uint32()

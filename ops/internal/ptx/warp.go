@@ -149,11 +149,17 @@ func (w *warp) meeting(i int) int {
 // advance runs one fragment until it parks, parts, may meet another or has used its budget. stop asks the scheduler to
 // let others run.
 func (w *warp) advance(i, budget int) (n int, stop bool) {
+	m := w.frags[i].mask
+	n, stop = w.execute(i, budget)
+	w.c.launched.count(n, m)
+	return n, stop
+}
+
+func (w *warp) execute(i, budget int) (n int, stop bool) {
 	c := w.c
 	code := c.f.code
 	pc, m := w.frags[i].pc, w.frags[i].mask
 	limit := w.meeting(i)
-	defer func() { c.launched.count(n, m) }()
 	for n < budget && pc < limit {
 		in := &code[pc]
 		active := m

@@ -23,11 +23,11 @@ func (m made) String() string { return fmt.Sprintf("%s/%v/d%d", m.family, m.form
 // sets are all kernels.
 func sets() (all []made) {
 	for _, width := range []int{64, 128, 192, 256} {
-		all = append(all, made{SIMT, Float32, width, 3 * width / 64})
+		all = append(all, made{SIMT, Float32, width, width / 64})
 		for _, f := range []Format{BFloat16, Float16} {
-			all = append(all, made{MMA, f, width, 3 * width / 64})
+			all = append(all, made{MMA, f, width, width / 64})
 			if _, ok := geometries[WGMMA][width]; ok {
-				all = append(all, made{WGMMA, f, width, 3 * width / 64})
+				all = append(all, made{WGMMA, f, width, width / 64})
 			}
 		}
 	}

@@ -132,7 +132,7 @@ func (e *Engine) Prepare(b kernel.Block, f Format) (*Block, error) {
 
 // Release lets the engine forget the block's lists in favour of others. Work that uses them must be done. Nil is fine.
 func (b *Block) Release() {
-	if b != nil {
+	if b != nil && b.table != nil {
 		b.engine.release(b.table)
 	}
 }

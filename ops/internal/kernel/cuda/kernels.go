@@ -8,7 +8,7 @@ import (
 	"github.com/ringgrad/ringgrad/ops/internal/device"
 )
 
-//go:embed kernels
+//go:embed ptx
 var sources embed.FS
 
 // launch is how a kernel is started: its tiles, threads of a block, and bytes of dynamic shared memory.
@@ -33,7 +33,7 @@ var geometries = map[Family]map[int]geometry{
 }
 
 // What simt.cu says.
-const simtShared = 55296
+const simtShared = 54272
 
 var simtBackward = launch{tiling{64, 64}, 256, simtShared}
 

@@ -29,6 +29,13 @@ type backwardArgs struct {
 	sp, np, heads, group, fresh, ordered                                int32
 }
 
+// carefulArgs is what careful kernels take besides the fast ones'.
+type carefulArgs[A any] struct {
+	call A
+	dp   int32
+	_    int32
+}
+
 type strided struct{ batch, head, row int64 }
 
 type packArgs struct {

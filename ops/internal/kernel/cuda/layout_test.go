@@ -25,6 +25,8 @@ var layouts = []struct {
 		[]int{0, 8, 16, 24, 32, 40, 48, 56, 64, 144, 148, 152, 156, 160}, 168},
 	{"BackwardArgs", backwardArgs{}, "q k v dO high low delta dq dk dv start tile turn turns score SP NP heads group fresh ordered",
 		[]int{0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 192, 196, 200, 204, 208, 212}, 216},
+	{"CarefulForwardArgs", carefulArgs[forwardArgs]{}, "call DP", []int{0, 168}, 176},
+	{"CarefulBackwardArgs", carefulArgs[backwardArgs]{}, "call DP", []int{0, 216}, 224},
 	{"Strided", strided{}, "batch head row", []int{0, 8, 16}, 24},
 	{"PackArgs", packArgs{}, "from to flag stride rows SP dim DP heads halves", []int{0, 8, 16, 24, 48, 52, 56, 60, 64, 68}, 72},
 	{"UnpackArgs", unpackArgs{}, "from to stride rows SP dim DP heads factor", []int{0, 8, 16, 40, 44, 48, 52, 56, 60}, 64},

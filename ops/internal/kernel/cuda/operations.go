@@ -68,10 +68,11 @@ func (e *Engine) pack(st device.Stream, s Shape, f Format, to device.Ptr, from D
 		from: from.Ptr, to: to, flag: flag, stride: from.Strides.args(),
 		rows: int32(from.Rows), sp: int32(sp), dim: int32(from.Dim), dp: int32(s.Width()), heads: int32(from.Heads), halves: flagOf(from.Halves),
 	}
-	return e.start(st, simple{file: commonFile, name: packName[f]}, [2]int{sp / rowUnit, heads}, bytesOf(&args))
+	return e.start(st, simple{file: commonFile, name: "pack_" + layoutNames[f]}, [2]int{sp / rowUnit, heads}, bytesOf(&args))
 }
 
-var packName = [...]string{Float32: "pack_rows", BFloat16: "pack_bf16", Float16: "pack_f16"}
+// layoutNames are what operands are called in the names of kernels.
+var layoutNames = [...]string{Float32: "rows", BFloat16: "bf16", Float16: "f16"}
 
 // Unpack writes rows, times factor, out as a dense float32 array.
 func (e *Engine) Unpack(st device.Stream, s Shape, to Dense, from device.Ptr, factor float32) error {
@@ -122,7 +123,11 @@ func (e *Engine) Forward(st device.Stream, b *Block, f Forward) error {
 		heads: int32(b.Heads), group: int32(b.Heads / b.KVHeads), first: flagOf(f.First),
 	}
 	grid := [2]int{int(args.sp) / b.kernels.forward.queries, b.Heads}
-	return e.attend(st, b, attend{"forward", b.kernels.forward, grid, bytesOf(&args)})
+	if err := e.fast(st, b, pass{"forward", b.kernels.forward, grid, bytesOf(&args)}); err != nil {
+		return err
+	}
+	careful := carefulArgs[forwardArgs]{call: args, dp: int32(b.Width())}
+	return e.start(st, b.careful("forward"), b.lines(), bytesOf(&careful))
 }
 
 // Backward is what one block gives to the gradients. Q, K, V and DOut are operands; High, Low and Delta lines of the whole rows, from
@@ -153,7 +158,14 @@ func (e *Engine) Backward(st device.Stream, b *Block, g Backward) error {
 		heads: int32(b.Heads), group: int32(b.Heads / b.KVHeads), fresh: flagOf(g.Fresh), ordered: flagOf(!e.options.Fast),
 	}
 	grid := [2]int{int(args.np) / b.kernels.backward.keys, b.KVHeads}
-	return e.attend(st, b, attend{"backward", b.kernels.backward, grid, bytesOf(&args)})
+	if err := e.fast(st, b, pass{"backward", b.kernels.backward, grid, bytesOf(&args)}); err != nil {
+		return err
+	}
+	careful := carefulArgs[backwardArgs]{call: args, dp: int32(b.Width())}
+	if err := e.start(st, b.careful("query"), b.lines(), bytesOf(&careful)); err != nil {
+		return err
+	}
+	return e.start(st, b.careful("key"), [2]int{PaddedRows(b.Keys) / rowUnit, b.KVHeads}, bytesOf(&careful))
 }
 
 // score is what makes logits in this block.
@@ -261,31 +273,24 @@ func (e *Engine) launch(st device.Stream, k simple, how launch, grid [2]int, arg
 	return nil
 }
 
-// attend is a pass of attention: its name, how its fast kernel is started, and the argument.
-type attend struct {
+// fast launches a kernel of the block's family. It returns at once where an operand is not finite; the careful kernels, which are
+// launched behind it, where all are.
+func (e *Engine) fast(st device.Stream, b *Block, p pass) error {
+	if b.extras() {
+		p.name += "_extras"
+	}
+	return e.launch(st, simple{b.kernels.file, p.name}, p.how, p.grid, p.args)
+}
+
+// pass is a pass of attention: its name, how its kernel is started, and the argument.
+type pass struct {
 	name string
 	how  launch
 	grid [2]int
 	args []byte
 }
 
-// attend launches the fast kernel and the careful one behind it. One of them returns at once, by the flags of the operands.
-func (e *Engine) attend(st device.Stream, b *Block, a attend) error {
-	name := a.name
-	if b.extras() {
-		name += "_extras"
-	}
-	if err := e.launch(st, simple{b.kernels.file, name}, a.how, a.grid, a.args); err != nil {
-		return err
-	}
-	return e.careful(st, b, a)
-}
-
-func (e *Engine) careful(st device.Stream, b *Block, a attend) error {
-	name := fmt.Sprintf("%s_%v", a.name, b.Format)
-	grid := [2]int{PaddedRows(b.Rows) / rowUnit, b.Heads}
-	if a.name == "backward" {
-		grid = [2]int{PaddedRows(b.Keys) / rowUnit, b.KVHeads}
-	}
-	return e.launch(st, simple{carefulFile, name}, launch{threads: simpleThreads}, grid, a.args)
+// careful is a careful kernel for the block's format.
+func (b *Block) careful(pass string) simple {
+	return simple{carefulFile, "careful_" + pass + "_" + layoutNames[b.Format]}
 }

@@ -61,7 +61,7 @@ func (p *pool) find(size int) (rested, error) {
 		return list[0], nil
 	}
 	ptr, err := p.dev.Alloc(size)
-	if _, full := errors.AsType[*device.OutOfMemory](err); full && p.trim() == nil {
+	if _, full := errors.AsType[*device.OutOfMemory](err); full && p.trim(device.Event.Synchronize) == nil {
 		ptr, err = p.dev.Alloc(size)
 	}
 	if err != nil {
@@ -70,13 +70,13 @@ func (p *pool) find(size int) (rested, error) {
 	return rested{ptr: ptr}, nil
 }
 
-// trim gives free memory back to the device.
-func (p *pool) trim() error {
+// trim gives free memory back to the device, once the events have happened that it waits for.
+func (p *pool) trim(happened func(device.Event) error) error {
 	var errs []error
 	for size, list := range p.free {
 		for _, m := range list {
 			for _, e := range m.after {
-				errs = append(errs, e.Synchronize())
+				errs = append(errs, happened(e))
 			}
 			errs = append(errs, p.dev.Free(m.ptr))
 		}
@@ -113,7 +113,7 @@ func (p *pool) inUse() (pieces int, bytes int64) {
 func (p *pool) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	errs := []error{p.trim()}
+	errs := []error{p.trim(func(device.Event) error { return nil })} // no work is under way
 	for ptr := range p.taken {
 		errs = append(errs, p.dev.Free(ptr))
 	}

@@ -32,8 +32,12 @@ func (e *Engine) Begin(own kernel.Block, f Format) *Session {
 		s.copies, err = e.lanes.stream()
 		return err
 	})
-	s.do(func() (err error) {
-		s.block, err = e.Prepare(own, f)
+	s.block = &Block{Shape: ShapeOf(own, f), Rows: kernel.Len(own.Rows), Keys: kernel.Len(own.Cols)} // sizes, even if all fails
+	s.do(func() error {
+		b, err := e.Prepare(own, f)
+		if err == nil {
+			s.block = b
+		}
 		return err
 	})
 	return s

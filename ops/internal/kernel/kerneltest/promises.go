@@ -164,7 +164,11 @@ func bitsDoNotDependOnThreads[T kernel.Float](t testing.TB, k kernel.Attention[T
 
 // concurrentCallsDoNotMeet shares one kernel among ranks that run at the same time.
 func concurrentCallsDoNotMeet[T kernel.Float](t testing.TB, k kernel.Attention[T]) {
-	p := newProblem[T](threadedShapes[0], 1)
+	s := threadedShapes[0]
+	if isLight(t) {
+		s.tokens = 150
+	}
+	p := newProblem[T](s, 1)
 	c := cut{layouts[0], 2, 1}
 	want := p.solve(k, c)
 	var wg sync.WaitGroup

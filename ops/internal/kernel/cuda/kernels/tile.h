@@ -8,6 +8,8 @@ DEV u32 flag_of(const void *operand, int heads, int rows, int width) {
   return *(const u32 *)((const char *)operand + (long)heads * rows * width * 2);
 }
 
+struct alignas(16) int4 { int x, y, z, w; };
+
 // A pair of neighbours of an array of 32-bit words.
 DEV int2 two_ints(const int *p) { return *(const int2 *)p; }
 DEV float2 two_floats(const float *p) { return *(const float2 *)p; }

@@ -124,14 +124,16 @@ DEV bool weigh(float (&s)[64], Rows &r, float scale, float (&factor)[2]) {
   return lift;
 }
 
-DEV void multiply_keys(float (&s)[64], u64 q, u64 k) {
+DEV void multiply_keys(float (&s)[64], u32 q, u32 k) {
+  q = opaque(q), k = opaque(k);
   UNROLL for (int i = 0; i < kDim / 16; i++) {
-    u64 at = (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK;
+    u32 at = (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK;
     multiply<0, 0>(s, q + at, k + at, i > 0);
   }
 }
 
-DEV void multiply_values(float (&o)[kDim / 2], const u32 (&p)[32], u64 v) {
+DEV void multiply_values(float (&o)[kDim / 2], const u32 (&p)[32], u32 v) {
+  v = opaque(v);
   UNROLL for (int i = 0; i < 8; i++) multiply(o, p + 4 * i, v + i * kStepRows);
 }
 
@@ -166,8 +168,8 @@ DEV void await_turn(int consumer) { named_sync(1 + consumer, 2 * kWarpgroup); }
 DEV void give_turn(int consumer) { named_arrive(2 - consumer, 2 * kWarpgroup); }
 
 template <bool extras> DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
-  u64 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
-  u64 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
+  u32 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
+  u32 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
   float s[64], factor[2];
   u32 p[32];
   bool lift;
