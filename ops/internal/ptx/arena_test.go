@@ -8,11 +8,11 @@ import (
 
 // arena is global memory for tests: allocations with gaps between them.
 type arena struct {
-	blocks []block
+	blocks []allocation
 	next   uint64
 }
 
-type block struct {
+type allocation struct {
 	base uint64
 	data []byte
 }
@@ -22,7 +22,7 @@ func newArena() *arena { return &arena{next: 0x7f00_0000_0000} }
 // alloc reserves n bytes, aligned to 256, zero.
 func (a *arena) alloc(n int) uint64 {
 	base := a.next
-	a.blocks = append(a.blocks, block{base, make([]byte, n)})
+	a.blocks = append(a.blocks, allocation{base, make([]byte, n)})
 	a.next += uint64(roundUp(n, 256) + 4096)
 	return base
 }

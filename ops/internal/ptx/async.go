@@ -59,10 +59,8 @@ func (d *decoder) decodeCopyAsync() {
 	cg := d.takeOne("ca", "cg") == "cg"
 	d.takeOne("shared", "shared::cta")
 	d.want("global")
-	hint := false
-	for d.take("L2::64B", "L2::128B", "L2::256B") || d.take("L2::cache_hint") && !hint {
-	}
-	if !d.arity(3, 5) {
+	d.takeOne("L2::64B", "L2::128B", "L2::256B")
+	if !d.arity(3, 4) {
 		return
 	}
 	n := int(d.immediate(d.arg(2)))
@@ -200,7 +198,7 @@ func (c *cta) completeEarly() {
 		c.completeLoad(c.rng.IntN(n))
 	}
 	w := c.warps[c.rng.IntN(len(c.warps))]
-	switch c.rng.IntN(4) {
+	switch c.rng.IntN(5) {
 	case 0:
 		w.completeArrival()
 	case 1:
@@ -217,6 +215,8 @@ func (c *cta) completeEarly() {
 		w.readSources(allLanes, -1<<30)
 	case 3:
 		w.finishWgmma(1)
+	case 4:
+		w.applyOuts(allLanes, -1<<30)
 	}
 }
 

@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"testing"
 )
@@ -304,12 +305,14 @@ func TestBulkStoreMayOutliveItsCTA(t *testing.T) {
 	cp.async.bulk.wait_group.read 0;
 	ld.global.b32 %r4, [%rd1]; mul.wide.u32 %rd2, %r5, 4; add.s64 %rd2, %rd2, %rd1; st.global.b32 [%rd2+64], %r4;
 	END:`
-	m, at, err := runGrid(t, body, 4, Schedule{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if sum, seen := m.float(at), m.float(at+64+12); sum != 4 || seen != 0 {
-		t.Errorf("sum %g, the last CTA saw %g", sum, seen)
+	for _, s := range []Schedule{{}, {Adversarial: true, Seed: 2, Resident: 2}} {
+		m, at, err := runGrid(t, body, 4, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum, seen := m.float(at), m.float(at+64+12); sum != 4 || seen != 0 && !s.Adversarial {
+			t.Errorf("sum %g, the last CTA saw %g", sum, seen)
+		}
 	}
 }
 
@@ -352,4 +355,24 @@ func TestReductionBarriers(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestBulkReductionsOfOtherTypes(t *testing.T) {
+	// Each adds 4 words to words of global memory that hold the same.
+	for typ, words4 := range map[string][2]uint32{
+		"u32": {0x80000001, 2}, "s32": {0xffffffff, 0xfffffffe}, "noftz.f16": {0x3c004000, 0x40004400}, "noftz.bf16": {0x3f804000, 0x40004080},
+	} {
+		body := fmt.Sprintf(`
+	@!%%p1 bra END;
+	mov.b32 %%r2, %d; st.shared.v4.b32 [%%r90], {%%r2, %%r2, %%r2, %%r2}; st.global.v4.b32 [%%rd1], {%%r2, %%r2, %%r2, %%r2}; fence.proxy.async;
+	cp.reduce.async.bulk.global.shared::cta.bulk_group.add.%s [%%rd1], [%%r90], 16; cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;
+	END:`, words4[0], typ)
+		everySchedule(t, body, 32, nil, func(t *testing.T, data []byte) {
+			for _, v := range words(data, 0, 4) {
+				if v != words4[1] {
+					t.Errorf("%s: %#x, want %#x", typ, v, words4[1])
+				}
+			}
+		})
+	}
 }

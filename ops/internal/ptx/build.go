@@ -88,7 +88,7 @@ func newBuilder(f *Function, module []*variable) *builder {
 }
 
 // build declares everything first, so that constants get their slots after the registers and the dynamic shared array
-// its place after the static ones, and then decodes.
+// its place after the static ones. It decodes twice: the first pass shows which registers may share a slot.
 func (b *builder) build(body []statement) error {
 	scopes, err := b.declare(body)
 	if err != nil {
@@ -96,6 +96,40 @@ func (b *builder) build(body []statement) error {
 	}
 	b.f.npred, b.f.n32, b.f.n64 = b.counts[0], b.counts[1], b.counts[2]
 	b.layoutShared(body)
+	if err := b.decode(body, scopes); err != nil {
+		return err
+	}
+	b.shareSlots(append(scopes, b.root))
+	return b.decode(body, scopes)
+}
+
+// shareSlots renames the registers by their lives and forgets the code.
+func (b *builder) shareSlots(scopes []*scope) {
+	f := b.f
+	all := lives(f.code, f.n32, f.n64)
+	slots32, n32 := share(all[:f.n32])
+	slots64, n64 := share(all[f.n32:])
+	for _, s := range scopes {
+		for name, r := range s.regs {
+			switch r.bits {
+			case 16, 32:
+				r.slot = slots32[r.slot]
+			case 64:
+				r.slot = slots64[r.slot]
+			}
+			s.regs[name] = r
+		}
+	}
+	f.npred, f.n32, f.n64 = b.counts[0], n32, n64
+	f.code, f.const32, f.const64, f.special32, f.special64 = nil, nil, nil, nil, nil
+	b.fixups = nil
+	clear(b.const32Slots)
+	clear(b.const64Slots)
+	clear(b.specials)
+}
+
+// decode turns the statements into code.
+func (b *builder) decode(body []statement, scopes []*scope) error {
 	b.scope = b.root
 	opened := 0
 	for _, st := range body {

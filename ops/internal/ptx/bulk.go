@@ -68,7 +68,7 @@ func (d *decoder) decodeBulkLoad() {
 		return
 	}
 	dst, src, size, mbar := d.address(d.arg(0)), d.address(d.arg(1)), d.src(d.arg(2), 32), d.address(d.arg(3))
-	d.in.shared = true
+	d.b.f.proxied, d.in.shared = true, true
 	d.in.exec = func(w *warp, m uint32) {
 		to := *dst.lanes(w) // copies: the three share the warp's scratch
 		from := *src.lanes(w)
@@ -100,6 +100,11 @@ func (w *warp) bulkLoad(b bulkLoad) bool {
 	if !bar.visible {
 		w.fail(b.lane, "the mbarrier at %#x was initialised without fence.mbarrier_init or fence.proxy.async after it", b.mbar)
 		return false
+	}
+	for off := b.off; off < b.off+b.n; off += 16 {
+		if !w.fenced(b.lane, off, "the bulk copy overwrites") {
+			return false
+		}
 	}
 	if !w.asyncWrite(b.lane, b.off, b.n) {
 		return false

@@ -102,7 +102,8 @@ func decodeBarrier(d *decoder) {
 	}
 }
 
-// arrive adds a warp to a barrier and parks it unless it only arrives. The hardware counts whole warps.
+// arrive adds lanes of a warp to a barrier and parks them unless they only arrive. The hardware counts warps of 32: the
+// lanes that do not exist or have exited come with the lowest live one.
 func (w *warp) arrive(m uint32, id, count int, wait bool) {
 	c := w.c
 	if id > 15 || count%32 != 0 {
@@ -118,13 +119,14 @@ func (w *warp) arrive(m uint32, id, count int, wait bool) {
 		b.line = c.f.code[w.pc].line
 	}
 	b.expected = count
-	b.arrived += 32
+	b.arrived += bits.OnesCount32(m)
+	if m>>firstLane(w.live)&1 != 0 {
+		b.arrived += 32 - bits.OnesCount32(w.live)
+	}
 	if wait {
 		w.parkAt = id
 	}
-	if full := c.barrierSize(b); b.arrived > full {
-		w.failMask(m, "%d threads have arrived at barrier %d, which takes %d", b.arrived, id, full)
-	} else if b.arrived == full {
+	if b.arrived >= c.barrierSize(b) {
 		c.releaseBarrier(id)
 		w.parkAt = -1
 	}

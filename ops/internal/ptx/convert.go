@@ -24,10 +24,18 @@ func decodeConvert(d *decoder) {
 		d.fromInteger(to, from)
 	case to.class == tf32Class && from.isF32():
 		d.take("rna", "rn")
-		d.convert32(32, 32, func(u uint32) uint32 { return (u + 0x1000) &^ 0x1fff })
+		d.convert32(32, 32, toTF32)
 	default:
 		d.convertFloat(to, from)
 	}
+}
+
+// toTF32 rounds the mantissa to 10 bits, ties away from zero.
+func toTF32(u uint32) uint32 {
+	if u&0x7fffffff > 0x7f800000 {
+		return 0x7fffffff
+	}
+	return (u + 0x1000) &^ 0x1fff
 }
 
 // convertPair: cvt.rn.bf16x2.f32 d, a, b puts a in the upper half.
@@ -75,16 +83,8 @@ func (t scalar) truncate(f float32) uint32 {
 	return h
 }
 
-// sourceBits is the width of the register behind a source operand, which may be wider than the type.
-func (d *decoder) sourceBits(s string, least int) int {
-	if r, ok := d.b.scope.register(s); ok && r.bits >= least {
-		return r.bits
-	}
-	return max(least, 16)
-}
-
-// targetBits is the width of the destination register, which may be wider than the type.
-func (d *decoder) targetBits(s string, least int) int {
+// registerBits is the width of the register behind an operand, which may be wider than the type.
+func (d *decoder) registerBits(s string, least int) int {
 	if r, ok := d.b.scope.register(s); ok && r.bits >= least {
 		return r.bits
 	}
@@ -95,7 +95,7 @@ func (d *decoder) targetBits(s string, least int) int {
 // destination register is filled by the destination type's sign.
 func (d *decoder) convertInteger(to, from scalar) {
 	sat := d.take("sat")
-	src, dst := d.sourceBits(d.arg(1), from.bits), d.targetBits(d.arg(0), to.bits)
+	src, dst := d.registerBits(d.arg(1), from.bits), d.registerBits(d.arg(0), to.bits)
 	convert := func(v uint64) uint64 {
 		v = from.extend(v)
 		if sat {
@@ -141,19 +141,15 @@ func (w *warp) keepBits(r int32, bits int, m uint32) {
 
 // saturate clamps an extended value to the range of the destination.
 func saturate(to, from scalar, v uint64) uint64 {
-	lo, hi := int64(0), int64(1)<<(to.bits-1)
+	lo, hi := int64(0), uint64(1)<<to.bits-1
 	if to.signed() {
-		lo, hi = -hi, hi-1
-	} else if hi = 2*hi - 1; to.bits == 64 {
-		hi = math.MaxInt64
+		lo, hi = -1<<(to.bits-1), hi>>1
 	}
-	switch {
-	case !from.signed() && int64(v) < 0:
-		return uint64(hi)
-	case int64(v) < lo:
+	switch negative := from.signed() && int64(v) < 0; {
+	case negative && int64(v) < lo:
 		return uint64(lo)
-	case int64(v) > hi:
-		return uint64(hi)
+	case !negative && v > hi:
+		return hi
 	}
 	return v
 }
@@ -174,7 +170,7 @@ func (d *decoder) toInteger(to, from scalar) {
 	if to.signed() {
 		lo, hi = -hi/2, hi/2
 	}
-	dst := d.targetBits(d.arg(0), to.bits)
+	dst := d.registerBits(d.arg(0), to.bits)
 	r, a := d.dst(d.arg(0), dst), d.src(d.arg(1), from.bits)
 	d.in.exec = func(w *warp, m uint32) {
 		for l, u := range w.r32[a] {
@@ -215,7 +211,7 @@ func (t scalar) clampFloat(x, lo, hi float64) uint64 {
 // fromInteger rounds once, through the float64 or, for 64 bits, directly.
 func (d *decoder) fromInteger(to, from scalar) {
 	d.rounding()
-	src := d.sourceBits(d.arg(1), from.bits)
+	src := d.registerBits(d.arg(1), from.bits)
 	r, a := d.dst(d.arg(0), to.width()), d.src(d.arg(1), src)
 	if to.bits == 64 {
 		d.unsupported(to)
@@ -261,8 +257,10 @@ func (d *decoder) convertFloat(to, from scalar) {
 		sat := d.take("sat")
 		d.convert32(32, 32, func(u uint32) uint32 {
 			x := round(from.float(u, ftz))
-			if sat {
-				x = max(0, min(x, 1))
+			if sat && !(x > 0) { // a NaN too becomes zero
+				x = 0
+			} else if sat {
+				x = min(x, 1)
 			}
 			return bits32(float32(x))
 		})

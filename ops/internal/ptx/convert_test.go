@@ -43,6 +43,9 @@ func TestConvertBetweenIntegers(t *testing.T) {
 		row{"cvt.sat.s32.s64 %r8, %rd4;", func(a, _, _ uint64) uint64 {
 			return low(uint64(max(math.MinInt32, min(int64(a), math.MaxInt32))), 32)
 		}},
+		row{"cvt.sat.u64.s64 %rd8, %rd4;", func(a, _, _ uint64) uint64 { return uint64(max(0, int64(a))) }},
+		row{"cvt.sat.s64.u64 %rd8, %rd4;", func(a, _, _ uint64) uint64 { return min(a, math.MaxInt64) }},
+		row{"cvt.sat.u32.u64 %r8, %rd4;", func(a, _, _ uint64) uint64 { return min(a, math.MaxUint32) }},
 		row{"cvt.sat.u8.s32 %r8, %r4;", func(a, _, _ uint64) uint64 { return uint64(max(0, min(signed(a, 32), 255))) }})
 	checkRows(t, rows, integers(), nil)
 }
@@ -260,4 +263,57 @@ func TestHalfArithmeticRoundsOnce(t *testing.T) {
 			return (got>>16 == want>>16 || same(got>>16, want>>16)) && (low(got, 16) == low(want, 16) || same(low(got, 16), low(want, 16)))
 		})
 	}
+}
+
+func TestHalfFlushesDenormalsWithFtz(t *testing.T) {
+	flush := func(u uint64) uint64 {
+		if v := binary16.value(low(u, 16)); math.Abs(v) < 0x1p-14 {
+			return u & 0x8000
+		}
+		return low(u, 16)
+	}
+	value := func(u uint64) float64 { return binary16.value(flush(u)) }
+	checkRows(t, []row{
+		{"add.ftz.f16 %rs8, %rs4, %rs5;", func(a, b, _ uint64) uint64 { return flush(binary16.nearest(value(a) + value(b))) }},
+		{"mul.ftz.f16 %rs8, %rs4, %rs5;", func(a, b, _ uint64) uint64 { return flush(binary16.nearest(value(a) * value(b))) }},
+		{"max.ftz.f16 %rs8, %rs4, %rs5;", func(a, b, _ uint64) uint64 {
+			switch x, y := value(a), value(b); {
+			case math.IsNaN(x) && math.IsNaN(y):
+				return 0x7fff
+			case math.IsNaN(x):
+				return flush(b)
+			case math.IsNaN(y):
+				return flush(a)
+			default:
+				return binary16.nearest(math.Max(x, y))
+			}
+		}},
+		{"tanh.approx.f16 %rs8, %rs4;", func(a, _, _ uint64) uint64 {
+			return binary16.nearest(float64(float32(math.Tanh(binary16.value(low(a, 16))))))
+		}},
+	}, integers(), sameHalf(binary16))
+}
+
+func TestConvertBetweenFloats(t *testing.T) {
+	f := func(a uint64) float64 { return float64(f32(uint32(a))) }
+	bits := func(x float64) uint64 { return uint64(math.Float32bits(float32(x))) }
+	checkRows(t, []row{
+		{"cvt.rna.tf32.f32 %r8, %r4;", func(a, _, _ uint64) uint64 {
+			x := f(a)
+			if x != x || x == 0 || math.IsInf(x, 0) {
+				return low(a, 32)
+			}
+			_, e := math.Frexp(x)
+			ulp := math.Ldexp(1, max(e-1, -126)-10) // 10 bits of mantissa
+			return bits(math.Round(x/ulp) * ulp)
+		}},
+		{"cvt.sat.f32.f32 %r8, %r4;", func(a, _, _ uint64) uint64 {
+			if x := f(a); x > 0 {
+				return bits(math.Min(x, 1))
+			}
+			return 0
+		}},
+		{"cvt.rn.ftz.f16.f32 %rs8, %r4;", func(a, _, _ uint64) uint64 { return binary16.nearest(float64(f32(flushed(uint32(a))))) }},
+		{"cvt.rn.f16.s32 %rs8, %r4;", func(a, _, _ uint64) uint64 { return binary16.nearest(float64(float32(int32(a)))) }},
+	}, floats(), func(got, want uint64) bool { return sameFloat(got, want) || sameHalf(binary16)(got, want) })
 }

@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -20,8 +21,10 @@ type inst struct {
 	index    int32 // slot of its index
 	line     int
 	text     string
-	reads    []int32 // slots of the 32-bit bank, for the checks of wgmma
+	reads    []int32 // slots of the 32-bit bank
 	writes   []int32
+	reads64  []int32 // and of the 64-bit bank
+	writes64 []int32
 	required func(w *warp, m uint32) uint32 // collectives: the lanes that must come together
 }
 
@@ -52,9 +55,7 @@ func init() {
 		memoryDecoders, atomicDecoders, controlDecoders, collectiveDecoders, matrixDecoders, asyncDecoders,
 		mbarrierDecoders, wgmmaDecoders,
 	} {
-		for op, decode := range group {
-			decoders[op] = decode
-		}
+		maps.Copy(decoders, group)
 	}
 }
 

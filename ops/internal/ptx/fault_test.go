@@ -75,6 +75,10 @@ func TestMemoryFaults(t *testing.T) {
 		{"shared misaligned", "ld.shared.v4.b32 {%r2, %r3, %r4, %r5}, [%r90+8];", 0, []string{"misaligned shared access of 16 bytes"}},
 		{"parameter out of range", "ld.param.b64 %rd2, [k_param_0+8];", 0, []string{"param access", "out of range"}},
 		{"generic as shared", "cvta.shared.u64 %rd2, %rd20; cvt.u32.u64 %r2, %rd2; ld.shared.b32 %r3, [%r2];", 0, []string{"out of range"}},
+		{"atomic on local memory", "mov.b64 %rd2, 0; cvta.local.u64 %rd2, %rd2; atom.add.u32 %r2, [%rd2], 1;", 0, []string{"atomic on local"}},
+		{"atomic out of range", "atom.global.add.u32 %r2, [%rd1+65536], 1;", 0, []string{"not allocated"}},
+		{"atomic on an mbarrier", barrierOne + "atom.shared.add.u32 %r2, [%r91], 1;", 0, []string{"mbarrier object"}},
+		{"far apart, one of them out of range", "mul.wide.u32 %rd2, %r1, 1048576; add.s64 %rd2, %rd2, %rd1; ld.global.b32 %r2, [%rd2];", 0, []string{"thread 1,", "not allocated"}},
 		{"atomic misaligned", "atom.global.add.u32 %r2, [%rd1+2], 1;", 0, []string{"misaligned"}},
 		{"ldmatrix misaligned", "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r2}, [%r90+8];", 0, []string{"misaligned shared access"}},
 	})
@@ -83,19 +87,23 @@ func TestMemoryFaults(t *testing.T) {
 func TestControlFaults(t *testing.T) {
 	checkFaults(t, []faultCase{
 		{"trap", "trap;", 0, []string{"trapped"}},
-		{"divergent collective", "@%p2 bra A; shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1; A:", 0, []string{"divergent collective", "0xffff0000"}},
+		{"divergent collective", "@%p2 bra A; shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1; A:", 0, []string{"lanes 0xffff have exited"}},
 		{"collectives that never meet", "@%p2 bra A; shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1; ret; A: shfl.sync.bfly.b32 %r3, %r1, 1, 31, -1;", 0, []string{"deadlock", "divergent collective", "0xffff0000"}},
 		{"shuffle from a lane outside", "@!%p2 bra A; shfl.sync.idx.b32 %r2, %r1, 20, 31, 65535; A:", 0, []string{"lane 20, which does not take part"}},
 		{"mask without the executing lane", "@%p2 bra A; vote.sync.any.pred %p4, %p2, 65535; A:", 0, []string{"does not name the executing lane"}},
 		{"barrier that half the warps reach", "setp.lt.u32 %p4, %r1, 64; @%p4 bra A; bar.sync 1, 128; A: bar.sync 2, 128;", 128, []string{"deadlock", "64 of 128 threads", "barrier 1", "barrier 2"}},
 		{"barrier with two counts", "setp.lt.u32 %p4, %r1, 32; @%p4 bra A; bar.sync 1, 64; ret; A: bar.sync 1, 96;", 96, []string{"barrier 1 expects", "line"}},
 		{"barrier number", "bar.sync 16;", 0, []string{"barriers 0 to 15"}},
+		{"barrier number that differs", "and.b32 %r2, %r1, 1; bar.sync %r2;", 0, []string{"barrier number differs inside the warp"}},
+		{"reduction barrier number", "bar.red.popc.u32 %r2, 17, %p1;", 0, []string{"barriers 0 to 15"}},
+		{"barrier with more than it takes", "setp.lt.u32 %p4, %r1, 32; @%p4 bra A; bar.sync 1, 32; bar.sync 2, 64; ret; A: bar.sync 2, 64; bar.sync 3, 64;", 64, []string{"deadlock", "barrier 3"}},
+		{"past the end", "@%p2 bra A; bra B; A: ret; B:\n} .entry unused() {", 0, []string{"past the last instruction"}},
 		{"barrier with too many", "bar.arrive 1, 32; bar.arrive 1, 32; bar.sync 2, 64;", 0, []string{"deadlock"}},
 		{"uniform branch that parts", "@%p2 bra.uni A; add.s32 %r2, %r1, 1; A:", 0, []string{".uni"}},
 		{"table index", "T: .branchtargets A, B; brx.idx %r1, T; A: B:", 0, []string{"index 2 of a table with 2 targets"}},
 		{"setmaxnreg that differs", "setp.lt.u32 %p4, %r1, 32; @%p4 bra A; setmaxnreg.inc.sync.aligned.u32 240; ret; A: setmaxnreg.dec.sync.aligned.u32 24;", 128, []string{"setmaxnreg differs inside the warpgroup"}},
 		{"setmaxnreg of half a warpgroup", "setmaxnreg.inc.sync.aligned.u32 240;", 64, []string{"whole warpgroup"}},
-		{"mma in a part of a warp", "@%p2 bra A; mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%r2,%r3,%r4,%r5}, {%r2,%r3}, {%r2}, {%r2,%r3,%r4,%r5}; A:", 0, []string{"divergent collective"}},
+		{"mma in a part of a warp", "@%p2 bra A; mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%r2,%r3,%r4,%r5}, {%r2,%r3}, {%r2}, {%r2,%r3,%r4,%r5}; A:", 0, []string{"lanes 0xffff have exited"}},
 		{"lanes that do not exist", "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r2}, [%r90];", 16, []string{"exited or do not exist"}},
 	})
 }
@@ -135,6 +143,9 @@ func TestMbarrierFaults(t *testing.T) {
 		{"overwritten", barrierOne + "st.shared.b32 [%r91], %r1;", 0, []string{"generic access to the mbarrier"}},
 		{"nobody arrives", barrierOne + waitLoad, 0, []string{"deadlock", "misses 1 of 1 arrivals", "try_wait"}},
 		{"bytes never come", barrierOne + "@%p1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r91], 16; " + waitLoad, 0, []string{"deadlock", "16 bytes"}},
+		{"invalidated under a copy", arriveAndLoad + "@%p1 mbarrier.inval.shared::cta.b64 [%r91]; bar.sync 1, 64;", 0, []string{"invalidated"}},
+		{"queued arrival at nothing", "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r91];", 0, []string{"no mbarrier"}},
+		{"queued arrival left behind", barrierOne + "@%p1 cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%r91];", 0, []string{"exits with the cp.async"}},
 		{"misaligned", "@%p1 mbarrier.init.shared::cta.b64 [%r91+4], 1;", 0, []string{"misaligned"}},
 	})
 }
@@ -152,8 +163,10 @@ func TestBulkFaults(t *testing.T) {
 		{"source out of range", barrierOne + "@%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r90], [%rd1+65520], 32, [%r91];", 0, []string{"not allocated"}},
 		{"over the mbarrier", barrierOne + "@%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r90+16368], [%rd1], 32, [%r91];", 0, []string{"overwrites the mbarrier"}},
 		{"mbarrier not shown to the async proxy", "@%p1 mbarrier.init.shared::cta.b64 [%r91], 1; bar.sync 0; @%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r90], [%rd1], 16, [%r91];", 0, []string{"fence.mbarrier_init"}},
+		{"over generic writes without a proxy fence", "@%p1 st.shared.b32 [%r90+240], %r1;" + arriveAndLoad, 0, []string{"the bulk copy overwrites", "thread 0 wrote"}},
 		{"store without a proxy fence", at + fill + "bar.sync 0; " + out + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"fence.proxy.async"}},
 		{"fence by the wrong thread", at + fill + "bar.sync 0; @%p1 fence.proxy.async; " + out + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"thread 1 wrote", "fence.proxy.async"}},
+		{"fence by one of two warps that wrote a granule", "and.b32 %r2, %r1, 31; shl.b32 %r2, %r2, 2; add.s32 %r92, %r90, %r2; setp.lt.u32 %p4, %r1, 32; @!%p4 st.shared.b32 [%r92], %r1; bar.sync 0; @%p4 st.shared.b32 [%r92], %r1; @%p4 fence.proxy.async; bar.sync 0; " + out + "@%p1 cp.async.bulk.wait_group 0;", 64, []string{"thread 32 wrote", "fence.proxy.async"}},
 		{"fence before the write", at + "fence.proxy.async; " + fill + "bar.sync 0; " + out + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"fence.proxy.async"}},
 		{"source overwritten", at + fill + "fence.proxy.async; bar.sync 0; " + out + "@%p1 st.shared.b32 [%r90], %r1; @%p1 cp.async.bulk.wait_group 0;", 0, []string{"overwritten while"}},
 		{"source overwritten by another thread", at + fill + "fence.proxy.async; bar.sync 0; " + out + "bar.sync 0; " + fill + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"overwritten while"}},

@@ -151,6 +151,14 @@ func TestMinMaxTreatNaNAndZeros(t *testing.T) {
 		{"min.f32 %r8, %r4, %r5;", number(math.Min)},
 		{"max.NaN.f32 %r8, %r4, %r5;", nan(math.Max)},
 		{"min.NaN.f32 %r8, %r4, %r5;", nan(math.Min)},
+		{"max.ftz.f32 %r8, %r4, %r5;", func(a, b, c uint64) uint64 {
+			return number(math.Max)(uint64(flushed(uint32(a))), uint64(flushed(uint32(b))), c)
+		}},
+		{"min.ftz.f32 %r8, %r4, %r5;", func(a, b, c uint64) uint64 {
+			return number(math.Min)(uint64(flushed(uint32(a))), uint64(flushed(uint32(b))), c)
+		}},
+		{"abs.ftz.f32 %r8, %r4;", func(a, _, _ uint64) uint64 { return low(uint64(flushed(uint32(a))), 31) }},
+		{"neg.ftz.f32 %r8, %r4;", func(a, _, _ uint64) uint64 { return uint64(flushed(uint32(a))) ^ 1<<31 }},
 		{"abs.f32 %r8, %r4;", func(a, _, _ uint64) uint64 { return low(a, 31) }},
 		{"neg.f32 %r8, %r4;", func(a, _, _ uint64) uint64 { return low(a, 32) ^ 1<<31 }},
 		{"copysign.f32 %r8, %r4, %r5;", func(a, b, _ uint64) uint64 { return low(b, 31) | a&(1<<31) }},

@@ -117,25 +117,33 @@ func (h *hazards) fence(w *warp, m uint32) {
 // asyncRead starts an asynchronous read of a granule; it must hold data that the async proxy can see.
 func (w *warp) asyncRead(l, off int, what string) bool {
 	h := &w.c.hazards
-	g := off / 16
 	for i := off / 4; i < off/4+4; i++ {
 		if h.words[i] != 0 {
 			w.fail(l, "%s reads shared memory at %#x, which is the target of an asynchronous copy in flight or an mbarrier", what, sharedBase+4*i)
 			return false
 		}
 	}
-	d := h.dirty[g]
-	if list := h.more[int32(g)]; d.lanes == 0 && len(list) > 0 {
-		d = list[0]
-	}
-	if d.lanes != 0 {
-		w.fail(l, "%s reads shared memory at %#x, which thread %d wrote through the generic proxy without fence.proxy.async after it",
-			what, sharedBase+off, 32*int(d.warp-1)+bits.TrailingZeros32(d.lanes))
+	if !w.fenced(l, off, what+" reads") {
 		return false
 	}
-	h.readers[g]++
+	h.readers[off/16]++
 	h.reading++
 	return true
+}
+
+// fenced faults when a granule that the async proxy is to touch has generic writes without a proxy fence after them.
+func (w *warp) fenced(l, off int, what string) bool {
+	h := &w.c.hazards
+	d := h.dirty[off/16]
+	if list := h.more[int32(off/16)]; d.lanes == 0 && len(list) > 0 {
+		d = list[0]
+	}
+	if d.lanes == 0 {
+		return true
+	}
+	w.fail(l, "%s shared memory at %#x, which thread %d wrote through the generic proxy without fence.proxy.async after it",
+		what, sharedBase+off, 32*int(d.warp-1)+bits.TrailingZeros32(d.lanes))
+	return false
 }
 
 func (h *hazards) readDone(off int) {

@@ -13,6 +13,7 @@ type statement struct {
 var lineDirectives = map[string]bool{
 	".version": true, ".target": true, ".address_size": true, ".file": true, ".loc": true, ".section": true,
 	".maxntid": true, ".reqntid": true, ".minnctapersm": true, ".maxnctapersm": true, ".maxnreg": true, ".noreturn": true,
+	".b8": true, ".b16": true, ".b32": true, ".b64": true, // data of debug sections
 }
 
 // blankComments replaces comments with spaces and keeps line breaks, so that line numbers stay right.

@@ -30,7 +30,7 @@ func decodeMMA(d *decoder) {
 		return
 	}
 	k, ok := mmaShapes[d.mods[0]]
-	f := &mma{k: k, per: 2}
+	f := &mma{per: 2}
 	types := strings.Join(d.mods[1:], ".")
 	var known bool
 	if f.typ, known = mmaTypes[types]; f.typ == tf32Operand {
@@ -51,7 +51,7 @@ func decodeMMA(d *decoder) {
 
 // mma is D = A*B + C with A of 16 rows and k columns and B of k rows and 8 columns.
 type mma struct {
-	k, per     int // per: elements in a register
+	per        int // elements in a register
 	typ        operandType
 	a, b, c, d []int32
 }
@@ -63,26 +63,26 @@ func (f *mma) run(w *warp) {
 	var a [16][16]float32
 	var b, c [16][8]float32
 	for i, r := range f.a {
-		f.typ.unpackRows(&w.r32[r], 4*f.per*(i>>1), a[8*(i&1):])
+		f.typ.unpackRows(&w.r32[r], 4*f.per*(i>>1), (*[8][16]float32)(a[8*(i&1):]))
 	}
 	for i, r := range f.b {
-		f.typ.unpackColumns(&w.r32[r], b[4*f.per*i:])
+		f.typ.unpackColumns(&w.r32[r], 4*f.per*i, &b)
 	}
 	gather(&c, w, f.c)
 	for i := range a {
-		multiply8(a[i][:f.k], b[:f.k], &c[i])
+		multiply8(&a[i], &b, &c[i])
 	}
 	scatter(&c, w, f.d)
 }
 
+// The loops below index arrays of fixed size with masks, so that the compiler drops every bounds check.
+
 // gather reads the four registers of an accumulator fragment of 16 rows and 8 columns.
 func gather(c *[16][8]float32, w *warp, regs []int32) {
 	for e, r := range regs[:4] {
-		reg, rows := &w.r32[r], c[8*(e>>1):][:8]
-		for g := range rows {
-			for q := range 4 {
-				rows[g][2*q+e&1] = f32(reg[(4*g+q)&31])
-			}
+		reg, rows, odd := &w.r32[r], (*[8][8]float32)(c[8*(e>>1):]), e&1
+		for l, v := range reg {
+			rows[l>>2&7][2*(l&3)+odd] = f32(v)
 		}
 	}
 }
@@ -90,41 +90,49 @@ func gather(c *[16][8]float32, w *warp, regs []int32) {
 // scatter writes them.
 func scatter(c *[16][8]float32, w *warp, regs []int32) {
 	for e, r := range regs[:4] {
-		reg, rows := &w.r32[r], c[8*(e>>1):][:8]
-		for g := range rows {
-			for q := range 4 {
-				reg[(4*g+q)&31] = bits32(rows[g][2*q+e&1])
-			}
+		reg, rows, odd := &w.r32[r], (*[8][8]float32)(c[8*(e>>1):]), e&1
+		for l := range reg {
+			reg[l] = bits32(rows[l>>2&7][2*(l&3)+odd])
 		}
 	}
 }
 
 // unpackRows widens a register of A: the rows g of `to`, from column col on.
-func (t operandType) unpackRows(reg *lanes32, col int, to [][16]float32) {
-	for l, v := range reg {
-		row, q := &to[l>>2], l&3
-		switch t {
-		case bf16Operand:
-			row[col+2*q], row[col+2*q+1] = f32(v<<16), f32(v&0xffff0000)
-		case f16Operand:
-			row[col+2*q], row[col+2*q+1] = fromF16(v&0xffff), fromF16(v>>16)
-		case tf32Operand:
-			row[col+q] = f32(v &^ 0x1fff) // the tensor core reads the upper 19 bits
+func (t operandType) unpackRows(reg *lanes32, col int, to *[8][16]float32) {
+	switch t {
+	case bf16Operand:
+		for l, v := range reg {
+			row, q := &to[l>>2&7], col+2*(l&3)
+			row[q&15], row[(q+1)&15] = f32(v<<16), f32(v&0xffff0000)
+		}
+	case f16Operand:
+		for l, v := range reg {
+			row, q := &to[l>>2&7], col+2*(l&3)
+			row[q&15], row[(q+1)&15] = fromF16(v&0xffff), fromF16(v>>16)
+		}
+	case tf32Operand:
+		for l, v := range reg {
+			to[l>>2&7][(col+l&3)&15] = f32(v &^ 0x1fff) // the tensor core reads the upper 19 bits
 		}
 	}
 }
 
-// unpackColumns widens a register of B: the columns g of the first rows of `to`.
-func (t operandType) unpackColumns(reg *lanes32, to [][8]float32) {
-	for l, v := range reg {
-		g, q := l>>2, l&3
-		switch t {
-		case bf16Operand:
-			to[2*q][g], to[2*q+1][g] = f32(v<<16), f32(v&0xffff0000)
-		case f16Operand:
-			to[2*q][g], to[2*q+1][g] = fromF16(v&0xffff), fromF16(v>>16)
-		case tf32Operand:
-			to[q][g] = f32(v &^ 0x1fff)
+// unpackColumns widens a register of B: the columns g of rows row and on.
+func (t operandType) unpackColumns(reg *lanes32, row int, to *[16][8]float32) {
+	switch t {
+	case bf16Operand:
+		for l, v := range reg {
+			g, q := l>>2&7, row+2*(l&3)
+			to[q&15][g], to[(q+1)&15][g] = f32(v<<16), f32(v&0xffff0000)
+		}
+	case f16Operand:
+		for l, v := range reg {
+			g, q := l>>2&7, row+2*(l&3)
+			to[q&15][g], to[(q+1)&15][g] = fromF16(v&0xffff), fromF16(v>>16)
+		}
+	case tf32Operand:
+		for l, v := range reg {
+			to[(row+l&3)&15][l>>2&7] = f32(v &^ 0x1fff)
 		}
 	}
 }
@@ -139,20 +147,26 @@ func (t operandType) widen(h uint32) float32 {
 
 // multiply8 adds the products of a row of A with 8 columns of B to c, one value of k after another, in float32. The
 // hardware adds with other roundings in an order that is not documented. The conversions keep the compiler from fusing
-// multiplication and addition, so that the bits are the same on every machine.
-func multiply8(a []float32, b [][8]float32, c *[8]float32) {
-	c0, c1, c2, c3, c4, c5, c6, c7 := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
-	b = b[:len(a)]
+// multiplication and addition, so that the bits are the same on every machine. k beyond the shape is zero in A.
+//
+// Four columns at a time: with eight the compiler runs out of registers.
+func multiply8(a *[16]float32, b *[16][8]float32, c *[8]float32) {
+	c0, c1, c2, c3 := c[0], c[1], c[2], c[3]
 	for k, x := range a {
 		r := &b[k]
 		c0 += float32(x * r[0])
 		c1 += float32(x * r[1])
 		c2 += float32(x * r[2])
 		c3 += float32(x * r[3])
-		c4 += float32(x * r[4])
-		c5 += float32(x * r[5])
-		c6 += float32(x * r[6])
-		c7 += float32(x * r[7])
 	}
-	c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7] = c0, c1, c2, c3, c4, c5, c6, c7
+	c[0], c[1], c[2], c[3] = c0, c1, c2, c3
+	c0, c1, c2, c3 = c[4], c[5], c[6], c[7]
+	for k, x := range a {
+		r := &b[k]
+		c0 += float32(x * r[4])
+		c1 += float32(x * r[5])
+		c2 += float32(x * r[6])
+		c3 += float32(x * r[7])
+	}
+	c[4], c[5], c[6], c[7] = c0, c1, c2, c3
 }

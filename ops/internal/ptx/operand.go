@@ -18,6 +18,8 @@ func (d *decoder) dst(s string, bits int) int32 {
 		d.fail("register %s has %d bits, the instruction writes %d", s, r.bits, bits)
 	case bits == 16 || bits == 32:
 		d.in.writes = append(d.in.writes, r.slot)
+	case bits == 64:
+		d.in.writes64 = append(d.in.writes64, r.slot)
 	}
 	return r.slot
 }
@@ -43,6 +45,8 @@ func (d *decoder) src(s string, bits int) int32 {
 		d.fail("register %s has %d bits, the instruction reads %d", s, r.bits, bits)
 	case bits == 16 || bits == 32:
 		d.in.reads = append(d.in.reads, r.slot)
+	case bits == 64:
+		d.in.reads64 = append(d.in.reads64, r.slot)
 	}
 	return r.slot
 }

@@ -252,3 +252,79 @@ func TestSpecialRegisters(t *testing.T) {
 		}
 	}
 }
+
+func TestBarrierDoesNotWaitForLanesAndWarpsThatHaveExited(t *testing.T) {
+	// Threads from 40 on return before the barrier: a part of warp 1 and all of warp 2.
+	body := `
+	setp.lt.u32 %p4, %r1, 40; @%p4 bra STAY; ret;
+	STAY: shl.b32 %r2, %r1, 2; add.s32 %r3, %r90, %r2; st.shared.b32 [%r3], %r1;
+	bar.sync 0;
+	mov.b32 %r5, 39; sub.s32 %r5, %r5, %r1; shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r90; ld.shared.b32 %r4, [%r5];` + storeResult
+	everySchedule(t, body, 96, nil, func(t *testing.T, data []byte) {
+		for i, v := range words(data, 0, 40) {
+			if v != uint32(39-i) {
+				t.Errorf("thread %d read %d", i, v)
+			}
+		}
+	})
+}
+
+func TestGuardedCollectivesTakeTheLanesOfTheGuard(t *testing.T) {
+	body := `
+	mov.b32 %r4, 5; @%p2 shfl.sync.bfly.b32 %r4, %r1, 1, 31, 65535; @!%p2 vote.sync.ballot.b32 %r4, %p2, 0xffff0000;
+	@%p2 bar.warp.sync 65535;` + storeResult
+	everySchedule(t, body, 32, nil, func(t *testing.T, data []byte) {
+		for i, v := range words(data, 0, 32) {
+			if want := uint32(i^1) * uint32(truth(i < 16)); v != want {
+				t.Errorf("lane %d = %d, want %d", i, v, want)
+			}
+		}
+	})
+}
+
+func TestInternalErrorsAreNoPanics(t *testing.T) {
+	f := mustFunction(t, kernel("add.s32 %r1, %r1, 1; ret;"), "k")
+	broken := *f
+	broken.code = append([]inst(nil), f.code...)
+	broken.code[2].exec = func(*warp, uint32) { panic("broken invariant") }
+	_, err := broken.Run(newArena(), Launch{Grid: [3]int{1, 1, 1}, Block: [3]int{32, 1, 1}, Args: make([]byte, 8)}, Schedule{})
+	if err == nil || IsFault(err) || !strings.Contains(err.Error(), "broken invariant") || !strings.Contains(err.Error(), "add.s32") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRunsOfOneFunctionAreIndependent(t *testing.T) {
+	f := mustFunction(t, kernel(addresses+strings.Replace(racyKernels["between warps"].body, "FIX", "bar.sync 0;", 1)+storeResult+"ret;"), "k")
+	done := make(chan error)
+	for seed := range uint64(4) {
+		go func() {
+			m := newArena()
+			at := m.alloc(4096)
+			_, err := f.Run(m, Launch{Grid: [3]int{8, 1, 1}, Block: [3]int{64, 1, 1}, Shared: 16448, Args: args(at)}, Schedule{Seed: seed, Adversarial: true, Resident: 3})
+			if err == nil && m.word(at+40) != 7 {
+				err = fmt.Errorf("seed %d: wrong result", seed)
+			}
+			done <- err
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestUnalignedBarriersMeetAtDifferentPlaces(t *testing.T) {
+	// Half of each warp waits at one instruction, half at another; the last warp has 8 threads.
+	body := `
+	and.b32 %r2, %r1, 4; setp.eq.s32 %p3, %r2, 0; shl.b32 %r2, %r1, 2; add.s32 %r3, %r90, %r2; st.shared.b32 [%r3], %r1;
+	@%p3 bra A; barrier.sync 3; bra B; A: barrier.sync 3; B:
+	mov.b32 %r5, 71; sub.s32 %r5, %r5, %r1; shl.b32 %r5, %r5, 2; add.s32 %r5, %r5, %r90; ld.shared.b32 %r4, [%r5];` + storeResult
+	everySchedule(t, body, 72, nil, func(t *testing.T, data []byte) {
+		for i, v := range words(data, 0, 72) {
+			if v != uint32(71-i) {
+				t.Errorf("thread %d read %d", i, v)
+			}
+		}
+	})
+}

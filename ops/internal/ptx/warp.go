@@ -341,6 +341,7 @@ func (w *warp) exit(i int, active uint32) {
 		w.frags = append(w.frags[:i], w.frags[i+1:]...)
 	}
 	w.c.launched.quiet = 0
+	w.wake(atCollective, 0) // what they wait for may be these lanes
 	w.c.barriersAfterExit()
 }
 

@@ -258,7 +258,7 @@ func (is *wgmmaIssue) multiply(w *warp) {
 		op.unpackA(w.c.smem, is.a, &a)
 	} else {
 		for i, r := range op.a {
-			op.typ.unpackRows(&w.r32[r], 8*(i>>1), rows[8*(i&1):])
+			op.typ.unpackRows(&w.r32[r], 8*(i>>1), (*[8][16]float32)(rows[8*(i&1):]))
 		}
 	}
 	if op.negA != op.negB {
@@ -275,7 +275,7 @@ func (is *wgmmaIssue) multiply(w *warp) {
 			gather(&c, w, regs)
 		}
 		for i := range c {
-			multiply8(rows[i][:], b[j][:], &c[i])
+			multiply8(&rows[i], &b[j], &c[i])
 		}
 		scatter(&c, w, regs)
 	}

@@ -27,6 +27,9 @@ type Options struct {
 
 // EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64, or what the device has.
 func (o *Options) EnsureDefaults() {
+	if o.exact() != Float64 {
+		o.ensureFew()
+	}
 	if len(o.Rings) == 0 {
 		o.Rings = []int{1, 2, 3, 4, 5, 7, 8}
 	}
@@ -38,6 +41,19 @@ func (o *Options) EnsureDefaults() {
 	}
 	if len(o.Ways) == 0 {
 		o.Ways = []Way{{}}
+	}
+}
+
+// ensureFew sets the defaults of devices, where a run takes whole tiles of 64 queries by 64 keys, and in the simulator each instruction.
+func (o *Options) ensureFew() {
+	if len(o.Rings) == 0 {
+		o.Rings = []int{1, 3}
+		if o.Full {
+			o.Rings = []int{1, 2, 3, 4, 8}
+		}
+	}
+	if len(o.Layouts) == 0 && !o.Full {
+		o.Layouts = []shard.Layout{shard.Zigzag}
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 // forMasks is what the checks of masks run where the caller leaves it open: the balanced layout, which goes by the mask, and every way
 // through the ring too.
 func (o Options) forMasks() Options {
+	if few := o.exact() != Float64 && !o.Full; few && len(o.Ways) == 0 {
+		o.Ways = []Way{{}, {Travel: ring.Q}}
+		o.EnsureDefaults()
+	}
 	if len(o.Layouts) == 0 {
 		o.Layouts = shard.Layouts()
 	}
@@ -55,7 +59,7 @@ func (o Options) small() (rings []int) {
 
 func (o Options) maskLengths() []int {
 	switch {
-	case o.Quick:
+	case o.Quick, o.exact() != Float64 && !o.Full:
 		return []int{31}
 	case o.Full:
 		return []int{1, 2, 5, 16, 37, 64, 129}

@@ -13,8 +13,10 @@ const (
 	span      = 1 << 40 // addresses a device; device i begins at (i+1)·span, so that no two devices share an address
 	alignment = 256     // of allocations, as CUDA promises
 	redZone   = 4096    // addresses between allocations that belong to none
-	poison    = 0xff    // a NaN in every floating-point format that kernels read
 )
+
+// poison is a NaN in every floating-point format that kernels read.
+var poison = []byte{0xff}
 
 // memory is that of one device. Addresses are never used twice, so that use after Free is always seen. The table is looked up without
 // the machine's lock; the rest is under it.
@@ -59,10 +61,9 @@ func (m *memory) slice(p device.Ptr, n int) ([]byte, error) {
 
 func bytesAt(e *extent.Extent[[]byte], p uint64, n int) []byte { return e.Of[p-e.First:][:n:n] }
 
-// fill writes a byte everywhere; b is not empty.
-func fill(b []byte, value byte) {
-	b[0] = value
-	for n := 1; n < len(b); n *= 2 {
+// fill repeats a pattern over all of b.
+func fill(b, pattern []byte) {
+	for n := copy(b, pattern); n < len(b); n *= 2 {
 		copy(b[n:], b[:n])
 	}
 }

@@ -61,6 +61,7 @@ type transfer struct {
 	rate     int    // bytes per nanosecond
 	counter  *int64 // of the device, in bytes
 	dst, src place
+	write    func(dst, src []byte)
 }
 
 // place finds the bytes that a transfer reads or writes.
@@ -70,10 +71,13 @@ func (d *Device) place(p device.Ptr, bytes int) place {
 	return func() ([]byte, error) { return d.memory.slice(p, bytes) }
 }
 
-// move enqueues a transfer.
+// move enqueues a transfer, which copies unless it says how it writes.
 func (s *Stream) move(t transfer) error {
 	if t.bytes == 0 {
 		return nil
+	}
+	if t.write == nil {
+		t.write = func(dst, src []byte) { copy(dst, src) }
 	}
 	t.what = fmt.Sprintf("%s of %d bytes", t.what, t.bytes)
 	find := func() (dst, src []byte, err error) {
@@ -90,7 +94,7 @@ func (s *Stream) move(t transfer) error {
 		s.enqueue(&operation{what: t.what, run: func() (moment, error) {
 			dst, src, err := find()
 			if err == nil {
-				copy(dst, src)
+				t.write(dst, src)
 			}
 			return copyTime(t.bytes, t.rate), err
 		}})
@@ -148,17 +152,9 @@ func (s *Stream) Fill(dst device.Ptr, word uint32, n int) error {
 	d := s.device
 	return s.move(transfer{
 		what: "fill", bytes: 4 * n, rate: localBytesPerNanosecond, counter: &d.counters.Filled,
-		dst: d.place(dst, 4*n), src: func() ([]byte, error) { return words(word, n), nil },
+		dst: d.place(dst, 4*n), src: func() ([]byte, error) { return nil, nil },
+		write: func(dst, _ []byte) { fill(dst, binary.LittleEndian.AppendUint32(nil, word)) },
 	})
-}
-
-// words is a word n times, as bytes.
-func words(word uint32, n int) []byte {
-	b := make([]byte, 0, 4*n)
-	for range n {
-		b = binary.LittleEndian.AppendUint32(b, word)
-	}
-	return b
 }
 
 // Synchronize waits for the work that was enqueued before.

@@ -28,8 +28,16 @@ var geometries = map[Family]map[int]geometry{
 		192: {simtForward(256), simtBackward},
 		256: {simtForward(256), simtBackward},
 	},
-	MMA:   {},
-	WGMMA: {},
+	MMA: {
+		64:  {launch{tiling{128, 64}, 128, 32768}, launch{tiling{64, 128}, 128, 74496}},
+		128: {launch{tiling{128, 64}, 128, 65536}, launch{tiling{64, 128}, 256, 99072}},
+		192: {launch{tiling{128, 64}, 256, 49152}, launch{tiling{64, 128}, 256, 189184}},
+		256: {launch{tiling{128, 64}, 256, 65536}, launch{tiling{64, 128}, 256, 246528}},
+	},
+	WGMMA: {
+		64:  {launch{tiling{128, 128}, 384, 82048}, launch{tiling{128, 128}, 384, 199840}},
+		128: {launch{tiling{128, 128}, 384, 163968}, launch{tiling{64, 128}, 384, 214688}},
+	},
 }
 
 // What simt.cu says.
@@ -75,6 +83,9 @@ func (e *Engine) choose(s Shape) (*kernels, error) {
 		return nil, unsupported("the compute capability must be 9.0")
 	case !ok:
 		return nil, unsupported("there are none")
+	case max(g.forward.shared, g.backward.shared) > info.SharedMemory:
+		return nil, unsupported(fmt.Sprintf("they take %d bytes of shared memory a block, the device has %d",
+			max(g.forward.shared, g.backward.shared), info.SharedMemory))
 	}
 	return &kernels{geometry: g, family: family, file: fileName(family, s.Format, width)}, nil
 }

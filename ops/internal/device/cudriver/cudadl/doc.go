@@ -5,7 +5,8 @@
 // RINGGRAD_CUDA_LIBRARY names another library to open instead. The header in include stands in for NVIDIA's cuda.h; package cu finds it
 // through CGO_CFLAGS:
 //
-//	CGO_CFLAGS="-I<this folder>/include" go build -tags ringcuda
+//	CGO_CFLAGS="-O2 -I$(go list -f '{{.Dir}}' github.com/ringgrad/ringgrad/ops/internal/device/cudriver/cudadl)/include" \
+//		go build -tags ringcuda
 //
 // Here too are the few functions of the driver that package cu lacks. Without the tag ringcuda the package is empty.
 package cudadl

@@ -4,7 +4,7 @@ package cudadl
 
 import "embed"
 
-// Headers are the folder include, for tests that compile C against it.
+// Headers has the folder include, for tests that compile C against it. That it is embedded, and link too, keeps both in vendor folders.
 //
-//go:embed include
+//go:embed include link
 var Headers embed.FS

@@ -136,11 +136,12 @@ func TestEveryRuleCanBreak(t *testing.T) {
 }
 
 func TestRulesLetThroughWhatIsAllowed(t *testing.T) {
-	wide, noted, plain := sound(), sound(), sound()
+	wide, noted, plain, careful := sound(), sound(), sound(), sound()
+	careful.family, careful.width, careful.spillStore, careful.spillLoad = "careful", 0, 4, 4
 	wide.width, wide.spillStore, wide.spillLoad, wide.mix.Count[sass.LocalStore] = 256, 100, 100, 40
 	noted.remarks = []remark{{code: "C7519", text: "warpgroup.arrive is injected"}}
 	plain.family, plain.function, plain.known, plain.mix.Count = "common", "pack_bf16", false, map[sass.Class]int{}
-	if broken := checkAll([]kernel{wide, noted, plain}); len(broken) != 0 {
+	if broken := checkAll([]kernel{wide, noted, plain, careful}); len(broken) != 0 {
 		t.Errorf("broken: %q", broken)
 	}
 }

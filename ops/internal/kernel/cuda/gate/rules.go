@@ -56,8 +56,12 @@ func checkAll(kernels []kernel) []string {
 	return broken
 }
 
+// maySpill says whether a kernel need not keep everything in registers: a wide one, or one of those that run only where an element is not
+// finite and take any width.
+func (k kernel) maySpill() bool { return k.width > narrow || k.family == "careful" }
+
 func checkSpills(k kernel) string {
-	if k.width > narrow || k.spillStore+k.spillLoad == 0 {
+	if k.maySpill() || k.spillStore+k.spillLoad == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%d bytes of spill stores, %d of spill loads, with %d registers", k.spillStore, k.spillLoad, k.registers)
@@ -65,7 +69,7 @@ func checkSpills(k kernel) string {
 
 func checkLocal(k kernel) string {
 	n := k.mix.Sum(sass.LocalLoad, sass.LocalStore)
-	if k.width > narrow || n == 0 && k.stack == 0 {
+	if k.maySpill() || n == 0 && k.stack == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%d local loads and stores, %d bytes of stack", n, k.stack)

@@ -219,9 +219,9 @@ template <class Array> DEV void keys(const BackwardArgs &a, int DP) {
 } // namespace
 
 #define KERNELS(type, Array)                                                                                                       \
-  extern "C" __global__ void __launch_bounds__(kThreads) careful_forward_##type(CarefulForwardArgs a) { forward<Array>(a.call, a.DP); } \
-  extern "C" __global__ void __launch_bounds__(kThreads) careful_query_##type(CarefulBackwardArgs a) { query<Array>(a.call, a.DP); }    \
-  extern "C" __global__ void __launch_bounds__(kThreads) careful_key_##type(CarefulBackwardArgs a) { keys<Array>(a.call, a.DP); }
+  extern "C" __global__ void __launch_bounds__(kThreads, 2) careful_forward_##type(CarefulForwardArgs a) { forward<Array>(a.call, a.DP); } \
+  extern "C" __global__ void __launch_bounds__(kThreads, 2) careful_query_##type(CarefulBackwardArgs a) { query<Array>(a.call, a.DP); }    \
+  extern "C" __global__ void __launch_bounds__(kThreads, 2) careful_key_##type(CarefulBackwardArgs a) { keys<Array>(a.call, a.DP); }
 
 KERNELS(rows, Rows)
 KERNELS(bf16, Bf16)

@@ -14,6 +14,7 @@ constexpr int kDim = DP; // of the command line; args.h has members of the name
 #undef DP
 #include "async.h"
 #include "score.h"
+#include "split.h"
 
 namespace {
 
@@ -156,8 +157,7 @@ template <int ROWS> DEV void load_carry(Carried<ROWS> &c, const ForwardArgs &a, 
 template <int ROWS> DEV void store_carry(const Carried<ROWS> &c, const ForwardArgs &a, long row, int step, int tx) {
   UNROLL for (int i = 0; i < ROWS; i++) {
     long at = row + i * step;
-    float l = c.l[i];
-    UNROLL for (int d = 8; d; d /= 2) l += butterfly(l, d);
+    float l = lanes_sum(c.l[i], 16);
     if (tx == 0) a.m[at] = c.m[i], a.l[at] = l;
     UNROLL for (int n = 0; n < kQuads; n++) store4(a.o + at * kDim + n * 64 + tx * 4, c.o[i][n]);
   }

@@ -42,7 +42,7 @@ type Cycles struct {
 	Tensor, Shared                 float64
 	Issue, Float, Integer, Special float64
 	L2                             float64
-	Pairs                          float64 // of tiles in one turn of the loop; other than 1, 2, ... if the tile is not the loop's
+	Pairs                          float64 // of tiles in one turn of the loop
 }
 
 // Cycles of a loop for one pair of tiles.
@@ -66,7 +66,7 @@ func (l Loop) Cycles(t Tile) Cycles {
 	for _, x := range []*float64{&c.Tensor, &c.Shared, &c.Issue, &c.Float, &c.Integer, &c.Special} {
 		*x /= c.Pairs
 	}
-	c.L2 = float64(t.l2Bytes()) / (l2Rate / SMs / Clock)
+	c.L2 = float64(t.l2Bytes()) / (L2Rate / SMs / Clock)
 	return c
 }
 

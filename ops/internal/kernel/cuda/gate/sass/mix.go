@@ -1,6 +1,7 @@
 package sass
 
 import (
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -127,6 +128,18 @@ func (m *Mix) add(in Instruction) {
 	}
 }
 
+// plus is what m does and n times what o does.
+func (m Mix) plus(o Mix, n int) Mix {
+	sum := Mix{
+		Count: maps.Clone(m.Count), Issued: m.Issued + n*o.Issued, FMA: m.FMA + n*o.FMA,
+		SharedBytes: m.SharedBytes + n*o.SharedBytes, OperandBytes: m.OperandBytes + n*o.OperandBytes,
+	}
+	for class, count := range o.Count {
+		sum.Count[class] += n * count
+	}
+	return sum
+}
+
 // Sum adds up classes.
 func (m Mix) Sum(classes ...Class) int {
 	n := 0
@@ -136,16 +149,17 @@ func (m Mix) Sum(classes ...Class) int {
 	return n
 }
 
-// laneBytes are the bytes that a lane of a warp moves.
+// laneBytes are the bytes that a lane of a warp moves, at least the 4 whose place smaller ones take.
 func (in Instruction) laneBytes() int {
-	if matrices, ok := map[string]int{"LDSM": 4, "STSM": 4}[in.Base()]; ok {
-		switch { // matrices of 8x8 16-bit elements, 128 bytes
+	if base := in.Base(); base == "LDSM" || base == "STSM" {
+		const matrix = 4 // of 8x8 16-bit elements
+		switch {
 		case strings.HasSuffix(in.Op, ".4"):
-			return 4 * matrices
+			return 4 * matrix
 		case strings.HasSuffix(in.Op, ".2"):
-			return 2 * matrices
+			return 2 * matrix
 		}
-		return matrices
+		return matrix
 	}
 	for part := range strings.SplitSeq(in.Op, ".") {
 		switch part {
@@ -153,10 +167,6 @@ func (in Instruction) laneBytes() int {
 			return 16
 		case "64":
 			return 8
-		case "U16", "S16":
-			return 2
-		case "U8", "S8":
-			return 1
 		}
 	}
 	return 4

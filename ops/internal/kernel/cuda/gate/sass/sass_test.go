@@ -115,7 +115,7 @@ func TestMixCountsWhatInstructionsMove(t *testing.T) {
 
 func TestLaneBytesFollowTheWidth(t *testing.T) {
 	for op, want := range map[string]int{
-		"LDS": 4, "LDS.64": 8, "LDS.128": 16, "STS.U16": 2, "LDS.U8": 1, "LDSM.16.MT88.4": 16, "LDSM.16.M88.2": 8, "STSM.16.M88": 4,
+		"LDS": 4, "LDS.64": 8, "LDS.128": 16, "STS.U16": 4, "LDS.U8": 4, "LDSM.16.MT88.4": 16, "LDSM.16.M88.2": 8, "STSM.16.M88": 4,
 		"LDGSTS.E.BYPASS.LTC128B.128": 16,
 	} {
 		if got := (Instruction{Op: op}).laneBytes(); got != want {
@@ -125,7 +125,7 @@ func TestLaneBytesFollowTheWidth(t *testing.T) {
 }
 
 func TestMainLoopSkipsWhatAFullTileSkips(t *testing.T) {
-	l, ok := parsed(t)[0].MainLoop()
+	l, ok := parsed(t)[0].MainLoop(2 * 16 * 8 * 16)
 	if !ok || l.First != 0x30 || l.Last != 0xf0 {
 		t.Fatalf("loop %#x to %#x, want 0x30 to 0xf0", l.First, l.Last)
 	}
@@ -145,10 +145,18 @@ func TestMainLoopSkipsWhatAFullTileSkips(t *testing.T) {
 	}
 }
 
-func TestMainLoopIsInnermost(t *testing.T) {
-	l, ok := parsed(t)[1].MainLoop()
-	if !ok || l.First != 0x10 || l.Short.Count[HGMMA] != 1 {
-		t.Errorf("loop from %#x with %v, want the one from 0x10", l.First, l.Short.Count)
+func TestMainLoopRepeatsTheLoopInside(t *testing.T) {
+	wide := parsed(t)[1]
+	const first, second = 64 * 128 * 16, 64 * 64 * 16
+	l, ok := wide.MainLoop(first + 3*second)
+	if !ok || l.First != 0x00 || l.Short.Count[HGMMA] != 4 || l.Short.Count[LocalStore] != 3 || l.Short.FMA != first+3*second {
+		t.Errorf("loop from %#x with %v, want the one from 0 with three turns of the one inside", l.First, l.Short.Count)
+	}
+	if l, ok := wide.MainLoop(second); !ok || l.First != 0x10 || l.Short.Count[HGMMA] != 1 {
+		t.Errorf("loop from %#x with %v, want the one from 0x10, once", l.First, l.Short.Count)
+	}
+	if l, ok := wide.MainLoop(first + second/2); ok {
+		t.Errorf("loop from %#x with %v, though none has so many multiply-adds", l.First, l.Short.Count)
 	}
 }
 
@@ -157,7 +165,7 @@ func TestMainLoopNeedsTensorInstructions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, ok := functions[0].MainLoop(); ok {
+	if l, ok := functions[0].MainLoop(1); ok {
 		t.Errorf("found %v", l)
 	}
 }

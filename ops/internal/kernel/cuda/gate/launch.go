@@ -11,9 +11,9 @@ func launchOf(m module, function string) (l cuda.Launch, ok bool) {
 	forward, backward, ok := cuda.Launches(cuda.Family(m.family), m.width)
 	switch {
 	case strings.HasPrefix(function, "forward"):
-		return forward, ok
+		return forward, ok && forward.Threads > 0
 	case strings.HasPrefix(function, "backward"):
-		return backward, ok
+		return backward, ok && backward.Threads > 0
 	}
 	return cuda.Launch{}, false
 }
