@@ -2,6 +2,7 @@ package gradcheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,7 +91,7 @@ type check struct {
 func Suite(ctx context.Context, o Options) (SuiteReport, error) {
 	masks := o.forMasks()
 	o.EnsureDefaults()
-	if err := o.Validate(); err != nil {
+	if err := errors.Join(o.Validate(), o.RefuseNarrow()); err != nil {
 		return SuiteReport{}, err
 	}
 	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
