@@ -209,10 +209,7 @@ DEV void weigh(float (&s)[kPairs], u32 (&p)[kPairs / 2], const Extras &e, u32 se
     float *x = s + quarter, steep[kPairs / 4], scale = c.scale;
     UNROLL for (int i = 0; i < kPairs / 4; i++) steep[i] = 1;
     if (c.softcap != 0) {
-      UNROLL for (int i = 0; i < kPairs / 4; i++) {
-        x[i] = tanh_exact(x[i] * c.inner);
-        steep[i] = 1.f - x[i] * x[i];
-      }
+      UNROLL for (int i = 0; i < kPairs / 4; i++) x[i] = tanh_exact(x[i] * c.inner, steep + i);
       scale = c.softcap;
     }
     UNROLL for (int i = 0; i < kPairs / 4; i++) x[i] *= scale;
