@@ -100,10 +100,8 @@ func lives(code []inst, n32, n64 int) []life {
 					b.reads.add(r)
 				}
 			}, func(r int) {
-				if code[k].guard < 0 {
+				if code[k].guard < 0 { // under a guard that is false, a lane keeps the old value
 					b.writes.add(r)
-				} else if !b.writes.has(r) {
-					b.reads.add(r) // a lane whose guard is false keeps the old value
 				}
 			})
 		}
