@@ -1,0 +1,292 @@
+// Forward on mma.sync: FlashAttention-2 (arXiv 2307.08691, algorithm 1), a block for 128 queries of a head.
+//
+// A warp has kBlocks x 16 of the queries and all 64 keys of a tile. K and V have one place each: V of a tile arrives while Q K^T is
+// multiplied, K of the next tile while P V is. With two blocks of rows to a warp every fragment of K and V is used twice, which halves
+// what the tensor cores ask of shared memory; wider heads leave registers for one, and Q stays in registers then.
+//
+// The reference m of a row's exponentials may lag behind the largest logit so far, which saves most rescaling of O: it follows when P would
+// pass kLargest, or when one key holds more than 1/kWide of the weight. P of that key must be 1, which 16 bits hold exactly: the rounding
+// of a key that dominates its row would show in O.
+#pragma once
+#include "mma.h"
+
+namespace {
+
+template <int DIM> struct ForwardShape {
+  static constexpr int kQueries = 128, kKeys = 64;
+  static constexpr int kBlocks = DIM <= 128 ? 2 : 1; // of 16 queries to a warp
+  static constexpr bool kHoldsQ = DIM > 128;         // Q in registers; it is staged where K and V lie later
+  static constexpr int kThreads = kQueries / (16 * kBlocks) * 32;
+  static constexpr int kResident = DIM == 64 ? 3 : DIM == 128 ? 2 : 1; // blocks on a multiprocessor
+  static constexpr u32 kTileBytes = kKeys * DIM * 2;
+  static constexpr u32 kK = kHoldsQ ? 0 : kQueries * DIM * 2, kV = kK + kTileBytes, kBytes = kV + kTileBytes;
+};
+
+constexpr float kWide = 16.f, kLargest = 256.f;
+
+template <int DIM, bool EXTRAS> struct Forward {
+  using Shape = ForwardShape<DIM>;
+  static constexpr int kBlocks = Shape::kBlocks, kKeys = Shape::kKeys, kSquares = DIM / 16, kThreads = Shape::kThreads;
+
+  const ForwardArgs &a;
+  int head, row;            // row is the first of the lane's; it has row + 8*i, i < 2*kBlocks
+  u32 memory, q, k, v;      // addresses of the lane in shared memory
+  float o[kBlocks][DIM / 8][4], s[kBlocks][kKeys / 8][4];
+  float m[2 * kBlocks], l[2 * kBlocks]; // l of the lane's columns alone
+  u32 held[Shape::kHoldsQ ? kSquares : 1][4];
+
+  DEV Forward(const ForwardArgs &args, int tile) : a(args) {
+    u32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    int first = warp * 16 * kBlocks;
+    head = blockIdx.y;
+    row = tile * Shape::kQueries + first + (lane >> 2);
+    memory = shared_address(shared_memory);
+    q = rows_first(memory) + first * kRowBytes;
+    k = columns_first(memory + Shape::kK);
+    v = rows_first(memory + Shape::kV);
+    copy_tile<Shape::kQueries, DIM / 64, kThreads>(memory, tile_row(a.q, head, a.SP, DIM, tile * Shape::kQueries));
+  }
+
+  // copy_keys starts the copy of a tile of K or V.
+  DEV void copy_keys(u32 place, const void *array, u32 entry) {
+    copy_tile<kKeys, DIM / 64, kThreads>(memory + place, tile_row(array, head / a.group, a.NP, DIM, (entry >> 1) * kKeys));
+  }
+
+  DEV void hold_queries() {
+    arrived();
+    barrier();
+    UNROLL for (int i = 0; i < kSquares; i++) load_matrices(held[i], square_at<Shape::kQueries>(q, 0, i));
+    barrier();
+  }
+
+  // first_column is the lane's in a row of O.
+  DEV float *o_row(int i) const { return a.o + ((long)head * a.SP + row + 8 * i) * DIM + 2 * (threadIdx.x & 3); }
+
+  DEV void load_carry() {
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+      long at = (long)head * a.SP + row + 8 * i;
+      m[i] = a.first ? -kInf : a.m[at];
+      l[i] = a.first ? 0.f : (threadIdx.x & 3) ? 0.f : a.l[at];
+    }
+    if (a.first) {
+      UNROLL for (int b = 0; b < kBlocks; b++) zero(o[b]);
+      return;
+    }
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+      UNROLL for (int d = 0; d < DIM / 8; d++) {
+        float2 x = *(const float2 *)(o_row(i) + 8 * d);
+        o[i / 2][d][i % 2 * 2] = x.x;
+        o[i / 2][d][i % 2 * 2 + 1] = x.y;
+      }
+  }
+
+  DEV void store_carry() {
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+      float sum = l[i] + butterfly(l[i], 1);
+      sum += butterfly(sum, 2);
+      UNROLL for (int d = 0; d < DIM / 8; d++) *(float2 *)(o_row(i) + 8 * d) = {o[i / 2][d][i % 2 * 2], o[i / 2][d][i % 2 * 2 + 1]};
+      if ((threadIdx.x & 3) == 0) {
+        long at = (long)head * a.SP + row + 8 * i;
+        a.m[at] = m[i];
+        a.l[at] = sum;
+      }
+    }
+  }
+
+  // multiply_keys: s = Q K^T.
+  DEV void multiply_keys() {
+    UNROLL for (int b = 0; b < kBlocks; b++) zero(s[b]);
+    UNROLL for (int i = 0; i < kSquares; i++) {
+      u32 left[kBlocks][4];
+      UNROLL for (int b = 0; b < kBlocks; b++)
+        if (!Shape::kHoldsQ) load_matrices(left[b], square_at<Shape::kQueries>(q, 16 * b, i));
+      UNROLL for (int n = 0; n < kKeys / 16; n++) {
+        u32 right[4];
+        load_matrices(right, square_at<kKeys>(k, 16 * n, i));
+        UNROLL for (int b = 0; b < kBlocks; b++) {
+          multiply_add(s[b][2 * n], Shape::kHoldsQ ? held[i] : left[b], right[0], right[1]);
+          multiply_add(s[b][2 * n + 1], Shape::kHoldsQ ? held[i] : left[b], right[2], right[3]);
+        }
+      }
+    }
+  }
+
+  // multiply_values: o += P V, with P in s.
+  DEV void multiply_values() {
+    UNROLL for (int n = 0; n < kKeys / 16; n++) {
+      u32 left[kBlocks][4];
+      UNROLL for (int b = 0; b < kBlocks; b++)
+        UNROLL for (int i = 0; i < 4; i++) left[b][i] = pair(s[b][2 * n + i / 2][i % 2 * 2], s[b][2 * n + i / 2][i % 2 * 2 + 1]);
+      UNROLL for (int d = 0; d < kSquares; d++) {
+        u32 right[4];
+        load_transposed(right, square_at<kKeys>(v, 16 * n, d));
+        UNROLL for (int b = 0; b < kBlocks; b++) {
+          multiply_add(o[b][2 * d], left[b], right[0], right[1]);
+          multiply_add(o[b][2 * d + 1], left[b], right[2], right[3]);
+        }
+      }
+    }
+  }
+
+  // key is the first of the lane's keys of column block n; it has that and the next one.
+  DEV int key(u32 entry, int n) const { return (entry >> 1) * kKeys + 8 * n + 2 * (threadIdx.x & 3); }
+  DEV int2 positions(u32 entry, int n) const { return *(const int2 *)(a.score.kpos + key(entry, n)); }
+
+  // judge makes logits of s: -inf where a pair is not visible.
+  DEV void judge(u32 entry) {
+    if (EXTRAS) adjust(entry);
+    else
+      each([&](float &x, int, int, int) { x *= a.score.scale; });
+    if (!(entry & 1)) return;
+    if (a.score.layers == 1) hide_one_layer(entry);
+    else hide(entry);
+  }
+
+  // each calls f(element, i, n, e) for row + 8*i and the e-th key of column block n.
+  template <class F> DEV void each(const F &f) {
+    UNROLL for (int n = 0; n < kKeys / 8; n++)
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+        UNROLL for (int e = 0; e < 2; e++) f(s[i / 2][n][i % 2 * 2 + e], i, n, e);
+  }
+
+  DEV void adjust(u32 entry) {
+    const Score &c = a.score;
+    float slope = c.alibi ? c.slope[head] : 0.f;
+    int at[2 * kBlocks];
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) at[i] = c.alibi ? c.qpos[row + 8 * i] : 0;
+    UNROLL for (int n = 0; n < kKeys / 8; n++) {
+      int2 p = c.alibi ? positions(entry, n) : int2{0, 0};
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+        UNROLL for (int e = 0; e < 2; e++) {
+          float &x = s[i / 2][n][i % 2 * 2 + e];
+          x = logit(c, x, at[i] - (e ? p.y : p.x), slope, nullptr);
+        }
+    }
+  }
+
+  DEV void hide_one_layer(u32 entry) {
+    int2 span[2 * kBlocks];
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) span[i] = a.score.span[row + 8 * i];
+    UNROLL for (int n = 0; n < kKeys / 8; n++) {
+      int2 p = positions(entry, n);
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+        UNROLL for (int e = 0; e < 2; e++) {
+          float &x = s[i / 2][n][i % 2 * 2 + e];
+          x = (u32)((e ? p.y : p.x) - span[i].x) < (u32)span[i].y ? x : -kInf;
+        }
+    }
+  }
+
+  // hide for any number of layers: a bit for each pair of a row.
+  DEV void hide(u32 entry) {
+    u32 seen[2 * kBlocks] = {};
+    ONCE for (int layer = 0; layer < a.score.layers; layer++)
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+        int2 span = a.score.span[(long)layer * a.SP + row + 8 * i];
+        UNROLL for (int n = 0; n < kKeys / 8; n++) {
+          int2 p = positions(entry, n);
+          seen[i] |= (u32)(p.x - span.x) < (u32)span.y ? 1u << (2 * n) : 0u;
+          seen[i] |= (u32)(p.y - span.x) < (u32)span.y ? 2u << (2 * n) : 0u;
+        }
+      }
+    each([&](float &x, int i, int n, int e) { x = seen[i] >> (2 * n + e) & 1 ? x : -kInf; });
+  }
+
+  // soften turns s into P relative to 2^m; a logit is an element of s times `factor`, which is not negative.
+  DEV void soften(float factor) {
+    float top[2 * kBlocks];
+    bool follow = false;
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+      float most = -kInf;
+      UNROLL for (int n = 0; n < kKeys / 8; n++) most = max2(most, max2(s[i / 2][n][i % 2 * 2], s[i / 2][n][i % 2 * 2 + 1]));
+      most = max2(most, butterfly(most, 1));
+      top[i] = max2(most, butterfly(most, 2)) * factor;
+      follow |= (top[i] > m[i]) & !(kWide * exp2_fast(top[i] - m[i]) < __builtin_fminf(l[i], kWide * kLargest));
+    }
+    if (any(follow)) rescale(top);
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+      float reference = m[i] == -kInf ? 0.f : m[i];
+      UNROLL for (int n = 0; n < kKeys / 8; n++)
+        UNROLL for (int e = 0; e < 2; e++) {
+          float &x = s[i / 2][n][i % 2 * 2 + e];
+          x = exp2_fast(__builtin_fmaf(x, factor, -reference));
+          l[i] += x;
+        }
+    }
+  }
+
+  // rescale makes the largest logits the rows' references.
+  DEV void rescale(const float (&top)[2 * kBlocks]) {
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+      float to = max2(m[i], top[i]);
+      float f = to == -kInf ? 1.f : exp2_fast(m[i] - to);
+      m[i] = to;
+      l[i] *= f;
+      UNROLL for (int d = 0; d < DIM / 8; d++) {
+        o[i / 2][d][i % 2 * 2] *= f;
+        o[i / 2][d][i % 2 * 2 + 1] *= f;
+      }
+    }
+  }
+
+  // drop clears what dropout hides: it counts in l, not in O.
+  DEV void drop(u32 entry) {
+    const Score &c = a.score;
+    u32 word[2 * kBlocks];
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) word[i] = c.qword[(long)head * a.SP + row + 8 * i];
+    UNROLL for (int n = 0; n < kKeys / 8; n++) {
+      const u32 *w = c.kword + (long)head * a.NP + key(entry, n);
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+        UNROLL for (int e = 0; e < 2; e++) {
+          float &x = s[i / 2][n][i % 2 * 2 + e];
+          x = kept(word[i], w[e], c.threshold) ? x : 0.f;
+        }
+    }
+  }
+
+  DEV void run(int entry, int last) {
+    if (Shape::kHoldsQ) hold_queries();
+    u32 now = a.tile[entry];
+    copy_keys(Shape::kK, a.k, now);
+    load_carry();
+    ONCE for (; entry < last; entry++) {
+      u32 next = a.tile[entry + 1 < last ? entry + 1 : entry];
+      arrived();
+      barrier(); // K is here, and all are done with the V before
+      copy_keys(Shape::kV, a.v, now);
+      multiply_keys();
+      arrived();
+      barrier(); // V is here, and all are done with K
+      if (entry + 1 < last) copy_keys(Shape::kK, a.k, next);
+      float factor = a.score.scale;
+      if (EXTRAS | (now & 1) | (factor < 0.f)) {
+        judge(now);
+        factor = 1.f;
+      }
+      soften(factor);
+      if (EXTRAS)
+        if (a.score.threshold) drop(now);
+      multiply_values();
+      now = next;
+    }
+    store_carry();
+  }
+};
+
+// forward_block does tile x of the queries of head y.
+template <int DIM, bool EXTRAS> DEV void forward_block(const ForwardArgs &a) {
+  if (tile_flag(a.q, a.heads, a.SP, DIM) | tile_flag(a.k, a.heads / a.group, a.NP, DIM) | tile_flag(a.v, a.heads / a.group, a.NP, DIM)) return;
+  int tile = gridDim.x - 1 - blockIdx.x;
+  int entry = a.start[tile], last = a.start[tile + 1];
+  if (entry == last && !a.first) return;
+  Forward<DIM, EXTRAS> f(a, tile);
+  if (entry == last) {
+    f.load_carry();
+    f.store_carry();
+    arrived();
+    return;
+  }
+  f.run(entry, last);
+}
+
+} // namespace
