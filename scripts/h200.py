@@ -1,0 +1,336 @@
+#!/usr/bin/env python3
+"""The measuring parts of scripts/h200.sh, which calls this: errors, speed, ring and step.
+
+Ours is the built command train; the peer is PyTorch in this process, in the same minutes on the same card. Needs Python 3.9, and for
+the peer PyTorch 2.5 with CUDA. A part prints its table, and leaves it as PART.md and its figures as PART.json in the folder --out.
+Lines that begin with SKIPPED and FAILED are for h200.sh to count.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # ranks and PyTorch on the same card, though there may be several
+
+try:
+    import h200_torch as peer
+
+    NO_PEER = "" if peer.place() == "cuda" else f"{peer.versions()} finds no GPU; install a build with CUDA: pip install torch"
+except ImportError as err:
+    peer, NO_PEER = None, f"{err}; pip install torch (2.5 or later, with CUDA)"
+
+ARITHMETIC = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
+TAX = 1.03  # what eight ranks on one card may keep it busy longer than one call
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    tokens: int
+    dim: int
+    heads: int
+    kv_heads: int
+    causal: bool
+
+    def __str__(self):
+        heads = f"{self.heads}" if self.heads == self.kv_heads else f"{self.heads}/{self.kv_heads}"
+        return f"n {self.tokens:,} d {self.dim} h {heads} {'causal' if self.causal else 'full'}"
+
+    def flops(self):
+        """Operations of the passes; causal order leaves half."""
+        forward = 4 * self.tokens**2 * self.dim * self.heads * (0.5 if self.causal else 1)
+        return {"forward": forward, "backward": 2.5 * forward}
+
+    def flags(self):
+        flags = {"seq": self.tokens, "head-dim": self.dim, "heads": self.heads, "kv-heads": self.kv_heads}
+        return [x for name, value in flags.items() for x in (f"--{name}", str(value))] + ["--causal"] * self.causal
+
+
+class Trouble(Exception):
+    """What train says instead of figures."""
+
+
+class Part:
+    """One run of this script: how train is called, what time is left, and where the table goes."""
+
+    def __init__(self, flags):
+        self.flags, self.tiny, self.end = flags, flags.sizes == "tiny", time.monotonic() + flags.seconds
+
+    def left(self):
+        return self.end - time.monotonic()
+
+    def train(self, *arguments):
+        command = [self.flags.train, *map(str, arguments), "--json"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=max(self.left(), 1))
+        except subprocess.TimeoutExpired:
+            raise Trouble(f"no time was left for {' '.join(command[1:])}") from None
+        try:
+            document = json.loads(done.stdout)
+        except ValueError:
+            raise Trouble(f"status {done.returncode}: {done.stderr.strip()[-600:]}") from None
+        if "error" in document:
+            raise Trouble(document["error"])
+        return document
+
+    def trouble(self, what, err):
+        """The simulator may lack kernels; a GPU may not."""
+        if "no time was left" in str(err):
+            skip(f"{what}: {err}; run it alone with --only")
+        elif self.flags.device == "sim" and "not supported" in str(err):
+            skip(f"{what}: {err}")
+        else:
+            fail(f"{what}: {err}")
+
+    def write(self, title, header, rows, notes, figures):
+        rule = ["---"] + ["---:"] * (len(header) - 1)
+        table = "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+        text = f"### {title}\n\n{table}\n\n{' '.join(notes)}\n"
+        print(f"\n{text}", end="", flush=True)
+        out = pathlib.Path(self.flags.out)
+        (out / f"{self.flags.part}.md").write_text(text)
+        (out / f"{self.flags.part}.json").write_text(json.dumps(figures, indent=1))
+
+
+def skip(text):
+    print(f"SKIPPED: {text}", flush=True)
+
+
+def fail(text):
+    print(f"FAILED: {text}", flush=True)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------------------------
+
+
+def error_cases(part):
+    if part.tiny:
+        return {"causal_100_d64": Shape(100, 64, 2, 1, True)}
+    return {
+        "causal_512_d64": Shape(512, 64, 4, 4, True),
+        "causal_1000_d128": Shape(1000, 128, 4, 4, True),
+        "full_1000_d64": Shape(1000, 64, 4, 4, False),
+        "full_512_d128": Shape(512, 128, 4, 4, False),
+        "causal_1000_d64_gqa": Shape(1000, 64, 8, 2, True),
+        "causal_512_d128_gqa": Shape(512, 128, 8, 2, True),
+    }
+
+
+def tensors(found):
+    """Errors as a cell: out dq dk dv; or that there are none."""
+    return " ".join(f"{found[n]:.1e}".replace("e-0", "e-") for n in ("out", *peer.GRADIENTS)) if isinstance(found, dict) else "–"
+
+
+def part_errors(part):
+    if peer is None or NO_PEER and part.flags.device == "cuda" and not part.tiny:
+        return skip(f"errors beside PyTorch's: {NO_PEER}")
+    folder = pathlib.Path(part.flags.out) / "golden"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.safetensors"):
+        old.unlink()
+    cases = error_cases(part)
+    made = {name: peer.golden(folder / f"{name}.safetensors", shape, seed) for seed, (name, shape) in enumerate(cases.items())}
+    rows, figures = [], []
+    for dtype in ARITHMETIC:
+        try:
+            report = part.train("gradcheck", "--golden", folder, "--device", part.flags.device, "--ring", 1, "--layout", "zigzag", "--dtype", dtype)
+        except Trouble as err:
+            part.trouble(f"errors in {dtype}", err)
+            continue
+        for case in report["cases"]:
+            rows += error_row(part, case, cases[case["case"]], made[case["case"]], figures)
+    notes = [
+        "Largest error over the largest entry, of out, dq, dk and dv, against PyTorch in float64, on inputs that bfloat16 has.",
+        "Plain is PyTorch's einsum and softmax in the type itself; the last column is ours over its error, of the tensor where that is worst,",
+        "and should be at most 2 (FlashAttention's rule). PyTorch rounds its results to the type, ours are float32.",
+        f"{peer.versions()}.",
+    ]
+    header = ["case", "type", "ours", peer.FLASH, peer.CUDNN, "plain", "ours ÷ plain"]
+    return part.write("Errors", header, rows, notes, figures)
+
+
+def error_row(part, case, shape, made, figures):
+    dtype = case["dtype"]
+    if "max_rel" not in case:
+        part.trouble(f"{case['case']} in {dtype}", Trouble(case.get("error", "no figures")))
+        return []
+    ours, theirs = case["max_rel"], peer.errors(*made, shape.causal, dtype)
+    worst = max(ours[n] / max(theirs[peer.PLAIN][n], 1e-12) for n in ("out", *peer.GRADIENTS))
+    if not case["ok"]:
+        fail(f"{case['case']} in {dtype}: errors {ours} are over the limit {case['limit']}")
+    if worst > 2:
+        fail(f"{case['case']} in {dtype}: {worst:.2f} times the error of plain PyTorch, want at most 2")
+    figures.append({"case": case["case"], "dtype": dtype, "ours": ours, "peers": theirs, "ours_over_plain": worst})
+    peers = [tensors(theirs[p]) for p in (peer.FLASH, peer.CUDNN, peer.PLAIN)]
+    return [[str(shape), ARITHMETIC[dtype], tensors(ours), *peers, f"{worst:.2f}"]]
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------------------------
+
+
+def speed_rows(part):
+    """Shapes with their types, what matters most first: time may be up before the last."""
+    if part.tiny:
+        return [(Shape(100, 64, 2, 1, True), "float32"), (Shape(100, 64, 2, 2, True), "bfloat16")]
+    rows = []
+    for tokens in (16384, 8192, 2048, 32768):
+        for dim, heads, kv_heads in ((128, 16, 16), (64, 16, 16), (128, 64, 8)):
+            if heads == 64 and tokens not in (8192, 16384):
+                continue
+            rows += [(Shape(tokens, dim, heads, kv_heads, causal), "bfloat16") for causal in (True, False)]
+        if tokens == 8192:
+            rows.append((Shape(tokens, 128, 16, 16, True), "float16"))
+    return rows + [(Shape(8192, dim, 16, 16, True), "float32") for dim in (64, 128)]
+
+
+def bench(part, shape, dtype, *more):
+    rounds = 1 if part.tiny else 3 if shape.tokens * shape.heads > 400_000 else 7
+    return part.train("bench", "attention", *shape.flags(), "--dtype", dtype, "--device", part.flags.device, "--rounds", rounds, *more)["results"]
+
+
+def tera(flops, seconds):
+    return flops / seconds / 1e12
+
+
+def part_speed(part):
+    beside = peer is not None and (not NO_PEER or part.tiny)
+    if not beside:
+        skip(f"PyTorch's TFLOP/s: {NO_PEER}")
+    rows, figures, card = [], [], ""
+    for i, (shape, dtype) in enumerate(speed_rows(part)):
+        if part.left() < 5:
+            skip(f"speed: no time was left for the last {len(speed_rows(part)) - i} of {len(speed_rows(part))} shapes; run it alone with --only speed")
+            break
+        ours, theirs = {}, {}
+        try:
+            for r in bench(part, shape, dtype):
+                ours[r["pass"]], card = r, r["isa"]
+        except Trouble as err:
+            part.trouble(f"{shape} in {dtype}", err)
+        if beside and dtype != "float32":
+            theirs = peer.times(shape, dtype, 2 if part.tiny else 10)
+        for which, flops in shape.flops().items():
+            figures.append(speed_figures(shape, dtype, which, flops, ours, theirs))
+            rows.append(speed_cells(shape, figures[-1]))
+            print(" | ".join(rows[-1]), flush=True)
+    return part.write("TFLOP/s", SPEED_HEADER, rows, speed_notes(part, beside, card, figures), figures)
+
+
+SPEED_HEADER = ["shape", "type", "pass", "ours, ms", "ours", "kernels alone", "FlashAttention-2", "cuDNN", "ours ÷ FA2", "ours ÷ cuDNN"]
+
+
+def speed_figures(shape, dtype, which, flops, ours, theirs):
+    """TFLOP/s of a pass: ours from the first to the last operation on the device, and while it was at work; and the peers'."""
+    f = {"shape": dataclasses.asdict(shape), "dtype": dtype, "pass": which, "why_not": {n: t for n, t in theirs.items() if isinstance(t, str)}}
+    if which in ours:
+        r = ours[which]
+        f |= {"ms": r["wall_ms"], "ours": tera(flops, r["wall_ms"] / 1e3), "busy": tera(flops, max(r["busy_ms"], 1e-6) / 1e3)}
+    return f | {name: tera(flops, t[which]) for name, t in theirs.items() if isinstance(t, dict)}
+
+
+def speed_cells(shape, f):
+    def cell(name, over=None):
+        if name not in f or over is not None and over not in f:
+            return "–"
+        return f"{f[name] / f[over]:.2f}" if over else f"{f[name]:.3g}"
+
+    return [
+        str(shape), ARITHMETIC[f["dtype"]], f["pass"], cell("ms"), cell("ours"), cell("busy"), cell("FlashAttention-2"), cell("cuDNN"),
+        cell("ours", "FlashAttention-2"), cell("ours", "cuDNN"),
+    ]
+
+
+def speed_notes(part, beside, card, figures):
+    notes = [
+        f"TFLOP/s on {card}: 4·T²·D·H operations forward, half of that when causal, 2.5 times that backward.",
+        "Times are those of events on the device, medians; ours is from the first to the last operation of the pass, what prepares the arrays",
+        "for it and the merging included, and kernels alone is while anything ran.",
+    ]
+    if part.flags.device != "cuda":
+        notes.append("The simulator counts instructions: nothing here says anything about a GPU.")
+    if beside:
+        notes.append(f"{peer.versions()}.")
+        if peer.place() == "cuda":
+            notes.append(f"A bfloat16 product of matrices of 8,192 runs at {peer.matmul_rate() / 1e12:.0f}.")
+    for why in sorted({f"{name}: {why}" for f in figures for name, why in f["why_not"].items()}):
+        notes.append(f"{why}.")
+    return notes
+
+
+# --- ring -------------------------------------------------------------------------------------------------------------------------------
+
+
+def part_ring(part):
+    """Eight logical ranks on the card, each with its share of queries, against one call."""
+    shapes = [Shape(32768, 128, 16, 16, True), Shape(16384, 128, 16, 16, True), Shape(32768, 64, 16, 16, True)]
+    sizes, dtype = "1,8", "bfloat16"
+    if part.tiny:
+        shapes, sizes, dtype = [Shape(64, 64, 1, 1, True)], "1,2", "float32"
+    rows, figures = [], []
+    trace = pathlib.Path(part.flags.out) / "ring_trace.json"
+    for shape in shapes:
+        if part.left() < 5:
+            skip(f"ring of {sizes} over {shape}: no time was left; run it alone with --only ring")
+            continue
+        try:
+            found = bench(part, shape, dtype, "--ring", sizes, "--layout", "zigzag", "--trace", trace)
+        except Trouble as err:
+            part.trouble(f"ring of {sizes} over {shape}", err)
+            continue
+        alone = {r["pass"]: r for r in found if r["ring"] == 1}
+        for r in (r for r in found if r["ring"] > 1):
+            tax, one = r["busy_over_one"], alone[r["pass"]]
+            rows.append([
+                str(shape), r["pass"], f"{one['busy_ms']:.3g}", f"{r['ring']}", f"{r['busy_ms']:.3g}", f"{r['wall_ms']:.3g}",
+                f"{tax:.3f}", "yes" if tax <= TAX else "**no**",
+            ])
+            figures.append({"shape": dataclasses.asdict(shape), "one": one, "ring": r})
+    header = ["shape", "pass", "one call, busy ms", "ranks", "busy ms", "wall ms", "busy ÷ one's", f"≤ {TAX}"]
+    notes = [f"{ARITHMETIC[dtype]}, zigzag, all ranks on one card, so that nothing is hidden by another: what cutting the sequence costs.",
+             "Where only the ranks' kernels overlap on the card, busy time counts once."]
+    return part.write("What cutting costs", header, rows, notes, figures)
+
+
+# --- step -------------------------------------------------------------------------------------------------------------------------------
+
+
+def part_step(part):
+    """A training step of configs/long.yaml on random weights and tokens, attention on the card and all else on the CPU, beside the CPU."""
+    short = ["--set", "sequence_len=64", "--set", "context_parallel_size=2"] if part.tiny else []
+    rows, figures = [], []
+    for device, dtype in [(part.flags.device, "bfloat16"), (part.flags.device, "float32"), ("cpu", "float32")]:
+        sets = [*short, "--set", "loss_by_position=false", "--set", f"device={device}", "--set", f"attention_dtype={dtype}"]
+        try:
+            r = part.train("bench", "step", "--config", "configs/long.yaml", "--random", "--rounds", 1 if part.tiny else 3, *sets)["results"][0]
+        except Trouble as err:
+            part.trouble(f"step on {device} in {dtype}", err)
+            continue
+        attention = next(p["share"] for p in r["parts"] if p["part"] == "attention")
+        rows.append([f"{device}, attention in {ARITHMETIC[dtype]}", f"{r['wall_ms'] / 1e3:.2f}", f"{r['tokens_per_second']:,.0f}", f"{attention:.0%}"])
+        figures.append({**r, "device": device, "attention_dtype": dtype})
+    on_cpu = [f["tokens_per_second"] for f in figures if f["device"] == "cpu"]
+    for row, f in zip(rows, figures):
+        row.append(f"{f['tokens_per_second'] / statistics.median(on_cpu):.1f}" if on_cpu else "–")
+    notes = ["`train bench step --config configs/long.yaml --random`: 16,384 tokens over a ring of 4 ranks, all on one card."]
+    return part.write("A step of configs/long.yaml", ["where", "s", "tokens/s", "of it attention", "over the CPU's"], rows, notes, figures)
+
+
+def main():
+    parts = {"errors": part_errors, "speed": part_speed, "ring": part_ring, "step": part_step}
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("part", choices=parts)
+    parser.add_argument("--train", required=True, help="the built command, with the tag ringcuda")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "sim"])
+    parser.add_argument("--sizes", default="full", choices=["full", "tiny"])
+    parser.add_argument("--out", default="build/h200", help="a folder for tables and figures")
+    parser.add_argument("--seconds", type=float, default=300, help="time after which rows are left out")
+    part = Part(parser.parse_args())
+    parts[part.flags.part](part)
+
+
+if __name__ == "__main__":
+    main()
