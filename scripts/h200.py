@@ -17,14 +17,9 @@ import time
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # ranks and PyTorch on the same card, though there may be several
 
-try:
-    import h200_torch as peer
-
-    NO_PEER = "" if peer.place() == "cuda" else f"{peer.versions()} finds no GPU; install a build with CUDA: pip install torch"
-except ImportError as err:
-    peer, NO_PEER = None, f"{err}; pip install torch (2.5 or later, with CUDA)"
-
 ARITHMETIC = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
+TENSORS = ("out", "dq", "dk", "dv")
+PEERS = ("FlashAttention-2", "cuDNN", "plain")  # as h200_torch.py names them
 TAX = 1.03  # what eight ranks on one card may keep it busy longer than one call
 
 
@@ -59,6 +54,18 @@ class Part:
 
     def __init__(self, flags):
         self.flags, self.tiny, self.end = flags, flags.sizes == "tiny", time.monotonic() + flags.seconds
+
+    def peer(self):
+        """The module of PyTorch, if there is one that can be measured: with a GPU, or anyhow where these scripts are only tested."""
+        try:
+            import h200_torch as peer  # noqa: PLC0415 # loading it takes seconds, and not all parts need it
+        except ImportError as err:
+            skip(f"{self.flags.part} of PyTorch: {err}; pip install torch (2.5 or later, with CUDA)")
+            return None
+        if peer.place() != "cuda" and not self.tiny:
+            skip(f"{self.flags.part} of PyTorch: {peer.versions()} finds no GPU; install a build with CUDA: pip install torch")
+            return None
+        return peer
 
     def left(self):
         return self.end - time.monotonic()
@@ -122,12 +129,13 @@ def error_cases(part):
 
 def tensors(found):
     """Errors as a cell: out dq dk dv; or that there are none."""
-    return " ".join(f"{found[n]:.1e}".replace("e-0", "e-") for n in ("out", *peer.GRADIENTS)) if isinstance(found, dict) else "–"
+    return " ".join(f"{found[n]:.1e}".replace("e-0", "e-") for n in TENSORS) if isinstance(found, dict) else "–"
 
 
 def part_errors(part):
-    if peer is None or NO_PEER and part.flags.device == "cuda" and not part.tiny:
-        return skip(f"errors beside PyTorch's: {NO_PEER}")
+    peer = part.peer()
+    if peer is None:
+        return
     folder = pathlib.Path(part.flags.out) / "golden"
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.safetensors"):
@@ -142,31 +150,38 @@ def part_errors(part):
             part.trouble(f"errors in {dtype}", err)
             continue
         for case in report["cases"]:
-            rows += error_row(part, case, cases[case["case"]], made[case["case"]], figures)
+            figures.append(error_figures(part, peer, case, cases[case["case"]], made[case["case"]]))
+            rows += [error_cells(cases[case["case"]], figures[-1])] if "ours" in figures[-1] else []
     notes = [
         "Largest error over the largest entry, of out, dq, dk and dv, against PyTorch in float64, on inputs that bfloat16 has.",
         "Plain is PyTorch's einsum and softmax in the type itself; the last column is ours over its error, of the tensor where that is worst,",
         "and should be at most 2 (FlashAttention's rule). PyTorch rounds its results to the type, ours are float32.",
         f"{peer.versions()}.",
     ]
-    header = ["case", "type", "ours", peer.FLASH, peer.CUDNN, "plain", "ours ÷ plain"]
-    return part.write("Errors", header, rows, notes, figures)
+    part.write("Errors", ["case", "type", "ours", *PEERS, "ours ÷ plain"], rows, notes, figures)
 
 
-def error_row(part, case, shape, made, figures):
-    dtype = case["dtype"]
+def error_figures(part, peer, case, shape, made):
+    """Ours and the peers' errors of a case. In float32 luck decides about a factor of two, and the limit of gradcheck is what counts."""
+    dtype, name = case["dtype"], f"{case['case']} in {case['dtype']}"
+    figures = {"case": case["case"], "dtype": dtype, "peers": peer.errors(*made, shape.causal, dtype)}
     if "max_rel" not in case:
-        part.trouble(f"{case['case']} in {dtype}", Trouble(case.get("error", "no figures")))
-        return []
-    ours, theirs = case["max_rel"], peer.errors(*made, shape.causal, dtype)
-    worst = max(ours[n] / max(theirs[peer.PLAIN][n], 1e-12) for n in ("out", *peer.GRADIENTS))
+        part.trouble(name, Trouble(case.get("error", "no figures")))
+        return figures
+    ours, plain = case["max_rel"], figures["peers"]["plain"]
+    if isinstance(plain, str):
+        fail(f"{name}: plain PyTorch: {plain}")
+        return figures
+    worst = max(ours[n] / max(plain[n], 1e-12) for n in TENSORS)
     if not case["ok"]:
-        fail(f"{case['case']} in {dtype}: errors {ours} are over the limit {case['limit']}")
-    if worst > 2:
-        fail(f"{case['case']} in {dtype}: {worst:.2f} times the error of plain PyTorch, want at most 2")
-    figures.append({"case": case["case"], "dtype": dtype, "ours": ours, "peers": theirs, "ours_over_plain": worst})
-    peers = [tensors(theirs[p]) for p in (peer.FLASH, peer.CUDNN, peer.PLAIN)]
-    return [[str(shape), ARITHMETIC[dtype], tensors(ours), *peers, f"{worst:.2f}"]]
+        fail(f"{name}: errors {ours} are over the limit {case['limit']}")
+    if worst > 2 and dtype != "float32":
+        fail(f"{name}: {worst:.2f} times the error of plain PyTorch, want at most 2")
+    return {**figures, "ours": ours, "ours_over_plain": worst}
+
+
+def error_cells(shape, f):
+    return [str(shape), ARITHMETIC[f["dtype"]], tensors(f["ours"]), *(tensors(f["peers"][p]) for p in PEERS), f"{f['ours_over_plain']:.2f}"]
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------------------------
@@ -192,14 +207,17 @@ def bench(part, shape, dtype, *more):
     return part.train("bench", "attention", *shape.flags(), "--dtype", dtype, "--device", part.flags.device, "--rounds", rounds, *more)["results"]
 
 
+def short(x):
+    """Three digits at least."""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
 def tera(flops, seconds):
     return flops / seconds / 1e12
 
 
 def part_speed(part):
-    beside = peer is not None and (not NO_PEER or part.tiny)
-    if not beside:
-        skip(f"PyTorch's TFLOP/s: {NO_PEER}")
+    peer = part.peer()
     rows, figures, card = [], [], ""
     for i, (shape, dtype) in enumerate(speed_rows(part)):
         if part.left() < 5:
@@ -211,16 +229,15 @@ def part_speed(part):
                 ours[r["pass"]], card = r, r["isa"]
         except Trouble as err:
             part.trouble(f"{shape} in {dtype}", err)
-        if beside and dtype != "float32":
+        if peer and dtype != "float32":
             theirs = peer.times(shape, dtype, 2 if part.tiny else 10)
         for which, flops in shape.flops().items():
             figures.append(speed_figures(shape, dtype, which, flops, ours, theirs))
+            figures[-1]["one_card"] = bool(peer) and peer.place() == "cuda"
             rows.append(speed_cells(shape, figures[-1]))
             print(" | ".join(rows[-1]), flush=True)
-    return part.write("TFLOP/s", SPEED_HEADER, rows, speed_notes(part, beside, card, figures), figures)
-
-
-SPEED_HEADER = ["shape", "type", "pass", "ours, ms", "ours", "kernels alone", "FlashAttention-2", "cuDNN", "ours ÷ FA2", "ours ÷ cuDNN"]
+    header = ["shape", "type", "pass", "ours, ms", "ours", "kernels alone", *PEERS[:2], "ours ÷ FA2", "ours ÷ cuDNN"]
+    part.write("TFLOP/s", header, rows, speed_notes(part, peer, card, figures), figures)
 
 
 def speed_figures(shape, dtype, which, flops, ours, theirs):
@@ -234,9 +251,9 @@ def speed_figures(shape, dtype, which, flops, ours, theirs):
 
 def speed_cells(shape, f):
     def cell(name, over=None):
-        if name not in f or over is not None and over not in f:
+        if name not in f or over is not None and not (over in f and f["one_card"]):
             return "–"
-        return f"{f[name] / f[over]:.2f}" if over else f"{f[name]:.3g}"
+        return f"{f[name] / f[over]:.2f}" if over else short(f[name])
 
     return [
         str(shape), ARITHMETIC[f["dtype"]], f["pass"], cell("ms"), cell("ours"), cell("busy"), cell("FlashAttention-2"), cell("cuDNN"),
@@ -244,7 +261,7 @@ def speed_cells(shape, f):
     ]
 
 
-def speed_notes(part, beside, card, figures):
+def speed_notes(part, peer, card, figures):
     notes = [
         f"TFLOP/s on {card}: 4·T²·D·H operations forward, half of that when causal, 2.5 times that backward.",
         "Times are those of events on the device, medians; ours is from the first to the last operation of the pass, what prepares the arrays",
@@ -252,7 +269,7 @@ def speed_notes(part, beside, card, figures):
     ]
     if part.flags.device != "cuda":
         notes.append("The simulator counts instructions: nothing here says anything about a GPU.")
-    if beside:
+    if peer:
         notes.append(f"{peer.versions()}.")
         if peer.place() == "cuda":
             notes.append(f"A bfloat16 product of matrices of 8,192 runs at {peer.matmul_rate() / 1e12:.0f}.")
@@ -285,14 +302,14 @@ def part_ring(part):
         for r in (r for r in found if r["ring"] > 1):
             tax, one = r["busy_over_one"], alone[r["pass"]]
             rows.append([
-                str(shape), r["pass"], f"{one['busy_ms']:.3g}", f"{r['ring']}", f"{r['busy_ms']:.3g}", f"{r['wall_ms']:.3g}",
+                str(shape), r["pass"], short(one["busy_ms"]), str(r["ring"]), short(r["busy_ms"]), short(r["wall_ms"]),
                 f"{tax:.3f}", "yes" if tax <= TAX else "**no**",
             ])
             figures.append({"shape": dataclasses.asdict(shape), "one": one, "ring": r})
     header = ["shape", "pass", "one call, busy ms", "ranks", "busy ms", "wall ms", "busy ÷ one's", f"≤ {TAX}"]
     notes = [f"{ARITHMETIC[dtype]}, zigzag, all ranks on one card, so that nothing is hidden by another: what cutting the sequence costs.",
              "Where only the ranks' kernels overlap on the card, busy time counts once."]
-    return part.write("What cutting costs", header, rows, notes, figures)
+    part.write("What cutting costs", header, rows, notes, figures)
 
 
 # --- step -------------------------------------------------------------------------------------------------------------------------------
@@ -315,8 +332,9 @@ def part_step(part):
     on_cpu = [f["tokens_per_second"] for f in figures if f["device"] == "cpu"]
     for row, f in zip(rows, figures):
         row.append(f"{f['tokens_per_second'] / statistics.median(on_cpu):.1f}" if on_cpu else "–")
-    notes = ["`train bench step --config configs/long.yaml --random`: 16,384 tokens over a ring of 4 ranks, all on one card."]
-    return part.write("A step of configs/long.yaml", ["where", "s", "tokens/s", "of it attention", "over the CPU's"], rows, notes, figures)
+    size = "64 tokens over a ring of 2" if part.tiny else "16,384 tokens over a ring of 4"
+    notes = [f"`train bench step --config configs/long.yaml --random`: {size} ranks, all on one card."]
+    part.write("A step of configs/long.yaml", ["where", "s", "tokens/s", "of it attention", "over the CPU's"], rows, notes, figures)
 
 
 def main():

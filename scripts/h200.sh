@@ -20,8 +20,8 @@ device=${RINGGRAD_H200_DEVICE:-cuda} seconds=${RINGGRAD_H200_SECONDS:-570}
 sizes=${RINGGRAD_H200_SIZES:-full}
 [ "$device" = cuda ] || sizes=tiny
 all=(build devices gradcheck tests sanitizer errors speed ring step)
-only=("${all[@]}") skipped=() failed=() ran=0 gpus=0 ended="" quiet="" cut=""
-export PYTHONUNBUFFERED=1
+only=("${all[@]}") skipped=() failed=() ran=0 gpus=0 ended="" quiet="" cut="" reserve=0
+export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 die() { printf 'h200.sh: %s\n' "$*" >&2; ended=yes; exit 2; }
 heading() { printf '\n=== %s (%s s)\n' "$*" "$SECONDS"; }
@@ -33,7 +33,7 @@ says() { grep -q -- "$1" <<<"$2"; }
 # run LIMIT NAME COMMAND...: its output goes to the screen (unless quiet is set) and to logs/NAME.log, and lines of it that begin with
 # SKIPPED or FAILED count. The status is the command's; 124 says that its time was up, and cut that it was what the script had left.
 run() {
-  local limit=$1 log=$out/logs/$2.log left=$((seconds - SECONDS)) rc line
+  local limit=$1 log=$out/logs/$2.log left=$((seconds - SECONDS - reserve)) rc line
   shift 2
   cut=
   : >"$log"
@@ -162,7 +162,7 @@ fields() {
 
 part_devices() {
   heading "devices"
-  local smi="" why
+  local smi="" why part
   date -u '+%Y-%m-%d %H:%M UTC'
   commit=$(cat "$bin/commit" 2>/dev/null)
   [ -n "$commit" ] || commit=unknown
@@ -184,7 +184,10 @@ part_devices() {
   if says '%\|MiB' "$smi"; then
     fail "nvidia-smi lists a GPU and train finds none to use: $why; see whether the driver is on the loader's path, or name it: RINGGRAD_CUDA_LIBRARY=/path/libcuda.so.1"
   else
-    skip "all that needs a GPU: $why; run this on a machine with an NVIDIA GPU of compute capability 8.0 or more and a driver of CUDA 12"
+    for part in "${only[@]}"; do
+      case $part in build | devices) ;; *) skip "$part: no GPU; run it on a machine with an NVIDIA GPU of compute capability 8.0 or more and a driver of CUDA 12" ;; esac
+    done
+    echo "there is none because: $why"
   fi
   return 1
 }
@@ -271,7 +274,7 @@ part_sanitizer() {
 
 # measure LIMIT PART: a part of h200.py, which says itself what is skipped and what failed, and ends in time.
 measure() {
-  local limit=$1 part=$2 left=$((seconds - SECONDS))
+  local limit=$1 part=$2 left=$((seconds - SECONDS - reserve))
   if ! there python3; then
     skip "$part: no python3; install it, and PyTorch with CUDA for what is measured beside it"
     return
@@ -304,7 +307,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --build) only=(build) ;;
     --only) [ $# -gt 1 ] || die "--only needs parts: ${all[*]}"; IFS=, read -ra only <<<"$2"; shift ;;
-    *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "scripts/h200.sh"; ended=yes; [ "$1" = --help ] && exit 0; exit 2 ;;
+    *) sed -n '2,/^set/{/^# shellcheck/d;/^#/s/^# \{0,1\}//p}' "scripts/h200.sh"; ended=yes; [ "$1" = --help ] && exit 0; exit 2 ;;
   esac
   shift
 done
@@ -322,7 +325,12 @@ if [ "${only[*]}" = build ]; then
 fi
 part_devices || exit 0
 for part in "${only[@]}"; do
-  case $part in build | devices) ;; *) "part_$part" ;; esac
+  reserve=0
+  case $part in
+    build | devices) continue ;;
+    gradcheck | tests | sanitizer | errors) [[ " ${only[*]} " != *" speed "* ]] || reserve=$((seconds * 2 / 5)) ;; # for what comes last
+  esac
+  "part_$part"
 done
 report
 exit 0

@@ -30,7 +30,7 @@ def versions():
 
 
 def reason(error):
-    return str(error).strip().split("\n")[0][:160]
+    return str(error).strip().split("\n")[0][:160].rstrip(".")
 
 
 def draw(shape, seed):
