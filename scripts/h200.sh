@@ -4,7 +4,7 @@
 #
 #   scripts/h200.sh                      all parts
 #   scripts/h200.sh --only speed,ring    some of them: build devices gradcheck tests sanitizer errors speed ring step
-#   scripts/h200.sh --build              only fill build/h200/bin, to carry it to a machine that has no Go
+#   scripts/h200.sh --build              only fill build/h200/bin, and pack it as bin.tar.gz to carry to a machine that has no Go
 #
 # A part that cannot run says SKIPPED, why, and what to do about it; one that fails says FAILED, and the command ends with 1. Both are
 # listed once more at the end. Logs, figures and report.md, which is the Markdown for docs/performance.md, lie in build/h200.
@@ -21,6 +21,7 @@ sizes=${RINGGRAD_H200_SIZES:-full}
 [ "$device" = cuda ] || sizes=tiny
 all=(build devices gradcheck tests sanitizer errors speed ring step)
 only=("${all[@]}") skipped=() failed=() ran=0 gpus=0 ended="" quiet="" cut="" reserve=0
+export CUDA_CACHE_PATH=${CUDA_CACHE_PATH:-$out/cache} CUDA_CACHE_MAXSIZE=1073741824 # of compiled PTX, which takes seconds
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 die() { printf 'h200.sh: %s\n' "$*" >&2; ended=yes; exit 2; }
@@ -128,11 +129,14 @@ part_build() {
     fail "binaries: go does not build them; see above"
     return 1
   fi
+  if [ ! -x "$bin/train" ] && [ -e "$bin.tar.gz" ]; then
+    tar -xzf "$bin.tar.gz" -C "$out"
+  fi
   if [ -x "$bin/train" ]; then
     echo "no Go with a C compiler here: taking those of build/h200/bin"
     return
   fi
-  fail "binaries: neither Go with a C compiler, nor build/h200/bin: install both, or run scripts/h200.sh --build elsewhere and carry build/h200 here"
+  fail "binaries: no Go with a C compiler and no build/h200/bin.tar.gz: install both, or carry that here from where scripts/h200.sh --build ran"
   return 1
 }
 
@@ -253,7 +257,7 @@ part_sanitizer() {
   for tool in memcheck racecheck synccheck; do
     echo "$tool"
     log=$out/logs/sanitizer-$tool.log ran=$((ran + 1))
-    run 35 "sanitizer-$tool" "$sanitizer" --tool "$tool" --error-exitcode 86 --print-limit 20 \
+    run 45 "sanitizer-$tool" "$sanitizer" --tool "$tool" --error-exitcode 86 --print-limit 20 \
       "$bin/train" gradcheck --device cuda --golden testdata/golden/a04_causal_33_gqa.safetensors --ring 1,2 --layout zigzag --dtype float32,bfloat16,float16
     rc=$?
     if says 'Device not supported\|not supported on this\|Unable to initialize\|LibraryNotLoaded' "$(cat "$log")"; then
@@ -262,7 +266,7 @@ part_sanitizer() {
       if says '^========= \(Invalid\|Error\|Warning: Race\|Barrier error\|Program hit\)' "$(cat "$log")"; then
         fail "compute-sanitizer $tool: errors, before its time was up; see build/h200/logs/sanitizer-$tool.log"
       else
-        skip "compute-sanitizer $tool: no error, but not done after 35 s; run it alone with --only sanitizer"
+        skip "compute-sanitizer $tool: no error, but not done after 45 s; run it alone with --only sanitizer"
       fi
     elif [ "$rc" != 0 ]; then
       fail "compute-sanitizer $tool: status $rc; see build/h200/logs/sanitizer-$tool.log"
@@ -320,7 +324,8 @@ mkdir -p "$out/logs"
 rm -f "$out"/{errors,speed,ring,step,report}.{md,json}
 part_build || exit 0
 if [ "${only[*]}" = build ]; then
-  ls -l "$bin"
+  tar -czf "$bin.tar.gz" -C "$out" "${bin##*/}" || fail "binaries: tar does not pack them"
+  ls -l "$bin" "$bin.tar.gz"
   exit 0
 fi
 part_devices || exit 0
