@@ -226,8 +226,9 @@ testing() {
   [ "$rc" != 0 ] || says '--- PASS' "$(cat "$log")" || fail "tests of $package: none passed"
 }
 
-# What takes the simulator seconds.
+# Tests that take the device, and those of them that take the simulator seconds.
 few_kernels='^(TestMemory|TestOptions|TestGivingBack)|^TestKernelsConform$/^simt$/^f32$/^d64$/^RowsThatSeeNothingAreZero$'
+all_kernels='^(TestKernelsConform|TestBits|TestFast|TestMemory|TestOptions|TestGivingBack)'
 few_rings='^TestFloat64OnADeviceIsRefused$'
 
 part_tests() {
@@ -239,8 +240,8 @@ part_tests() {
     return
   fi
   testing 60 ops/internal/device/cudriver .
-  testing 120 ops/internal/kernel/cuda .
-  testing 60 ops/ringattn/ring Device
+  testing 120 ops/internal/kernel/cuda "$all_kernels"
+  testing 60 ops/ringattn/ring 'Device|Traces'
 }
 
 part_sanitizer() {
