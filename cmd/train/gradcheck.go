@@ -63,8 +63,8 @@ func newGradcheck(out *output) *cobra.Command {
 	cmd.Flags().StringVar(&f.config, "config", "", "check the attention shape, layout and ring of the run in `FILE`")
 	cmd.Flags().StringSliceVar(&f.rings, "ring", nil, "ring sizes, as in `1,2,3`")
 	cmd.Flags().StringSliceVar(&f.layouts, "layout", nil, "some of `contiguous,zigzag,striped,balanced`")
-	cmd.Flags().StringSliceVar(&f.dtypes, "dtype", nil, "some of `float64,float32`")
-	cmd.Flags().StringVar(&f.device, "device", string(ring.CPU), "what computes attention: `cpu`, cuda, or sim, the kernels of GPUs run on the CPU; both in float32")
+	cmd.Flags().StringSliceVar(&f.dtypes, "dtype", nil, "some of `float64,float32`, and with --golden of bfloat16,float16 (float16 on GPUs)")
+	cmd.Flags().StringVar(&f.device, "device", string(ring.CPU), "what computes attention: `cpu`, cuda, or sim, the kernels of GPUs run on the CPU; both without float64")
 	cmd.Flags().StringSliceVar(&f.travels, "travel", nil, "what goes round the ring, some of `kv,q,auto`")
 	cmd.Flags().StringSliceVar(&f.ulysses, "ulysses", nil, "ranks of a Ulysses group, as in `1,2`; 1 is none")
 	cmd.Flags().StringSliceVar(&f.innerRings, "inner-ring", nil, "ranks of an inner ring of a double ring, as in `1,2`; 1 is a single ring")
@@ -103,6 +103,11 @@ func (f gradcheckFlags) options() (gradcheck.Options, error) {
 	}
 	for _, text := range f.dtypes {
 		o.DTypes = append(o.DTypes, strings.TrimSpace(text))
+	}
+	if f.golden == "" {
+		if err := o.RefuseNarrow(); err != nil {
+			return o, err
+		}
 	}
 	return o, o.Validate()
 }

@@ -1,6 +1,8 @@
 package gradcheck
 
 import (
+	"errors"
+
 	"github.com/ringgrad/ringgrad/dist/shard"
 	attention "github.com/ringgrad/ringgrad/ops/ringattn/gradcheck"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
@@ -38,7 +40,8 @@ func (o *Options) EnsureDefaults() {
 
 // Validate reports every option that no run could honour, joined into one error.
 func (o Options) Validate() error {
-	return attention.Options{Rings: o.Rings, Layouts: o.Layouts, DTypes: o.DTypes, Device: o.Device}.Validate()
+	a := attention.Options{Rings: o.Rings, Layouts: o.Layouts, DTypes: o.DTypes, Device: o.Device}
+	return errors.Join(a.Validate(), a.RefuseNarrow())
 }
 
 // setting is one combination.

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	Rings   []int          // ring sizes W
 	Layouts []shard.Layout // who holds which positions
-	DTypes  []string       // "float64", "float32"
+	DTypes  []string       // "float64", "float32"; of golden files also "bfloat16" and, on GPUs, "float16"
 	Device  ring.Device    // what computes; others than the CPU know no float64
 	// Ways through the ring. One that does not divide a ring or the heads of a case is an error of that case, unless Ways has another
 	// that suits them all, with neither Ulysses groups nor inner rings: then it is left out.
@@ -27,7 +27,7 @@ type Options struct {
 
 // EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64, or what the device has.
 func (o *Options) EnsureDefaults() {
-	if o.exact() != Float64 {
+	if o.few() {
 		o.ensureFew()
 	}
 	if len(o.Rings) == 0 {
@@ -44,17 +44,28 @@ func (o *Options) EnsureDefaults() {
 	}
 }
 
-// ensureFew sets the defaults of devices, where a run takes whole tiles of 64 queries by 64 keys, and in the simulator each instruction.
+// few reports whether runs cost so much that there should be few: on devices each takes whole tiles of 64 queries by 64 keys, and in the
+// simulator instruction by instruction.
+func (o Options) few() bool { return o.exact() != Float64 && !o.Full }
+
 func (o *Options) ensureFew() {
 	if len(o.Rings) == 0 {
 		o.Rings = []int{1, 3}
-		if o.Full {
-			o.Rings = []int{1, 2, 3, 4, 8}
+		if o.Quick {
+			o.Rings = []int{3}
 		}
 	}
-	if len(o.Layouts) == 0 && !o.Full {
+	if len(o.Layouts) == 0 {
 		o.Layouts = []shard.Layout{shard.Zigzag}
 	}
+}
+
+// fewer is the last of a list, where the most comes together, if there should be few runs.
+func fewer[T any](o Options, list []T) []T {
+	if o.few() && o.Quick {
+		return list[len(list)-1:]
+	}
+	return list
 }
 
 // Validate reports every option that no run could honour, joined into one error.
@@ -75,14 +86,7 @@ func (o Options) Validate() error {
 			errs = append(errs, err)
 		}
 	}
-	for _, d := range o.DTypes {
-		if d != Float64 && d != Float32 {
-			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s", d, Float64, Float32))
-		}
-	}
-	if err := ring.CheckArithmetic(o.Device, ""); err != nil {
-		errs = append(errs, fmt.Errorf("gradcheck: %w", err))
-	}
+	errs = append(errs, o.checkArithmetic())
 	if o.exact() != Float64 && slices.Contains(o.DTypes, Float64) {
 		errs = append(errs, fmt.Errorf("gradcheck: dtype %s on device %s: float64 runs on the CPU; give %s", Float64, o.Device, Float32))
 	}
@@ -90,6 +94,33 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("gradcheck: quick and full exclude each other"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkArithmetic reports a device that is not there, or a dtype that it lacks.
+func (o Options) checkArithmetic() error {
+	if err := ring.CheckArithmetic(o.Device, ""); err != nil {
+		return fmt.Errorf("gradcheck: %w", err)
+	}
+	var errs []error
+	for _, d := range o.DTypes {
+		switch {
+		case narrow(d):
+			if err := ring.CheckArithmetic(o.Device, ring.DType(d)); err != nil {
+				errs = append(errs, fmt.Errorf("gradcheck: %w", err))
+			}
+		case d != Float64 && d != Float32:
+			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s, or with golden files %s or %s", d, Float64, Float32, BFloat16, Float16))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RefuseNarrow is the error of checks whose limits say nothing about 16 bits.
+func (o Options) RefuseNarrow() error {
+	if i := slices.IndexFunc(o.DTypes, narrow); i >= 0 {
+		return fmt.Errorf("gradcheck: dtype %q: give %s or %s; 16 bits are checked with golden files alone", o.DTypes[i], Float64, Float32)
+	}
+	return nil
 }
 
 // exact is the most exact type that the device has.
@@ -188,15 +219,24 @@ func (c *CaseReport) check(ctx context.Context, g Golden, s setup, hot bool) {
 	c.Sends = &sends
 	c.MaxAbs, c.MaxRel = compare(got, g.Want)
 	c.Limit = limit(s.DType, hot)
-	if g.Float32 {
+	if g.Float32 && s.DType == Float64 {
 		c.Limit = limit(Float32, hot)
 	}
 	c.OK = c.MaxRel.Worst() <= c.Limit
 }
 
-// limit is what an error may be, relative to the largest entry of its tensor.
+// limit is what an error may be, relative to the largest entry of its tensor. In 16 bits the rounding of queries, keys, values and
+// probabilities decides; a score's grows with the score.
 func limit(dtype string, hot bool) float64 {
 	switch {
+	case dtype == BFloat16 && hot:
+		return 0.15
+	case dtype == BFloat16:
+		return 0.03
+	case dtype == Float16 && hot:
+		return 0.02
+	case dtype == Float16:
+		return 0.004
 	case dtype == Float32 && hot:
 		return 1e-3
 	case dtype == Float32:

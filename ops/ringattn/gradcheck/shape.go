@@ -61,7 +61,8 @@ func (s Shape) Validate() error {
 	if s.Dim < 1 || s.ValueDim < 1 {
 		errs = append(errs, fmt.Errorf("gradcheck: head dim %d, value dim %d: give at least 1", s.Dim, s.ValueDim))
 	}
-	return errors.Join(append(errs, Options{Rings: []int{s.Ring}, Layouts: []shard.Layout{s.Layout}, DTypes: []string{s.DType}, Ways: []Way{s.Way}}.Validate(), ring.CheckArithmetic(s.Device, ""))...)
+	o := Options{Rings: []int{s.Ring}, Layouts: []shard.Layout{s.Layout}, DTypes: []string{s.DType}, Ways: []Way{s.Way}}
+	return errors.Join(append(errs, o.Validate(), o.RefuseNarrow(), ring.CheckArithmetic(s.Device, ""))...)
 }
 
 // referenceWork bounds T²·H·D of a problem whose dense reference is worked out, which takes some seconds.

@@ -2,6 +2,7 @@ package gradcheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,7 +91,7 @@ type check struct {
 func Suite(ctx context.Context, o Options) (SuiteReport, error) {
 	masks := o.forMasks()
 	o.EnsureDefaults()
-	if err := o.Validate(); err != nil {
+	if err := errors.Join(o.Validate(), o.RefuseNarrow()); err != nil {
 		return SuiteReport{}, err
 	}
 	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
@@ -121,7 +122,7 @@ func Suite(ctx context.Context, o Options) (SuiteReport, error) {
 
 func (o Options) lengths() []int {
 	switch {
-	case o.exact() != Float64 && !o.Full:
+	case o.few():
 		return []int{33}
 	case o.Quick:
 		return []int{7, 33}

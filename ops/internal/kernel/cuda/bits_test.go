@@ -180,7 +180,7 @@ func schedules(seed uint64) []sim.Config {
 // TestBitsRepeatWhateverTheSchedule runs blocks of threads one after the other and side by side, and warps in random orders.
 func TestBitsRepeatWhateverTheSchedule(t *testing.T) {
 	w := &workshop{t: t}
-	for i, m := range narrowSets() {
+	for i, m := range onHand(t, narrowSets()) {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			p := newTrial(kind{dim: 48, valueDim: 64, extras: i%2 == 1, layered: i%3 == 0})
@@ -208,7 +208,7 @@ func TestBitsRepeatWhateverTheSchedule(t *testing.T) {
 // TestFastGradientsAreAsExact adds up the gradients of queries in any order.
 func TestFastGradientsAreAsExact(t *testing.T) {
 	w := &workshop{t: t}
-	for i, m := range narrowSets() {
+	for i, m := range onHand(t, narrowSets()) {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			p := newTrial(kind{dim: 64, valueDim: 40, extras: i%2 == 0, layered: i%3 == 1})

@@ -15,6 +15,10 @@ list() {
   for d in 64 128 192 256; do
     echo "simt_d$d simt.cu sm_80 ptx70 -DDP=$d"
   done
+  for d in 64 128; do
+    echo "wgmma_bf16_d$d wgmma.cu sm_90a ptx80 -DDP=$d -DTYPE_BF16 -fcuda-flush-denormals-to-zero"
+    echo "wgmma_f16_d$d wgmma.cu sm_90a ptx80 -DDP=$d -DTYPE_F16 -fcuda-flush-denormals-to-zero"
+  done
 }
 
 # compile NAME SOURCE ARCH PTX FLAGS...: the PTX, and its entry of the manifest for a file beside it.

@@ -77,7 +77,8 @@ DEV void hide(float (&s)[64], const Score &c, int row, int SP, const int *kpos) 
 DEV float logits(float (&s)[64], const Score &c, int row, int head, const int *kpos) {
   float scale = c.scale;
   if (c.softcap != 0) {
-    UNROLL for (int i = 0; i < 64; i++) s[i] = tanh_exact(s[i] * c.inner);
+    float unused;
+    UNROLL for (int i = 0; i < 64; i++) s[i] = tanh_exact(s[i] * c.inner, &unused);
     scale = c.softcap;
   }
   if (!c.alibi) return scale;
