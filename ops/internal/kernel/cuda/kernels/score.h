@@ -23,8 +23,8 @@ DEV float tanh_exact(float x) {
   return a < 0.625f ? near : __builtin_copysignf(far, x);
 }
 
-// logit in units of log2 from s = q.k; slope of the softcap (dt/ds over its value without one) goes to *steep if wanted.
-DEV float logit(const Score &c, float s, int distance, float slope, float *steep) {
+// The logit of s = q.k before ALiBi; slope of the softcap (dt/ds over its value without one) goes to *steep if wanted.
+DEV float capped(const Score &c, float s, float *steep) {
   float t = s * c.scale, d = 1.f;
   if (c.softcap != 0.f) {
     float h = tanh_exact(s * c.inner);
@@ -32,8 +32,16 @@ DEV float logit(const Score &c, float s, int distance, float slope, float *steep
     d = 1.f - h * h;
   }
   if (steep) *steep = d;
-  if (c.alibi) t -= slope * (float)(distance < 0 ? -distance : distance);
   return t;
+}
+
+// What ALiBi subtracts.
+DEV float bias(int distance, float slope) { return slope * (float)(distance < 0 ? -distance : distance); }
+
+// logit in units of log2 from s = q.k; steep as for capped.
+DEV float logit(const Score &c, float s, int distance, float slope, float *steep) {
+  float t = capped(c, s, steep);
+  return c.alibi ? t - bias(distance, slope) : t;
 }
 
 // Whether a query row sees a key position.
