@@ -1,10 +1,19 @@
 .DEFAULT_GOAL := help
 
+# gorgonia.org/cu includes cuda.h; this is where ours is.
+CUDA_CFLAGS = -O2 -I$(CURDIR)/ops/internal/device/cudriver/cudadl/include
+
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 build: ## build the command to ./train
 	CGO_ENABLED=0 go build -o train ./cmd/train
+
+cuda: ## build the command with GPUs to ./train; needs a C compiler, but no CUDA toolkit
+	CGO_ENABLED=1 CGO_CFLAGS="$(CUDA_CFLAGS)" go build -tags ringcuda -o train ./cmd/train
+
+cuda-test: ## run the tests of GPUs on a mock of the driver; on GPUs with RINGGRAD_CUDA_LIBRARY=libcuda.so.1
+	CGO_ENABLED=1 CGO_CFLAGS="$(CUDA_CFLAGS)" go test -tags ringcuda ./ops/gpu ./ops/internal/device/...
 
 test: ## run the tests
 	go test ./...
@@ -33,4 +42,4 @@ base: ## train the committed base model again (configs/base)
 check: ## everything that CI runs
 	bash .ci/run
 
-.PHONY: help build test race portable gradcheck generate lint long base check
+.PHONY: help build cuda cuda-test test race portable gradcheck generate lint long base check

@@ -67,6 +67,26 @@ func TestOnlyTheCommandImportsTheTerminal(t *testing.T) {
 	}
 }
 
+// TestOnlyTheDriverImportsCU keeps cgo and package cu behind device/cudriver, also in files that are built with the tag alone.
+func TestOnlyTheDriverImportsCU(t *testing.T) {
+	const driver = "ops/internal/device/cudriver"
+	found := false
+	for pkg, imports := range goList(t, "{{.ImportPath}} {{join .Imports \" \"}} {{join .TestImports \" \"}}", "-tags", "ringcuda") {
+		inside := pkg == driver || strings.HasPrefix(pkg, driver+"/")
+		for _, imported := range imports {
+			if imported == "C" || imported == "gorgonia.org/cu" {
+				found = true
+				if !inside {
+					t.Errorf("%s imports %s: only %s and what is below it may", pkg, imported, driver)
+				}
+			}
+		}
+	}
+	if !found {
+		t.Error("no package imports cu: the rule looks in the wrong place")
+	}
+}
+
 // TestNoPackageIsCalledUtil refuses names that say nothing.
 func TestNoPackageIsCalledUtil(t *testing.T) {
 	for pkg := range goList(t, "{{.ImportPath}}") {
@@ -110,10 +130,15 @@ func documented(t *testing.T, files []string) bool {
 }
 
 // goList maps every package of the module, by its path below the module, to the fields that follow it on its line.
-func goList(t *testing.T, format string) map[string][]string {
+// Without arguments it is of the default build, without cgo.
+func goList(t *testing.T, format string, arguments ...string) map[string][]string {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-f", format, "./...")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cgo := "CGO_ENABLED=0"
+	if len(arguments) > 0 {
+		cgo = "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(append([]string{"list", "-f", format}, arguments...), "./...")...)
+	cmd.Env = append(os.Environ(), cgo)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -50,6 +50,12 @@ func (c *Comm) Size() int { return len(c.ranks) }
 // Ledger counts what this rank sends through this group.
 func (c *Comm) Ledger() *Ledger { return c.ledger }
 
+// InProcess reports whether all ranks are in this process.
+func (c *Comm) InProcess() bool {
+	t, ok := teller[Together](c.engine)
+	return ok && t.InProcess()
+}
+
 // Abort ends the job of all ranks of the engine, members or not: what waits returns an error that wraps cause.
 func (c *Comm) Abort(cause error) { c.engine.Abort(cause) }
 

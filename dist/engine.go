@@ -75,7 +75,13 @@ type TagLimiter interface {
 	MaxTag() int
 }
 
-// Wrapper is an engine put round another one, by Options.Wrap for example. Abilities that only tell (Witness, TagLimiter) are looked for
+// Together is an extra ability of engines whose ranks are goroutines of one process, where a message may stand for something that all
+// of them can reach, such as a block in the memory of a device.
+type Together interface {
+	InProcess() bool
+}
+
+// Wrapper is an engine put round another one, by Options.Wrap for example. Abilities that only tell (Witness, TagLimiter, Together) are looked for
 // through it; Lender is not, since a wrapper that does not lend wants to see the messages.
 type Wrapper interface {
 	Unwrap() Engine

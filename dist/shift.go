@@ -22,6 +22,7 @@ type Exchange struct {
 	Tensors  int
 	Hop      int
 	To, From int
+	Bytes    int64 // for the ledger, where the message only says where what it stands for lies; 0 is those of the message
 }
 
 // Pending is a started exchange.
@@ -71,7 +72,11 @@ func (p *Pending[T]) start(x Exchange, label Error, b []T, recvLen int) *Pending
 		p.receive(p.c.label(label, x.From), recvLen)
 	}
 	if x.To != None {
-		p.c.ledger.add(x.Kind, Entry{Hops: 1, Tensors: x.Tensors, Bytes: int64(len(bytesOf(b)))})
+		n := x.Bytes
+		if n == 0 {
+			n = int64(len(bytesOf(b)))
+		}
+		p.c.ledger.add(x.Kind, Entry{Hops: 1, Tensors: x.Tensors, Bytes: n})
 		p.sent = p.c.lend(bytesOf(b), p.c.label(label, x.To))
 	}
 	return p

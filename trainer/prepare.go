@@ -9,6 +9,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/data"
@@ -84,8 +85,8 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, inputError{err}
 	}
-	if err := (ringattn.Config{DType: attentionDType(cfg)}).Validate(); err != nil {
-		return nil, inputError{fmt.Errorf("trainer: attention_dtype is %s: %w", cfg.AttentionDtype, err)}
+	if err := (ringattn.Config{Device: ring.Device(cfg.Device), DType: attentionDType(cfg)}).Validate(); err != nil {
+		return nil, inputError{fmt.Errorf("trainer: device is %s, attention_dtype is %s: %w", cfg.Device, cfg.AttentionDtype, err)}
 	}
 	r := &run{cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration()}
 	stages := []func() error{r.readModel, r.readTokenizer, r.readData, r.checkMemory, r.readParameters, r.planSteps}
@@ -108,10 +109,10 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 
 // attentionDType is attention_dtype as graphs take it.
 func attentionDType(c config.Config) ringattn.DType {
-	if c.AttentionDtype == string(ringattn.BFloat16) {
-		return ringattn.BFloat16
+	if c.AttentionDtype == config.Default().AttentionDtype {
+		return ""
 	}
-	return ""
+	return ringattn.DType(c.AttentionDtype)
 }
 
 // note tells people something worth a line.

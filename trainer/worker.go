@@ -72,7 +72,7 @@ func (w *worker) modelOptions() model.Options {
 // ringOptions are those of a model that say how its attention goes round the ring.
 func ringOptions(c config.Config) model.Options {
 	return model.Options{
-		Layout: shard.Layout(c.RingAttnFunc), AttentionDType: attentionDType(c),
+		Layout: shard.Layout(c.RingAttnFunc), Device: ring.Device(c.Device), AttentionDType: attentionDType(c),
 		Travel: ring.Travel(c.RingTravel), UlyssesSize: c.UlyssesSize, InnerRing: c.RingInnerSize,
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringgrad/ringgrad/ops/bench"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // benchFlags are those of all measurements.
@@ -46,8 +47,8 @@ func newBench(out *output) *cobra.Command {
 	return cmd
 }
 
-func (f *benchFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to run: `cpu`")
+func (f *benchFlags) add(cmd *cobra.Command, devices string) {
+	cmd.Flags().StringVar(&f.device, "device", "cpu", devices)
 	cmd.Flags().IntVar(&f.rounds, "rounds", 7, "rounds that the medians are of")
 	cmd.Flags().IntVar(&f.threads, "threads", runtime.GOMAXPROCS(0), "threads, of the ceilings too")
 }
@@ -56,11 +57,20 @@ func (f *benchFlags) addDType(cmd *cobra.Command, types string) {
 	cmd.Flags().StringVar(&f.dtype, "dtype", "float32", types)
 }
 
+// onCPU describes the flag of what is measured on the CPU alone.
+const onCPU = "where to run: `cpu`"
+
+// needCPU refuses other devices.
+func (f *benchFlags) needCPU() error {
+	if f.device != string(ring.CPU) {
+		return fmt.Errorf("bench: device %q: this is measured on the CPU; give cpu, or measure attention", f.device)
+	}
+	return nil
+}
+
 func (f *benchFlags) options() (bench.Options, error) {
 	o := bench.Options{Rounds: f.rounds, Threads: f.threads}
 	switch {
-	case f.device != "cpu":
-		return o, fmt.Errorf("bench: device %q is not there; give cpu, and see train devices", f.device)
 	case f.rounds < 1:
 		return o, fmt.Errorf("bench: --rounds %d: give at least 1", f.rounds)
 	case f.threads < 1:

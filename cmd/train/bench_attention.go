@@ -1,19 +1,23 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/dist/trace"
 	"github.com/ringgrad/ringgrad/ops/bench"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 func newBenchAttention(out *output) *cobra.Command {
 	var f benchFlags
 	var a bench.Attention
 	var masks maskFlags
-	var layout string
+	var layout, tracePath string
 	cmd := &cobra.Command{
 		Use:   "attention --seq N --head-dim N --heads N",
 		Short: "Measure attention, forward and backward, on one rank or round a ring",
@@ -34,7 +38,10 @@ func newBenchAttention(out *output) *cobra.Command {
 				return err
 			}
 			defaultKVHeads(&a)
-			a.DType, a.Layout = f.dtype, shard.Layout(layout)
+			a.DType, a.Layout, a.Device = f.dtype, shard.Layout(layout), ring.Device(f.device)
+			if tracePath != "" {
+				a.Trace = &trace.Recorder{}
+			}
 			if err := masks.set(cmd, &a); err != nil {
 				return err
 			}
@@ -43,6 +50,9 @@ func newBenchAttention(out *output) *cobra.Command {
 			}
 			report, err := a.Measure(cmd.Context(), o)
 			if err != nil {
+				return failed{err}
+			}
+			if err := writeTrace(out, tracePath, a.Trace); err != nil {
 				return failed{err}
 			}
 			if out.json {
@@ -57,12 +67,47 @@ func newBenchAttention(out *output) *cobra.Command {
 	cmd.Flags().StringVar(&layout, "layout", string(shard.Zigzag), "contiguous, `zigzag`, striped or balanced: who holds which positions")
 	masks.add(cmd, &a)
 	f.addDType(cmd, attentionTypes)
-	f.add(cmd)
+	f.add(cmd, "where to run: `cpu`, cuda, or sim, whose times mean nothing")
+	cmd.Flags().StringVar(&tracePath, "trace", "", "write what devices did in the last round to `FILE`, for chrome://tracing or Perfetto")
 	return cmd
 }
 
+// writeTrace writes what devices did to a file, if one was named.
+func writeTrace(out *output, path string, r *trace.Recorder) (err error) {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	out.notef("%s has %s; compute hides %.0f%% of the time of copies", path, count(len(r.Spans()), "operation"), 100*r.Hidden())
+	return r.Write(f)
+}
+
+// printDevice prints what devices took.
+func printDevice(out *output, report bench.AttentionReport, o bench.Options) error {
+	var rows [][]string
+	for _, r := range report.Results {
+		over := ""
+		if r.BusyOverOne > 0 {
+			over = fmt.Sprintf("%.3f", r.BusyOverOne)
+		}
+		rows = append(rows, []string{r.Pass, ringText(r), millis(r.WallMS), fmt.Sprintf("%.3f", r.GFlops/1e3), millis(r.BusyMS), over})
+	}
+	if err := out.table([]string{"pass", "ring", "ms", "Tflop/s", "busy ms", "busy ÷ one's"}, rows); err != nil {
+		return err
+	}
+	text := "times are the devices' own, from the first to the last operation; medians of " + count(o.Rounds, "round")
+	if report.Results[0].Device == string(ring.Sim) {
+		text = "the simulator counts instructions: its times say nothing about a GPU"
+	}
+	return out.paragraph(text, "")
+}
+
 // attentionTypes describes the flag of attention's dtype.
-const attentionTypes = "`float32`, float64, or bfloat16 for products and for keys and values"
+const attentionTypes = "`float32`, float64, or for products and for keys and values bfloat16 or, on GPUs, float16"
 
 // addAttentionShape adds the flags of one sequence's attention.
 func addAttentionShape(cmd *cobra.Command, a *bench.Attention) {
@@ -94,6 +139,9 @@ func printAttention(out *output, report bench.AttentionReport, o bench.Options) 
 	last := report.Results[len(report.Results)-1] // what concerns rings is in the result of one
 	if err := out.printf("%s", optionsText(last)); err != nil {
 		return err
+	}
+	if r.Device != string(ring.CPU) {
+		return printDevice(out, report, o)
 	}
 	rows, roofs := make([][]string, len(report.Results)), make([][]string, len(report.Results))
 	for i, r := range report.Results {

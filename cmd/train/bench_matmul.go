@@ -36,6 +36,9 @@ func newBenchMatmul(out *output) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := f.needCPU(); err != nil {
+				return err
+			}
 			products, err := shape.products(cmd)
 			if err != nil {
 				return err
@@ -60,7 +63,7 @@ func newBenchMatmul(out *output) *cobra.Command {
 	cmd.Flags().StringSliceVar(&shape.trans, "trans", []string{"nn"}, "some of `nn,nt,tn,tt`")
 	cmd.Flags().StringVar(&shape.path, "config", "", "a run's YAML `FILE`")
 	f.addDType(cmd, "`float32` or float64")
-	f.add(cmd)
+	f.add(cmd, onCPU)
 	addSet(cmd, &shape.set)
 	return cmd
 }

@@ -72,6 +72,9 @@ func newBenchStep(out *output) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := f.needCPU(); err != nil {
+				return err
+			}
 			cfg, err := config.Load(path, set)
 			if err != nil {
 				return err
@@ -93,7 +96,7 @@ func newBenchStep(out *output) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the run's YAML `FILE`")
 	cmd.Flags().BoolVar(&random, "random", false, "draw weights and tokens; of base_model only config.json is read")
-	f.add(cmd)
+	f.add(cmd, onCPU)
 	addSet(cmd, &set)
 	required(cmd, "config")
 	return cmd

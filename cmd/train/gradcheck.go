@@ -20,6 +20,7 @@ type gradcheckFlags struct {
 	rings, layouts, dtypes []string
 	travels                []string
 	ulysses, innerRings    []string
+	device                 string
 	quick, full            bool
 }
 
@@ -37,7 +38,7 @@ func newGradcheck(out *output) *cobra.Command {
 			"  train gradcheck --golden testdata/golden --ring 2,4 --layout balanced --travel kv,q --ulysses 1,2\n" +
 			"  train gradcheck --config configs/long.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := notEmpty(cmd, "golden", "model", "config", "ring", "layout", "dtype", "travel", "ulysses", "inner-ring"); err != nil {
+			if err := notEmpty(cmd, "golden", "model", "config", "ring", "layout", "dtype", "travel", "ulysses", "inner-ring", "device"); err != nil {
 				return err
 			}
 			o, err := f.options()
@@ -62,7 +63,8 @@ func newGradcheck(out *output) *cobra.Command {
 	cmd.Flags().StringVar(&f.config, "config", "", "check the attention shape, layout and ring of the run in `FILE`")
 	cmd.Flags().StringSliceVar(&f.rings, "ring", nil, "ring sizes, as in `1,2,3`")
 	cmd.Flags().StringSliceVar(&f.layouts, "layout", nil, "some of `contiguous,zigzag,striped,balanced`")
-	cmd.Flags().StringSliceVar(&f.dtypes, "dtype", nil, "some of `float64,float32`")
+	cmd.Flags().StringSliceVar(&f.dtypes, "dtype", nil, "some of `float64,float32`, and with --golden of bfloat16,float16 (float16 on GPUs)")
+	cmd.Flags().StringVar(&f.device, "device", string(ring.CPU), "what computes attention: `cpu`, cuda, or sim, the kernels of GPUs run on the CPU; both without float64")
 	cmd.Flags().StringSliceVar(&f.travels, "travel", nil, "what goes round the ring, some of `kv,q,auto`")
 	cmd.Flags().StringSliceVar(&f.ulysses, "ulysses", nil, "ranks of a Ulysses group, as in `1,2`; 1 is none")
 	cmd.Flags().StringSliceVar(&f.innerRings, "inner-ring", nil, "ranks of an inner ring of a double ring, as in `1,2`; 1 is a single ring")
@@ -83,6 +85,9 @@ func notEmpty(cmd *cobra.Command, names ...string) error {
 // options turns the flags into what the checks take; empty lists mean their defaults.
 func (f gradcheckFlags) options() (gradcheck.Options, error) {
 	o := gradcheck.Options{Quick: f.quick, Full: f.full}
+	if f.device != string(ring.CPU) {
+		o.Device = ring.Device(f.device)
+	}
 	if err := f.clash(); err != nil {
 		return o, err
 	}
@@ -98,6 +103,9 @@ func (f gradcheckFlags) options() (gradcheck.Options, error) {
 	}
 	for _, text := range f.dtypes {
 		o.DTypes = append(o.DTypes, strings.TrimSpace(text))
+	}
+	if f.golden == "" {
+		return o, errors.Join(o.Validate(), o.RefuseNarrow())
 	}
 	return o, o.Validate()
 }
@@ -153,6 +161,8 @@ func (f gradcheckFlags) clash() error {
 		return errors.New("gradcheck: --travel, --ulysses and --inner-ring belong to the suite and to --golden; leave them out with --model")
 	case f.config == "" && len(f.set) > 0:
 		return errors.New("gradcheck: --set changes a config's keys; give --config FILE with it")
+	case f.config != "" && f.device != string(ring.CPU):
+		return errors.New("gradcheck: --config says the device itself; change it with --set device=DEVICE")
 	case f.config != "" && settings > 0:
 		return errors.New("gradcheck: --config says ring and layout itself; change them with --set context_parallel_size=N and --set ring_attn_func=LAYOUT")
 	}

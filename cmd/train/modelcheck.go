@@ -11,7 +11,7 @@ import (
 )
 
 func checkModel(ctx context.Context, out *output, dir string, o gradcheck.Options) error {
-	results, err := modelcheck.CheckModel(ctx, dir, modelcheck.Options{Rings: o.Rings, Layouts: o.Layouts, DTypes: o.DTypes})
+	results, err := modelcheck.CheckModel(ctx, dir, modelcheck.Options{Rings: o.Rings, Layouts: o.Layouts, DTypes: o.DTypes, Device: o.Device})
 	if err != nil {
 		return err
 	}

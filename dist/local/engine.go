@@ -20,9 +20,10 @@ type Engine struct {
 }
 
 var (
-	_ dist.Engine  = (*Engine)(nil)
-	_ dist.Lender  = (*Engine)(nil)
-	_ dist.Witness = (*Engine)(nil)
+	_ dist.Engine   = (*Engine)(nil)
+	_ dist.Lender   = (*Engine)(nil)
+	_ dist.Witness  = (*Engine)(nil)
+	_ dist.Together = (*Engine)(nil)
 )
 
 // NewWorld joins n (>= 1) engines in memory, one for each rank.
@@ -40,6 +41,9 @@ func (e *Engine) Rank() int { return e.rank }
 
 // Size is the number of ranks.
 func (e *Engine) Size() int { return e.world.size }
+
+// InProcess is true.
+func (e *Engine) InProcess() bool { return true }
 
 // Isend starts sending b. It ends when the peer has received it.
 func (e *Engine) Isend(b []byte, to, tag int) dist.Handle {

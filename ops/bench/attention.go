@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/dist/trace"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 	"github.com/ringgrad/ringgrad/ops/mask"
@@ -32,7 +33,8 @@ type Attention struct {
 	Sinks   bool    // one a head, drawn at random
 	Dropout float64 // probability
 
-	DType   string // float32, float64 or bfloat16
+	Device  ring.Device // "" is the CPU
+	DType   string      // float32, float64 or bfloat16; on other devices than the CPU float32, bfloat16 or float16
 	Rings   []int
 	Layout  shard.Layout
 	Travel  ring.Travel // what goes round the ring; "" is ring.KV
@@ -40,6 +42,8 @@ type Attention struct {
 	Inner   int         // ranks of an inner ring of a double ring; 0 or 1 is a single ring
 
 	Against Against // measured in the same rounds
+	// Trace, if set, gets what devices did in the last round, for every ring.
+	Trace *trace.Recorder
 }
 
 // AttentionResult is one line: a pass over one ring.
@@ -71,9 +75,10 @@ type AttentionReport struct {
 // Validate reports all fields that cannot be honoured, joined into one error.
 func (a Attention) Validate() error {
 	var errs []error
-	if a.DType != bfloat16Name {
+	if a.ringDType() == "" {
 		errs = append(errs, checkDType(a.DType))
 	}
+	errs = append(errs, a.validateDevice())
 	if a.Seq < 1 {
 		errs = append(errs, fmt.Errorf("bench: a sequence of %d positions: give at least 1", a.Seq))
 	}
@@ -125,7 +130,7 @@ func (a Attention) bytes() (forward, backward float64) {
 		size = 8
 	}
 	share := 1.0
-	if a.DType == bfloat16Name {
+	if a.ringDType() != "" {
 		share = 0.5
 	}
 	rows, both := float64(a.Seq)*float64(a.Heads), float64(a.HeadDim+a.valueDim())
@@ -144,8 +149,8 @@ func (a Attention) valueDim() int {
 func (a Attention) call(s shard.Sharding, m *mask.Mask) ring.Call {
 	c := ring.Call{
 		Batch: 1, Heads: a.Heads, KVHeads: a.KVHeads, Dim: a.HeadDim, ValueDim: a.valueDim(),
-		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Mask: m, Softcap: a.Softcap, Sinks: a.Sinks,
-		Dropout: ring.Dropout{P: a.Dropout, Seed: dropoutSeed}, BFloat16: a.DType == bfloat16Name, Sharding: s,
+		Scale: 1 / math.Sqrt(max(float64(a.HeadDim), 1)), Mask: m, Softcap: a.Softcap, Sinks: a.Sinks, Device: a.Device,
+		Dropout: ring.Dropout{P: a.Dropout, Seed: dropoutSeed}, DType: a.ringDType(), Sharding: s,
 	}
 	if a.ALiBi {
 		c.Slopes = Slopes(a.Heads)
@@ -156,12 +161,36 @@ func (a Attention) call(s shard.Sharding, m *mask.Mask) ring.Call {
 	return c
 }
 
+// ringDType is the arithmetic that is narrower than the arrays.
+func (a Attention) ringDType() ring.DType {
+	if d := ring.DType(a.DType); d == ring.BFloat16 || d == ring.Float16 {
+		return d
+	}
+	return ""
+}
+
+// validateDevice refuses what only the CPU has, and traces of it, which has none.
+func (a Attention) validateDevice() error {
+	switch {
+	case !a.onDevice() && a.Trace != nil:
+		return errors.New("bench: a trace is of what devices do: give device cuda or sim with it")
+	case a.onDevice() && a.DType == float64Name:
+		return fmt.Errorf("bench: dtype %s on device %s: float64 runs on the CPU; give float32, bfloat16 or float16", a.DType, a.Device)
+	case a.onDevice() && a.Against.What != "":
+		return fmt.Errorf("bench: against %s on device %s: that is measured on the CPU; leave it out", a.Against.What, a.Device)
+	}
+	return nil
+}
+
 // Measure times both passes for every ring size, on random normal inputs.
 func (a Attention) Measure(ctx context.Context, o Options) (AttentionReport, error) {
 	if err := errors.Join(a.Validate(), o.Validate()); err != nil {
 		return AttentionReport{}, err
 	}
 	o.EnsureDefaults()
+	if a.onDevice() {
+		return a.measureDevice(ctx, o)
+	}
 	find := measureAttention[float32]
 	if a.DType == float64Name {
 		find = measureAttention[float64]

@@ -51,9 +51,13 @@ type Config struct {
 	// Chunk, if set, says that the queries are a part of the sequence only (chunked prefill): q may be shorter than k and v.
 	Chunk *Chunk
 	// DType is the type in which queries, keys, values and probabilities are multiplied and keys and values travel; "" is that of
-	// the nodes. BFloat16 takes nodes of float32 and a processor that has it (ErrNoBFloat16): it is faster and halves what the
-	// forward pass sends, but rounds to 8 bits of precision. The output, the log-sum-exp and all sums and gradients stay in float32.
+	// the nodes. BFloat16 takes nodes of float32 and a GPU or a processor that has it (ErrNoBFloat16): it is faster and halves what the
+	// forward pass sends, but rounds to 8 bits of precision; Float16 is for GPUs. The output, the log-sum-exp and all sums and gradients
+	// stay in float32.
 	DType DType
+	// Device computes: ring.CPU (also ""), ring.CUDA, which takes nodes of float32, a binary with the tag ringcuda and a GPU, or ring.Sim,
+	// which runs the GPU's kernels on the CPU to check them. Ranks of one process share the GPUs of the machine in turn.
+	Device ring.Device
 	// Layout says which positions each rank holds; "" means contiguous. Balanced deals them by what the mask leaves to do.
 	Layout shard.Layout
 	// Shards, if set, says it in the layout's place: where ops of several masks share rows, as the layers of a model do (ring.Deal). Not
@@ -72,8 +76,8 @@ type Config struct {
 	// Comm is this rank's communicator where every rank builds a graph over its shard (SPMD). All ranks must then run
 	// their graphs together.
 	Comm *dist.Comm
-	// Devices, when over 1, splits the whole sequence of one ordinary graph over so many ranks inside this process. It
-	// excludes Comm.
+	// Devices, when over 1, splits the whole sequence of one ordinary graph over so many ranks inside this process, which with Device
+	// are as many GPUs or share them. It excludes Comm.
 	Devices int
 	// Context ends a run early; nil means context.Background(). Op.SetContext replaces it between runs.
 	Context context.Context
@@ -87,10 +91,13 @@ type Chunk struct {
 }
 
 // DType names an arithmetic for Config.
-type DType string
+type DType = ring.DType
 
-// BFloat16 is the upper half of a float32.
-const BFloat16 DType = "bfloat16"
+// The arithmetics of Config: BFloat16 is the upper half of a float32, Float16 the type of that name.
+const (
+	BFloat16 = ring.BFloat16
+	Float16  = ring.Float16
+)
 
 // ErrNoBFloat16 says that Config asks for BFloat16 where the processor, or the instruction set in use, has no such arithmetic: it
 // takes AVX-512-BF16 or AMX-BF16.
@@ -142,13 +149,8 @@ func (c Config) Validate() error {
 	if ch := c.Chunk; ch != nil && (ch.Offset < 0 || ch.Len < 0) {
 		bad("Chunk of %d queries at %d: give numbers from 0 on", ch.Len, ch.Offset)
 	}
-	if c.DType != "" && c.DType != BFloat16 {
-		bad("DType %q; give %q, or nothing for that of the nodes", c.DType, BFloat16)
-	}
-	if c.DType == BFloat16 {
-		if err := ring.CheckBFloat16(); err != nil {
-			bad("DType %s: %w", BFloat16, err)
-		}
+	if err := ring.CheckArithmetic(c.Device, c.DType); err != nil {
+		errs = append(errs, fmt.Errorf("ringattn: Device and DType: %w", err))
 	}
 	if _, err := shard.ParseLayout(string(c.Layout)); c.Layout != "" && err != nil {
 		errs = append(errs, fmt.Errorf("ringattn: Layout: %w", err))

@@ -54,7 +54,7 @@ func TestBadUseIsANamedErrorWhenTheGraphIsBuilt(t *testing.T) {
 		{"no length", []int{4, 2, 8}, []int{4, 2, 8}, []int{4, 2, 8}, [3]tensor.Dtype{}, Config{Comm: comm}, "SeqLen is 0"},
 		{"shard", []int{4, 2, 8}, []int{4, 2, 8}, []int{4, 2, 8}, [3]tensor.Dtype{}, Config{Comm: comm, SeqLen: 15}, "rank 1 of 3 holds 5 of 15 positions (contiguous), but q (4, 2, 8) has 4 rows"},
 		{"alone", []int{4, 2, 8}, []int{4, 2, 8}, []int{4, 2, 8}, [3]tensor.Dtype{}, Config{SeqLen: 5}, "holds 5 of 5 positions"},
-		{"arithmetic", []int{4, 2, 8}, []int{4, 2, 8}, []int{4, 2, 8}, [3]tensor.Dtype{}, Config{DType: "half"}, `DType "half"`},
+		{"arithmetic", []int{4, 2, 8}, []int{4, 2, 8}, []int{4, 2, 8}, [3]tensor.Dtype{}, Config{DType: "half"}, `dtype "half"`},
 		{"narrow", []int{4, 2, 8}, []int{4, 2, 8}, []int{4, 2, 8}, [3]tensor.Dtype{}, Config{DType: BFloat16}, "takes nodes of float32"},
 		{"context", []int{4, 2, 8}, []int{4, 2, 8}, []int{4, 2, 8}, [3]tensor.Dtype{}, Config{Context: ended}, "context canceled"},
 	} {

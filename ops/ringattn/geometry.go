@@ -45,7 +45,7 @@ func measure(q, k, v tensor.Shape, c Config) (geometry, error) {
 	if err != nil {
 		return geometry{}, err
 	}
-	g.call.Scale, g.call.BFloat16, g.call.Softcap, g.call.Slopes = c.SoftmaxScale, c.DType == BFloat16, c.Softcap, c.ALiBiSlopes
+	g.call.Scale, g.call.Device, g.call.DType, g.call.Softcap, g.call.Slopes = c.SoftmaxScale, c.Device, c.DType, c.Softcap, c.ALiBiSlopes
 	g.call.Sinks, g.call.Dropout = c.Sinks != nil, ring.Dropout{P: c.Dropout, Seed: c.DropoutSeed, Layer: c.Layer}
 	g.call.Travel, g.call.Ulysses, g.call.Inner = c.Travel, c.UlyssesSize, c.InnerRing
 	if g.call.Scale == 0 {

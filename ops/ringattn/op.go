@@ -73,11 +73,11 @@ func newOp(q, k, v *gorgonia.Node, cfg Config) (*Op, error) {
 		return nil, fmt.Errorf("ringattn: q, k and v must be nodes, one is nil")
 	}
 	dt := q.Dtype()
-	if cfg.DType == BFloat16 && dt != tensor.Float32 {
-		return nil, fmt.Errorf("ringattn: DType %s takes nodes of float32, these are %v", BFloat16, dt)
-	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.DType != "" && dt != tensor.Float32 {
+		return nil, fmt.Errorf("ringattn: DType %s takes nodes of float32, these are %v", cfg.DType, dt)
 	}
 	cfg.EnsureDefaults()
 	if k.Dtype() != dt || v.Dtype() != dt {
@@ -205,9 +205,9 @@ func (o *Op) WriteHash(h hash.Hash) {
 	_, size := o.cfg.place()
 	c := o.cfg
 	_, _ = fmt.Fprintf(h, "ringattn{%d %v %v %v heads:%d/%d batch:%d causal:%t window:%v documents:%v mask:%v scale:%v softcap:%v alibi:%v sinks:%t "+
-		"dropout:%v/%d/%d chunk:%v dtype:%s layout:%s shards:%t travel:%s ulysses:%d inner:%d seq:%d ring:%d comm:%t devices:%d}",
+		"dropout:%v/%d/%d chunk:%v dtype:%s device:%s layout:%s shards:%t travel:%s ulysses:%d inner:%d seq:%d ring:%d comm:%t devices:%d}",
 		o.id, o.dtype, o.geo.q, o.geo.k, o.geo.call.Heads, o.geo.call.KVHeads, o.geo.call.Batch, c.Causal, c.Window, c.CuSeqlens, c.Mask,
-		o.geo.call.Scale, c.Softcap, c.ALiBiSlopes, c.Sinks != nil, c.Dropout, c.DropoutSeed, c.Layer, c.Chunk, c.DType, c.Layout, c.Shards != nil, c.Travel,
+		o.geo.call.Scale, c.Softcap, c.ALiBiSlopes, c.Sinks != nil, c.Dropout, c.DropoutSeed, c.Layer, c.Chunk, c.DType, c.Device, c.Layout, c.Shards != nil, c.Travel,
 		c.UlyssesSize, c.InnerRing, c.SeqLen, size, c.Comm != nil, c.Devices)
 }
 

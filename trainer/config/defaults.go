@@ -17,6 +17,7 @@ func Default() Config {
 		RingInnerSize:             1,
 		RingTimeout:               Duration(10 * time.Minute),
 		GradientCheckpointing:     true,
+		Device:                    "cpu",
 		AttentionDtype:            "float32",
 		LearningRate:              5e-5,
 		LrScheduler:               "cosine",

@@ -49,8 +49,10 @@ type Config struct {
 	MemoryLimit Bytes `yaml:"memory_limit,omitempty"`
 	// Keep only the layers' inputs and attention's results, and compute the rest of a layer again in its backward pass. Always done at present: false changes nothing.
 	GradientCheckpointing bool `yaml:"gradient_checkpointing"`
-	// What attention multiplies in. bfloat16 is faster, halves what keys and values send and rounds to 8 bits of precision; sums, gradients and everything else stay in float32. For processors with AVX-512-BF16 or AMX-BF16.
-	AttentionDtype string `yaml:"attention_dtype" jsonschema:"enum=float32,enum=bfloat16"`
+	// What computes attention; everything else runs on the CPU. cuda takes a binary built with the tag ringcuda and deals the ranks to the GPUs of the machine; sim runs the GPU's kernels on the CPU, slowly, to check them.
+	Device string `yaml:"device" jsonschema:"enum=cpu,enum=cuda,enum=sim"`
+	// What attention multiplies in. bfloat16 is faster, halves what keys and values send and rounds to 8 bits of precision; sums, gradients and everything else stay in float32. For GPUs, and processors with AVX-512-BF16 or AMX-BF16; float16 for GPUs alone.
+	AttentionDtype string `yaml:"attention_dtype" jsonschema:"enum=float32,enum=bfloat16,enum=float16"`
 	// Share of attention weights that training drops, others in each step and layer, the same for every ring. The model's own (attention_dropout in its config.json, mostly 0) when left out; 0 switches it off.
 	AttentionDropout *float64 `yaml:"attention_dropout,omitempty" jsonschema:"minimum=0,exclusiveMaximum=1"`
 

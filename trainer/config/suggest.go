@@ -39,7 +39,8 @@ var foreign = map[string]string{
 var foreignValues = map[string]map[string]string{
 	"ring_attn_func":  {"ring": "contiguous", "batch_ring": "contiguous", "batch_zigzag": "zigzag", "headtail": "zigzag", "stripe": "striped", "batch_stripe": "striped"},
 	"ring_travel":     {"pass-kv": "kv", "pass_kv": "kv", "pass-q": "q", "pass_q": "q"},
-	"attention_dtype": {"bf16": "bfloat16", "fp32": "float32", "float": "float32"},
+	"device":          {"gpu": "cuda", "cuda:0": "cuda", "nvidia": "cuda"},
+	"attention_dtype": {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"},
 	"lr_scheduler":    {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
 	"save_dtype":      {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "half": "float16", "float": "float32"},
 	"type":            {"json": "jsonl", "txt": "text", "pretrain": "completion"},

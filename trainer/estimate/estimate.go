@@ -107,7 +107,13 @@ func (r *Run) ensureDefaults() {
 	}
 }
 
-func (r Run) bfloat16() bool { return r.Attention == "bfloat16" }
+// narrow is the arithmetic of attention, if it is not that of the arrays.
+func (r Run) narrow() ring.DType {
+	if r.Attention == "" || r.Attention == config.Default().AttentionDtype {
+		return ""
+	}
+	return ring.DType(r.Attention)
+}
 
 // folded is the run as the model sees it: packs of a micro-batch are one sequence.
 func (r Run) folded() Run {

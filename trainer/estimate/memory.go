@@ -200,7 +200,7 @@ func ringBuffers(m Model, r Run, rows int64) int64 {
 	kv, q := rows*2*m.keys()*floatSize, rows*m.queries()*floatSize
 	// K and V, dK and dV, and from W = 2 on the share of others' dK and dV in one or two messages.
 	bytes := kv * int64(1+min(ranks, 3))
-	if r.bfloat16() { // K and V take half, and the kernel's copy of K by columns a quarter
+	if r.narrow() != "" { // K and V take half, and the kernel's copy of K by columns a quarter
 		bytes -= kv / 4
 	}
 	if (r.Travel == ring.Q || r.Travel == ring.Auto) && ranks > 1 { // Q, dO and three numbers a head in as many messages, and dQ; auto may choose it

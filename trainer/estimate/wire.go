@@ -78,7 +78,7 @@ func (m Model) reason(r Run, c Choice) string {
 		return "a ring of one rank sends nothing"
 	}
 	perKey, perQuery := 6*m.keys(), 5*(m.queries()+int64(m.Heads))
-	if r.bfloat16() { // once and back in half the bytes
+	if r.narrow() != "" { // once and back in half the bytes
 		perKey = 4 * m.keys()
 	}
 	why := fmt.Sprintf("a step sends %.1f MiB with kv and %.1f MiB with q: a position travels as %d floats of keys, values and their gradients (KV heads: %d of %d), or as %d of queries, outputs and their gradients (heads: %d)",
@@ -118,7 +118,7 @@ func (m Model) calls(r Run) ([]layersOf, error) {
 			all = append(all, seen)
 		}
 		calls = append(calls, layersOf{layers: kind.layers, Call: ring.Call{
-			Batch: r.MicroBatch, Heads: m.Heads, KVHeads: m.KVHeads, Dim: m.HeadDim, ValueDim: m.HeadDim, Mask: seen, BFloat16: r.bfloat16(),
+			Batch: r.MicroBatch, Heads: m.Heads, KVHeads: m.KVHeads, Dim: m.HeadDim, ValueDim: m.HeadDim, Mask: seen, DType: r.narrow(),
 			Travel: r.Travel, Inner: r.Inner, Ulysses: r.Ulysses,
 		}})
 	}

@@ -52,7 +52,7 @@ func evaluateIn[T ops.Float](ctx context.Context, p problem, s setting) (outcome
 	}
 	out := outcome{grads: map[string][]float64{}, logits: make([]float64, p.batch.B*p.batch.T*p.cfg.VocabSize)}
 	err = local.Run(ctx, s.ring, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
-		m, err := model.New(p.cfg, params, comm, model.Options{Layout: s.layout})
+		m, err := model.New(p.cfg, params, comm, model.Options{Layout: s.layout, Device: s.device})
 		if err != nil {
 			return err
 		}

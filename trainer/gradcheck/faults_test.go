@@ -36,7 +36,7 @@ func writeFolder(t *testing.T, change func(map[string]safetensors.TensorView)) s
 	if err := hf.Save(dir, hf.Folder{Config: cfg, Tensors: tensors}); err != nil {
 		t.Fatal(err)
 	}
-	want, err := evaluate(context.Background(), p, setting{1, shard.Contiguous, Float64})
+	want, err := evaluate(context.Background(), p, setting{ring: 1, layout: shard.Contiguous, dtype: Float64})
 	if err != nil {
 		t.Fatal(err)
 	}

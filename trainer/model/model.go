@@ -16,7 +16,8 @@ import (
 // Options of a Model.
 type Options struct {
 	Layout shard.Layout // how positions are dealt to ranks; "" is contiguous
-	// AttentionDType is that of ringattn.Config: "" is T.
+	// Device and AttentionDType are those of ringattn.Config: "" is the CPU, and T.
+	Device         ring.Device
 	AttentionDType ringattn.DType
 	// Travel, UlyssesSize and InnerRing are those of ringattn.Config.
 	Travel                 ring.Travel
@@ -61,7 +62,7 @@ func New[T ops.Float](cfg hf.Config, p *Params[T], comm *dist.Comm, o Options) (
 	}
 	m := &Model[T]{cfg: cfg, comm: comm, size: 1, chunkRows: chunkRows, attention: ringattn.Config{
 		NumHeads: cfg.NumHeads, NumKVHeads: cfg.NumKVHeads, Causal: true, SoftmaxScale: cfg.SoftmaxScale, Softcap: cfg.AttentionSoftcap,
-		Layout: o.Layout, DType: o.AttentionDType, Travel: o.Travel, UlyssesSize: o.UlyssesSize, InnerRing: o.InnerRing,
+		Layout: o.Layout, Device: o.Device, DType: o.AttentionDType, Travel: o.Travel, UlyssesSize: o.UlyssesSize, InnerRing: o.InnerRing,
 		Dropout: o.Dropout, DropoutSeed: o.DropoutSeed, Comm: comm,
 	}}
 	m.attention.EnsureDefaults()

@@ -121,3 +121,6 @@ type Packer[T Float] interface {
 	// Pack rounds src into dst, which is PackedLen(len(src)) long. The bits of dst are not numbers of type T.
 	Pack(dst, src []T)
 }
+
+// Fallible is an extra ability of kernels on devices, which can fail. Err returns the first error; what was computed since is NaN.
+type Fallible interface{ Err() error }

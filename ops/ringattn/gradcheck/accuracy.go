@@ -34,7 +34,7 @@ func (o Options) plainRatio(ctx context.Context, c *Check) error {
 		want := ringattn.Dense(in)
 		plain := accuracy(ringattn.Dense32(in), want)
 		for _, w := range []int{1, 3, 8} {
-			s := setup{Ring: w, Layout: shard.Zigzag, DType: Float32}
+			s := setup{Ring: w, Layout: shard.Zigzag, DType: Float32, Device: o.Device}
 			if err := observeRatios(ctx, c, in, s, want, plain); err != nil {
 				return err
 			}
@@ -48,13 +48,13 @@ func (o Options) ringRatio(ctx context.Context, c *Check) error {
 	for _, causal := range []bool{true, false} {
 		in := o.accuracyProblem(causal)
 		want := ringattn.Dense(in)
-		got, _, err := attend(ctx, in, setup{Ring: 1, Layout: shard.Contiguous, DType: Float32})
+		got, _, err := attend(ctx, in, setup{Ring: 1, Layout: shard.Contiguous, DType: Float32, Device: o.Device})
 		if err != nil {
 			return err
 		}
 		alone := accuracy(got, want)
 		for _, l := range o.Layouts {
-			if err := observeRatios(ctx, c, in, setup{Ring: 8, Layout: l, DType: Float32}, want, alone); err != nil {
+			if err := observeRatios(ctx, c, in, setup{Ring: 8, Layout: l, DType: Float32, Device: o.Device}, want, alone); err != nil {
 				return err
 			}
 		}

@@ -19,8 +19,13 @@ const (
 	Float64 = "float64"
 	Float32 = "float32"
 
-	bfloat16 = "bfloat16" // of float32 nodes; too rough to be checked by limits
+	// Arithmetics of float32 nodes, in which golden files alone are checked.
+	BFloat16 = "bfloat16"
+	Float16  = "float16"
 )
+
+// narrow reports whether a dtype is a 16-bit arithmetic of float32 nodes.
+func narrow(dtype string) bool { return dtype == BFloat16 || dtype == Float16 }
 
 // setup is one way to run a problem through the op.
 type setup struct {
@@ -28,12 +33,13 @@ type setup struct {
 	Layout shard.Layout
 	DType  string
 	Way
+	Device ring.Device
 }
 
 // config is the op's.
 func (s setup) config(ctx context.Context) ringattn.Config {
 	return ringattn.Config{
-		Layout: s.Layout, Devices: s.Ring, Context: ctx, Travel: s.Travel, UlyssesSize: s.Ulysses, InnerRing: s.InnerRing,
+		Layout: s.Layout, Devices: s.Ring, Context: ctx, Travel: s.Travel, UlyssesSize: s.Ulysses, InnerRing: s.InnerRing, Device: s.Device,
 	}
 }
 
@@ -104,8 +110,8 @@ func newSessionOf(in ringattn.DenseInputs, queries, keys int, dtype string, cfg 
 		x.dtype = tensor.Float64
 	case Float32:
 		x.dtype = tensor.Float32
-	case bfloat16:
-		x.dtype, x.cfg.DType = tensor.Float32, ringattn.BFloat16
+	case BFloat16, Float16:
+		x.dtype, x.cfg.DType = tensor.Float32, ring.DType(dtype)
 	default:
 		return nil, fmt.Errorf("gradcheck: dtype %q: give %s or %s", dtype, Float64, Float32)
 	}

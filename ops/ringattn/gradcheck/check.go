@@ -9,13 +9,15 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // Options choose what a check runs. Empty lists mean what EnsureDefaults says.
 type Options struct {
 	Rings   []int          // ring sizes W
 	Layouts []shard.Layout // who holds which positions
-	DTypes  []string       // "float64", "float32"
+	DTypes  []string       // "float64", "float32"; of golden files also "bfloat16" and, on GPUs, "float16"
+	Device  ring.Device    // what computes; others than the CPU know no float64
 	// Ways through the ring. One that does not divide a ring or the heads of a case is an error of that case, unless Ways has another
 	// that suits them all, with neither Ulysses groups nor inner rings: then it is left out.
 	Ways []Way
@@ -23,8 +25,11 @@ type Options struct {
 	Quick, Full bool
 }
 
-// EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64.
+// EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64, or what the device has.
 func (o *Options) EnsureDefaults() {
+	if o.exact() != Float64 {
+		o.ensureFew()
+	}
 	if len(o.Rings) == 0 {
 		o.Rings = []int{1, 2, 3, 4, 5, 7, 8}
 	}
@@ -32,10 +37,23 @@ func (o *Options) EnsureDefaults() {
 		o.Layouts = []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}
 	}
 	if len(o.DTypes) == 0 {
-		o.DTypes = []string{Float64}
+		o.DTypes = []string{o.exact()}
 	}
 	if len(o.Ways) == 0 {
 		o.Ways = []Way{{}}
+	}
+}
+
+// ensureFew sets the defaults of devices, where a run takes whole tiles of 64 queries by 64 keys, and in the simulator each instruction.
+func (o *Options) ensureFew() {
+	if len(o.Rings) == 0 {
+		o.Rings = []int{1, 3}
+		if o.Full {
+			o.Rings = []int{1, 2, 3, 4, 8}
+		}
+	}
+	if len(o.Layouts) == 0 && !o.Full {
+		o.Layouts = []shard.Layout{shard.Zigzag}
 	}
 }
 
@@ -57,15 +75,49 @@ func (o Options) Validate() error {
 			errs = append(errs, err)
 		}
 	}
-	for _, d := range o.DTypes {
-		if d != Float64 && d != Float32 {
-			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s", d, Float64, Float32))
-		}
+	errs = append(errs, o.checkArithmetic())
+	if o.exact() != Float64 && slices.Contains(o.DTypes, Float64) {
+		errs = append(errs, fmt.Errorf("gradcheck: dtype %s on device %s: float64 runs on the CPU; give %s", Float64, o.Device, Float32))
 	}
 	if o.Quick && o.Full {
 		errs = append(errs, errors.New("gradcheck: quick and full exclude each other"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkArithmetic reports a device that is not there, or a dtype that it lacks.
+func (o Options) checkArithmetic() error {
+	if err := ring.CheckArithmetic(o.Device, ""); err != nil {
+		return fmt.Errorf("gradcheck: %w", err)
+	}
+	var errs []error
+	for _, d := range o.DTypes {
+		switch {
+		case narrow(d):
+			if err := ring.CheckArithmetic(o.Device, ring.DType(d)); err != nil {
+				errs = append(errs, fmt.Errorf("gradcheck: %w", err))
+			}
+		case d != Float64 && d != Float32:
+			errs = append(errs, fmt.Errorf("gradcheck: dtype %q: give %s or %s, or with golden files %s or %s", d, Float64, Float32, BFloat16, Float16))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RefuseNarrow is the error of checks whose limits say nothing about 16 bits.
+func (o Options) RefuseNarrow() error {
+	if slices.ContainsFunc(o.DTypes, narrow) {
+		return fmt.Errorf("gradcheck: dtypes %v: 16 bits are checked with golden files; give %s or %s", o.DTypes, Float64, Float32)
+	}
+	return nil
+}
+
+// exact is the most exact type that the device has.
+func (o Options) exact() string {
+	if o.Device == "" || o.Device == ring.CPU {
+		return Float64
+	}
+	return Float32
 }
 
 // Report is the outcome of CheckGolden, in the form of `train gradcheck --golden --json`.
@@ -80,6 +132,7 @@ type CaseReport struct {
 	Ring   int          `json:"ring"`
 	Layout shard.Layout `json:"layout"`
 	DType  string       `json:"dtype"`
+	Device ring.Device  `json:"device,omitempty"`
 	Way
 	OK     bool    `json:"ok"`
 	MaxAbs Errors  `json:"max_abs,omitempty"` // largest |error| of each tensor
@@ -115,7 +168,7 @@ func CheckGolden(ctx context.Context, paths []string, o Options) (Report, error)
 			if ctx.Err() != nil {
 				return r, context.Cause(ctx)
 			}
-			c := CaseReport{Case: caseName(f), Ring: s.Ring, Layout: s.Layout, DType: s.DType, Way: s.Way}
+			c := CaseReport{Case: caseName(f), Ring: s.Ring, Layout: s.Layout, DType: s.DType, Device: s.Device, Way: s.Way}
 			if err != nil {
 				c.Error = err.Error()
 			} else {
@@ -133,7 +186,7 @@ func (o Options) setups() (all []setup) {
 		for _, l := range o.Layouts {
 			for _, w := range o.Rings {
 				for _, way := range o.Ways {
-					all = append(all, setup{w, l, d, way})
+					all = append(all, setup{w, l, d, way, o.Device})
 				}
 			}
 		}
@@ -155,15 +208,24 @@ func (c *CaseReport) check(ctx context.Context, g Golden, s setup, hot bool) {
 	c.Sends = &sends
 	c.MaxAbs, c.MaxRel = compare(got, g.Want)
 	c.Limit = limit(s.DType, hot)
-	if g.Float32 {
+	if g.Float32 && s.DType == Float64 {
 		c.Limit = limit(Float32, hot)
 	}
 	c.OK = c.MaxRel.Worst() <= c.Limit
 }
 
-// limit is what an error may be, relative to the largest entry of its tensor.
+// limit is what an error may be, relative to the largest entry of its tensor. In 16 bits the rounding of queries, keys, values and
+// probabilities decides; a score's grows with the score.
 func limit(dtype string, hot bool) float64 {
 	switch {
+	case dtype == BFloat16 && hot:
+		return 0.15
+	case dtype == BFloat16:
+		return 0.03
+	case dtype == Float16 && hot:
+		return 0.02
+	case dtype == Float16:
+		return 0.004
 	case dtype == Float32 && hot:
 		return 1e-3
 	case dtype == Float32:

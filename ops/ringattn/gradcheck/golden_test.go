@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nlpodyssey/safetensors"
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
@@ -80,4 +81,32 @@ func TestGoldenFilesOfOthersAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	requireOK(t, r)
+}
+
+// TestGoldenFilesAreCheckedIn16Bits: within a limit that the rounding of the inputs does not reach, and that a wrong scale does.
+func TestGoldenFilesAreCheckedIn16Bits(t *testing.T) {
+	if err := ring.CheckArithmetic(ring.CPU, ring.BFloat16); err != nil {
+		t.Skip(err)
+	}
+	o := Options{Rings: []int{1, 3}, Layouts: []shard.Layout{shard.Zigzag}, DTypes: []string{BFloat16}}
+	r, err := CheckGolden(t.Context(), []string{committed}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Cases {
+		if !c.OK || c.Limit <= limit(Float32, false) {
+			t.Errorf("%s, ring %d: %v, limit %g: %s", c.Case, c.Ring, c.MaxRel, c.Limit, c.Error)
+		}
+	}
+	wrong := edit(t, func(_ map[string]safetensors.TensorView, meta map[string]string) { meta["scale"] = "0.28" }) // 0.25 is right
+	if r, err = CheckGolden(t.Context(), []string{wrong}, o); err != nil || r.OK {
+		t.Errorf("a scale off by an eighth passes: %+v, %v", r, err)
+	}
+	for name, refused := range map[string]error{
+		"the suite": Options{DTypes: []string{Float32, BFloat16}}.RefuseNarrow(), "float16 on a CPU": Options{DTypes: []string{Float16}}.Validate(),
+	} {
+		if refused == nil {
+			t.Errorf("%s is not refused", name)
+		}
+	}
 }

@@ -14,6 +14,10 @@ import (
 // forMasks is what the checks of masks run where the caller leaves it open: the balanced layout, which goes by the mask, and every way
 // through the ring too.
 func (o Options) forMasks() Options {
+	if few := o.exact() != Float64 && !o.Full; few && len(o.Ways) == 0 {
+		o.Ways = []Way{{}, {Travel: ring.Q}}
+		o.EnsureDefaults()
+	}
 	if len(o.Layouts) == 0 {
 		o.Layouts = shard.Layouts()
 	}
@@ -30,13 +34,13 @@ func (o Options) forMasks() Options {
 // maskChecks are the suite's lines about options.
 func (o Options) maskChecks() []check {
 	return []check{
-		{"masks: ring = dense", limit(Float64, false), o.masksAgainstDense(1)},
-		{"masks: ring = dense, hot logits", limit(Float64, true), o.masksAgainstDense(hotDeviation)},
-		{"masks: ring = dense, a graph a rank", limit(Float64, false), o.masksPerRank},
-		{"masks: finite differences", 1e-6, o.masksFinite},
-		{"masks: float32 error / plain float32's", 2, o.masksPlainRatio},
-		{"masks: float32 error, W = 8 / W = 1", 1.1, o.masksRingRatio},
-		{"masks: bits that differ in a second run", 0, o.masksRepeat},
+		{name: "masks: ring = dense", limit: limit(o.exact(), false), run: o.masksAgainstDense(1)},
+		{name: "masks: ring = dense, hot logits", limit: limit(o.exact(), true), run: o.masksAgainstDense(hotDeviation)},
+		{name: "masks: ring = dense, a graph a rank", limit: limit(o.exact(), false), run: o.masksPerRank},
+		{name: "masks: finite differences", limit: 1e-6, run: o.masksFinite, needs64: true},
+		{name: "masks: float32 error / plain float32's", limit: 2, run: o.masksPlainRatio},
+		{name: "masks: float32 error, W = 8 / W = 1", limit: 1.1, run: o.masksRingRatio},
+		{name: "masks: bits that differ in a second run", limit: 0, run: o.masksRepeat},
 	}
 }
 
@@ -55,7 +59,7 @@ func (o Options) small() (rings []int) {
 
 func (o Options) maskLengths() []int {
 	switch {
-	case o.Quick:
+	case o.Quick, o.exact() != Float64 && !o.Full:
 		return []int{31}
 	case o.Full:
 		return []int{1, 2, 5, 16, 37, 64, 129}
@@ -108,7 +112,7 @@ func (o Options) masksFinite(ctx context.Context, c *Check) error {
 		}
 		in = random(uint64(seed), in, 1)
 		for i, way := range o.Ways {
-			s := setup{Ring: o.small()[0], Layout: o.Layouts[(seed+i)%len(o.Layouts)], DType: Float64, Way: way}
+			s := setup{Ring: o.small()[0], Layout: o.Layouts[(seed+i)%len(o.Layouts)], DType: Float64, Way: way, Device: o.Device}
 			if o.leavesOut(s, in) {
 				continue
 			}
@@ -150,7 +154,7 @@ func (o Options) ratios(ctx context.Context, c *Check, rings []int, yardstick fu
 		delete(alone, "d_sinks")
 		for _, w := range rings {
 			for i, travel := range []ring.Travel{ring.KV, ring.Q} {
-				s := setup{Ring: w, Layout: o.Layouts[(w+i)%len(o.Layouts)], DType: Float32, Way: Way{Travel: travel}}
+				s := setup{Ring: w, Layout: o.Layouts[(w+i)%len(o.Layouts)], DType: Float32, Way: Way{Travel: travel}, Device: o.Device}
 				if err := observeRatios(ctx, c, in, s, want, alone); err != nil {
 					return err
 				}
@@ -168,7 +172,7 @@ func (o Options) masksPlainRatio(ctx context.Context, c *Check) error {
 
 func (o Options) masksRingRatio(ctx context.Context, c *Check) error {
 	return o.ratios(ctx, c, []int{8}, func(in ringattn.DenseInputs, want ringattn.DenseResult) (Errors, error) {
-		got, _, err := attend(ctx, in, setup{Ring: 1, Layout: shard.Contiguous, DType: Float32})
+		got, _, err := attend(ctx, in, setup{Ring: 1, Layout: shard.Contiguous, DType: Float32, Device: o.Device})
 		return accuracy(got, want), err
 	})
 }
@@ -178,7 +182,7 @@ func (o Options) masksRepeat(ctx context.Context, c *Check) error {
 	for _, v := range variants(37) {
 		for i, way := range o.Ways {
 			for _, w := range o.small() {
-				s := setup{Ring: w, Layout: o.Layouts[i%len(o.Layouts)], DType: []string{Float32, Float64}[i%2], Way: way}
+				s := setup{Ring: w, Layout: o.Layouts[i%len(o.Layouts)], DType: []string{Float32, o.exact()}[i%2], Way: way, Device: o.Device}
 				in := random(uint64(i), v.DenseInputs, 1)
 				if o.leavesOut(s, in) {
 					continue

@@ -48,7 +48,7 @@ var matrixTypes = []struct {
 }{
 	{Float64, "exact", 1e-12, largestError},
 	{Float32, "2e-5", 2e-5, largestError},
-	{bfloat16, "1.2%", 0.012, meanError},
+	{BFloat16, "1.2%", 0.012, meanError},
 }
 
 func largestError(got, want ringattn.DenseResult) float64 {
@@ -145,7 +145,7 @@ func TestMatrixOfOptionsIsExactOrADocumentedError(t *testing.T) {
 	}
 	for _, typ := range matrixTypes {
 		t.Run(typ.dtype, func(t *testing.T) {
-			absent := typ.dtype == bfloat16 && ring.CheckBFloat16() != nil
+			absent := typ.dtype == BFloat16 && ring.CheckArithmetic(ring.CPU, ring.BFloat16) != nil
 			for i, v := range matrixOptions() {
 				in := rounded(random(uint64(i), v.DenseInputs, 1))
 				want := ringattn.Dense(in)
@@ -185,7 +185,7 @@ func matrixTable(rows [][]string) string {
 	for _, way := range matrixWays {
 		head = append(head, way.name)
 	}
-	head = append(head, Float32, bfloat16)
+	head = append(head, Float32, BFloat16)
 	var b strings.Builder
 	line := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
 	line(head)

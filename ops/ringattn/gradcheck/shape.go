@@ -8,6 +8,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist/shard"
 	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // Shape is the attention of one configuration.
@@ -27,7 +28,8 @@ type Shape struct {
 	Softcap float64
 	Sinks   bool
 	Dropout float64
-	DType   string // what the configuration runs in: "float64", or "" or "float32", which adds float32 checks
+	Device  ring.Device // of the float32 checks; those in float64 run on the CPU
+	DType   string      // what the configuration runs in: "float64", or "" or "float32", which adds float32 checks
 }
 
 // EnsureDefaults replaces zero values by what they mean.
@@ -59,7 +61,8 @@ func (s Shape) Validate() error {
 	if s.Dim < 1 || s.ValueDim < 1 {
 		errs = append(errs, fmt.Errorf("gradcheck: head dim %d, value dim %d: give at least 1", s.Dim, s.ValueDim))
 	}
-	return errors.Join(append(errs, Options{Rings: []int{s.Ring}, Layouts: []shard.Layout{s.Layout}, DTypes: []string{s.DType}, Ways: []Way{s.Way}}.Validate())...)
+	o := Options{Rings: []int{s.Ring}, Layouts: []shard.Layout{s.Layout}, DTypes: []string{s.DType}, Ways: []Way{s.Way}}
+	return errors.Join(append(errs, o.Validate(), o.RefuseNarrow(), ring.CheckArithmetic(s.Device, ""))...)
 }
 
 // referenceWork bounds T²·H·D of a problem whose dense reference is worked out, which takes some seconds.
@@ -90,14 +93,14 @@ func CheckShape(ctx context.Context, shape Shape) (SuiteReport, error) {
 	own.DType = shape.DType
 	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
 	checks := []check{
-		{"ring = dense", limit(Float64, false), func(ctx context.Context, c *Check) error { return equalsDense(ctx, c, random(1, in, 1), exact) }},
-		{"ring = dense, hot logits", limit(Float64, true), func(ctx context.Context, c *Check) error {
+		{name: "ring = dense", limit: limit(Float64, false), run: func(ctx context.Context, c *Check) error { return equalsDense(ctx, c, random(1, in, 1), exact) }},
+		{name: "ring = dense, hot logits", limit: limit(Float64, true), run: func(ctx context.Context, c *Check) error {
 			return equalsDense(ctx, c, random(2, in, hotDeviation), exact)
 		}},
-		{"finite differences", 1e-6, func(ctx context.Context, c *Check) error {
+		{name: "finite differences", limit: 1e-6, run: func(ctx context.Context, c *Check) error {
 			return finiteDifference(ctx, c, random(3, in, 1), exact, 8)
 		}},
-		{"bits that differ in a second run", 0, func(ctx context.Context, c *Check) error {
+		{name: "bits that differ in a second run", limit: 0, run: func(ctx context.Context, c *Check) error {
 			return repeated(ctx, c, random(4, in, 1), own)
 		}},
 	}
@@ -144,24 +147,24 @@ func equalsDense(ctx context.Context, c *Check, in ringattn.DenseInputs, s setup
 
 func float32Checks(in ringattn.DenseInputs, shape Shape) []check {
 	in = rounded(random(5, in, 1))
-	ring := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float32, Way: shape.Way}
+	inFloat32 := setup{Ring: shape.Ring, Layout: shape.Layout, DType: Float32, Way: shape.Way, Device: shape.Device}
 	// of few numbers the error is a matter of luck
 	plainLimit, ringLimit := 2.0, 1.1
 	if n := len(in.Q); n < 1<<14 {
 		plainLimit, ringLimit = 4, 2
 	}
 	return []check{
-		{"float32 error / plain float32's", plainLimit, func(ctx context.Context, c *Check) error {
+		{name: "float32 error / plain float32's", limit: plainLimit, run: func(ctx context.Context, c *Check) error {
 			want := ringattn.Dense(in)
-			return observeRatios(ctx, c, in, ring, want, accuracy(ringattn.Dense32(in), want))
+			return observeRatios(ctx, c, in, inFloat32, want, accuracy(ringattn.Dense32(in), want))
 		}},
-		{fmt.Sprintf("float32 error, W = %d / W = 1", shape.Ring), ringLimit, func(ctx context.Context, c *Check) error {
-			alone, _, err := attend(ctx, in, setup{Ring: 1, Layout: shard.Contiguous, DType: Float32})
+		{name: fmt.Sprintf("float32 error, W = %d / W = 1", shape.Ring), limit: ringLimit, run: func(ctx context.Context, c *Check) error {
+			alone, _, err := attend(ctx, in, setup{Ring: 1, Layout: shard.Contiguous, DType: Float32, Device: shape.Device})
 			if err != nil {
 				return err
 			}
 			want := ringattn.Dense(in)
-			return observeRatios(ctx, c, in, ring, want, accuracy(alone, want))
+			return observeRatios(ctx, c, in, inFloat32, want, accuracy(alone, want))
 		}},
 	}
 }

@@ -2,6 +2,7 @@ package gradcheck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -80,6 +81,8 @@ type check struct {
 	name  string
 	limit float64
 	run   func(context.Context, *Check) error
+
+	needs64 bool // left out on devices without float64
 }
 
 // Suite is the built-in proof that the op is right: ring against dense attention in float64, finite differences, float32
@@ -88,25 +91,28 @@ type check struct {
 func Suite(ctx context.Context, o Options) (SuiteReport, error) {
 	masks := o.forMasks()
 	o.EnsureDefaults()
-	if err := o.Validate(); err != nil {
+	if err := errors.Join(o.Validate(), o.RefuseNarrow()); err != nil {
 		return SuiteReport{}, err
 	}
 	s := suite{ctx: ctx, report: SuiteReport{OK: true}}
 	for _, l := range o.Layouts {
 		o := o
 		o.Layouts = []shard.Layout{l}
-		if err := s.add("ring = dense, "+string(l), limit(Float64, false), o.againstDense(1, o.lengths())); err != nil {
+		if err := s.add("ring = dense, "+string(l), limit(o.exact(), false), o.againstDense(1, o.lengths())); err != nil {
 			return s.report, err
 		}
 	}
 	for _, c := range append([]check{
-		{"ring = dense, hot logits", limit(Float64, true), o.againstDense(hotDeviation, []int{29})},
-		{"ring = dense, a graph a rank", limit(Float64, false), o.graphPerRank},
-		{"finite differences", 1e-6, o.finiteDifferences},
-		{"float32 error / plain float32's", 2, o.plainRatio},
-		{"float32 error, W = 8 / W = 1", 1.1, o.ringRatio},
-		{"bits that differ in a second run", 0, o.repeat},
+		{name: "ring = dense, hot logits", limit: limit(o.exact(), true), run: o.againstDense(hotDeviation, []int{29})},
+		{name: "ring = dense, a graph a rank", limit: limit(o.exact(), false), run: o.graphPerRank},
+		{name: "finite differences", limit: 1e-6, run: o.finiteDifferences, needs64: true},
+		{name: "float32 error / plain float32's", limit: 2, run: o.plainRatio},
+		{name: "float32 error, W = 8 / W = 1", limit: 1.1, run: o.ringRatio},
+		{name: "bits that differ in a second run", limit: 0, run: o.repeat},
 	}, masks.maskChecks()...) {
+		if c.needs64 && o.exact() != Float64 {
+			continue
+		}
 		if err := s.add(c.name, c.limit, c.run); err != nil {
 			return s.report, err
 		}
@@ -116,6 +122,8 @@ func Suite(ctx context.Context, o Options) (SuiteReport, error) {
 
 func (o Options) lengths() []int {
 	switch {
+	case o.exact() != Float64 && !o.Full:
+		return []int{33}
 	case o.Quick:
 		return []int{7, 33}
 	case o.Full:
@@ -187,7 +195,7 @@ func (o Options) finiteDifferences(ctx context.Context, c *Check) error {
 		in := random(1, shape, 1)
 		for _, l := range o.Layouts {
 			for _, w := range rings {
-				s := setup{Ring: w, Layout: l, DType: Float64}
+				s := setup{Ring: w, Layout: l, DType: Float64, Device: o.Device}
 				if err := finiteDifference(ctx, c, in, s, 0); err != nil {
 					return fmt.Errorf("%s: %w", describe(in, s), err)
 				}
@@ -217,10 +225,10 @@ func finiteDifference(ctx context.Context, c *Check, in ringattn.DenseInputs, s 
 
 // repeat runs setups again and counts the entries whose bits differ.
 func (o Options) repeat(ctx context.Context, c *Check) error {
-	for _, dtype := range []string{Float32, Float64} {
+	for _, dtype := range []string{Float32, o.exact()} {
 		in := random(3, ringattn.DenseInputs{Batch: 1, Tokens: 37, Heads: 4, KVHeads: 2, Dim: 8, ValueDim: 8, Causal: true}, 1)
 		for _, l := range o.Layouts {
-			if err := repeated(ctx, c, in, setup{Ring: slices.Max(o.Rings), Layout: l, DType: dtype}); err != nil {
+			if err := repeated(ctx, c, in, setup{Ring: slices.Max(o.Rings), Layout: l, DType: dtype, Device: o.Device}); err != nil {
 				return err
 			}
 		}

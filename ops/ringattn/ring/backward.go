@@ -21,6 +21,10 @@ func (r *Rank[T]) Backward(ctx context.Context, in Inputs[T], s *Saved[T], dOut 
 	if r.heads != nil {
 		return r.heads.backward(ctx, in, s, dOut)
 	}
+	if d, ok := r.resident(); ok {
+		g, err := d.backward(ctx, any(in).(Inputs[float32]), any(s).(*Saved[float32]), any(dOut).([]float32))
+		return any(g).(Gradients[T]), err
+	}
 	if err := r.checkBackward(in, s, dOut); err != nil {
 		return Gradients[T]{}, err
 	}
@@ -110,7 +114,7 @@ func (b *backward[T]) asQueries(message []T, source int) (in kernel.Inputs[T]) {
 }
 
 func (b *backward[T]) tour() (t *tour[T], own []T) {
-	t = &tour[T]{run: b.run, pass: b.plan.backward}
+	t = &tour[T]{traveller: b.traveller, transfer: b.transfer, pass: b.plan.backward, failed: b.failed}
 	first, second := b.halves()
 	fresh := b.plan.travel == KV // else visitors have written to dK and dV
 	t.before, t.after = func() { b.own(first, fresh) }, func() {}
@@ -216,7 +220,7 @@ func eachChunk(n int, f func(from, to int)) {
 // tokens lays the gradients out as the caller's inputs are.
 func (b *backward[T]) tokens() Gradients[T] {
 	c := b.call
-	g := Gradients[T]{DQ: make([]T, len(b.dq)), DK: make([]T, c.kLen(b.keys)), DV: make([]T, c.vLen(b.keys)), DSinks: b.dSinks()}
+	g := Gradients[T]{DQ: make([]T, len(b.dq)), DK: make([]T, c.kLen(b.keys)), DV: make([]T, c.vLen(b.keys)), DSinks: dSinks(c, b.rows, b.sinks, b.in)}
 	dk, dv := b.split(b.dkv, b.rank)
 	eachChunk(len(b.sum), func(from, to int) {
 		for i, x := range b.sum[from:to] {
@@ -230,14 +234,14 @@ func (b *backward[T]) tokens() Gradients[T] {
 }
 
 // dSinks is -Σ exp(sink - lse)·delta over the local rows: a sink is a key whose value is 0.
-func (b *backward[T]) dSinks() []T {
-	if b.sinks == nil {
+func dSinks[T kernel.Float](c Call, rows int, sinks []float64, in kernel.Inputs[T]) []T {
+	if sinks == nil {
 		return nil
 	}
-	sums, heads := make([]float64, b.call.Heads), b.call.Heads
-	for i, lse := range b.in.LSE {
-		if h := i / b.rows; !math.IsInf(float64(lse), -1) {
-			sums[h%heads] -= math.Exp(b.sinks[h]-float64(lse)-float64(b.in.LSELow[i])) * float64(b.in.Delta[i])
+	sums, heads := make([]float64, c.Heads), c.Heads
+	for i, lse := range in.LSE {
+		if h := i / rows; !math.IsInf(float64(lse), -1) {
+			sums[h%heads] -= math.Exp(sinks[h]-float64(lse)-float64(in.LSELow[i])) * float64(in.Delta[i])
 		}
 	}
 	out := make([]T, heads)

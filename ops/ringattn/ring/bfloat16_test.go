@@ -17,7 +17,7 @@ import (
 func bfloat16Call(t *testing.T, layout shard.Layout, size int) ring.Call {
 	t.Helper()
 	c := newCall(t, layout, 203, size)
-	c.Heads, c.KVHeads, c.Dim, c.ValueDim, c.BFloat16 = 4, 2, 7, 5, true
+	c.Heads, c.KVHeads, c.Dim, c.ValueDim, c.DType = 4, 2, 7, 5, ring.BFloat16
 	err := c.Validate()
 	if errors.Is(err, ring.ErrNoBFloat16) {
 		t.Skip(err)
@@ -84,7 +84,7 @@ func bfloat16Pass(t *testing.T, c ring.Call, size int) (all [4][]float32) {
 
 func TestBFloat16DoesNotDependOnTheRing(t *testing.T) {
 	exact := bfloat16Call(t, shard.Contiguous, 1)
-	exact.BFloat16 = false
+	exact.DType = ""
 	want := bfloat16Pass(t, exact, 1)
 	for _, size := range []int{1, 2, 5} {
 		for _, layout := range []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped} {

@@ -26,9 +26,11 @@ type Call struct {
 	Slopes         []float64  // [H] of ALiBi, subtracted slope·|i-j|; nil is none
 	Sinks          bool       // Inputs have a sink logit a head
 	Dropout        Dropout
-	// BFloat16 rounds queries, keys, values and output gradients to bfloat16, in which they and the probabilities are multiplied
-	// and keys and values travel; sums, log-sum-exp and gradients stay in float32. For float32 on processors that have it.
-	BFloat16 bool
+	// Device computes; "" is CPU.
+	Device Device
+	// DType, if set, is what queries, keys, values and output gradients are rounded to, in which they and the probabilities are multiplied
+	// and keys and values travel; sums, log-sum-exp and gradients stay in float32.
+	DType    DType
 	Sharding shard.Sharding // which of the T positions each of the W ranks holds, of the keys and, without Queries, of the queries
 	// Queries, if it has ranks, is the sharding of the queries where they are not as many as the keys: query i is at position
 	// QueryOffset+i of the keys (chunked prefill).
@@ -91,10 +93,8 @@ func (c Call) Validate() error {
 	if math.IsNaN(c.Scale) || math.IsInf(c.Scale, 0) {
 		bad("softmax scale %v: give a finite number", c.Scale)
 	}
-	if c.BFloat16 {
-		if err := CheckBFloat16(); err != nil {
-			errs = append(errs, err)
-		}
+	if err := CheckArithmetic(c.Device, c.DType); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, c.validateOptions(), c.validateRing())...)
 }

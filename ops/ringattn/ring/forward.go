@@ -10,18 +10,19 @@ import (
 // Saved is what backward needs of a forward: O and the log-sum-exp of every row, head-major and never written again, so
 // that several holders may share one Saved.
 type Saved[T kernel.Float] struct {
-	out      []T // [B*H,S,Dv]
+	out      []T // [B*H,S,Dv], or with tokens [B,S,H,Dv]
+	tokens   bool
 	lse, low []T // [B*H,S]; low is what rounding took from lse
 	shape    dims
 	step     uint64 // of the run, and its layer, for dropout
 	layer    int
 	keepAll  bool
-	inner    *Saved[T] // with Ulysses: that of the ring; out is token-major then
+	inner    *Saved[T] // with Ulysses: that of the ring
 }
 
 // Out returns a fresh token-major copy of the output, [B,S,H,Dv].
 func (s *Saved[T]) Out() []T {
-	if s.inner != nil {
+	if s.tokens {
 		return slices.Clone(s.out)
 	}
 	out := make([]T, len(s.out))
@@ -48,6 +49,10 @@ func (s *Saved[T]) Len() int {
 func (r *Rank[T]) Forward(ctx context.Context, in Inputs[T]) (*Saved[T], error) {
 	if r.heads != nil {
 		return r.heads.forward(ctx, in)
+	}
+	if d, ok := r.resident(); ok {
+		s, err := d.forward(ctx, any(in).(Inputs[float32]))
+		return any(s).(*Saved[T]), err
 	}
 	if err := r.check(in); err != nil {
 		return nil, err
@@ -83,7 +88,7 @@ type forward[T kernel.Float] struct {
 }
 
 func (f *forward[T]) tour() (t *tour[T], own []T) {
-	t = &tour[T]{run: f.run, pass: f.plan.forward, after: func() {}}
+	t = &tour[T]{traveller: f.traveller, transfer: f.transfer, pass: f.plan.forward, after: func() {}, failed: f.failed}
 	if f.plan.travel == Q {
 		first, second := f.halves()
 		t.before, t.after = func() { f.own(first) }, func() { f.own(second) }

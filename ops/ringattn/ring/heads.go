@@ -38,7 +38,7 @@ func (c Call) ofRing() Call {
 }
 
 // newHeads needs a communicator, which a valid call with groups has: they divide its ranks.
-func newHeads[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T]) *Rank[T] {
+func newHeads[T kernel.Float](comm *dist.Comm, call Call, k computer[T]) *Rank[T] {
 	rank := comm.Rank()
 	h := &heads[T]{comm: comm, call: call, rank: rank, base: rank / call.Ulysses * call.Ulysses, size: call.Ulysses}
 	inner := call.ofRing()
@@ -151,7 +151,7 @@ func (h *heads[T]) forward(ctx context.Context, in Inputs[T]) (*Saved[T], error)
 		return nil, err
 	}
 	c := h.call
-	s := &Saved[T]{inner: inner, shape: dims{c.Batch, c.rows(h.rank), c.Heads, c.ValueDim}}
+	s := &Saved[T]{inner: inner, tokens: true, shape: dims{c.Batch, c.rows(h.rank), c.Heads, c.ValueDim}}
 	if s.out, err = h.scatter(ctx, inner.Out(), c.rows, c.Heads, c.ValueDim); err != nil {
 		return nil, err
 	}

@@ -2,36 +2,47 @@ package ring_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"testing"
+	"unsafe"
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/local"
 	"github.com/ringgrad/ringgrad/dist/shard"
+	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // whole runs all ranks of a call and puts their rows together: out, dQ, dK, dV over the sequence, and dSinks.
-func whole(t *testing.T, c ring.Call) (all [5][]float64) {
+func whole(t *testing.T, c ring.Call) [5][]float64 {
 	t.Helper()
+	all, err := wholeOf[float64](t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func wholeOf[T kernel.Float](ctx context.Context, c ring.Call) (all [5][]float64, err error) {
 	size, c := c.Sharding.Ranks(), c.Prepare()
 	widths := [4]int{c.Heads * c.ValueDim, c.Heads * c.Dim, c.KVHeads * c.Dim, c.KVHeads * c.ValueDim}
 	for i, w := range widths {
 		all[i] = make([]float64, c.Sharding.Tokens()*w)
 	}
 	sinks := make([][]float64, size)
-	err := local.Run(t.Context(), size, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
-		r, err := ring.NewRank[float64](comm, c)
+	err = local.Run(ctx, size, dist.Options{}, func(ctx context.Context, comm *dist.Comm) error {
+		r, err := ring.NewRank[T](comm, c)
 		if err != nil {
 			return err
 		}
-		in, dOut := inputs[float64](c, comm.Rank())
+		in, dOut := inputs[T](c, comm.Rank())
 		in.Step = 7
 		for h := range c.Heads {
 			if c.Sinks {
-				in.Sinks = append(in.Sinks, float64(h)/2)
+				in.Sinks = append(in.Sinks, T(h)/2)
 			}
 		}
 		s, err := r.Forward(ctx, in)
@@ -42,31 +53,36 @@ func whole(t *testing.T, c ring.Call) (all [5][]float64) {
 		if err != nil {
 			return err
 		}
-		sinks[comm.Rank()] = g.DSinks
-		for i, x := range [][]float64{s.Out(), g.DQ, g.DK, g.DV} {
-			shard.Gather(c.Sharding, comm.Rank(), x, all[i], widths[i])
+		sinks[comm.Rank()] = wide(g.DSinks)
+		for i, x := range [][]T{s.Out(), g.DQ, g.DK, g.DV} {
+			shard.Gather(c.Sharding, comm.Rank(), wide(x), all[i], widths[i])
 		}
-		return sendsAsPlanned(comm, c)
+		return sendsAsPlanned(comm, c, int(unsafe.Sizeof(*new(T))))
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	all[4] = make([]float64, c.Heads)
 	for _, s := range sinks {
 		for h, x := range s {
 			all[4][h] += x
 		}
 	}
-	return all
+	return all, err
+}
+
+func wide[T kernel.Float](x []T) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v)
+	}
+	return out
 }
 
 // sendsAsPlanned compares a rank's ledger with the plan's, which bounds hops by W-1.
-func sendsAsPlanned(comm *dist.Comm, c ring.Call) error {
+func sendsAsPlanned(comm *dist.Comm, c ring.Call, element int) error {
 	rank, size := comm.Rank()/max(c.Ulysses, 1), comm.Size()/max(c.Ulysses, 1)
-	want, got := c.Plan().Sends(rank, 8), comm.Ledger().Snapshot()
+	want, got := c.Plan().Sends(rank, element), comm.Ledger().Snapshot()
 	exchanged := got[dist.Ulysses]
-	if exchanged.Wait = 0; exchanged != c.Exchange(comm.Rank(), 8) {
-		return fmt.Errorf("rank %d exchanged %+v, planned %+v", comm.Rank(), exchanged, c.Exchange(comm.Rank(), 8))
+	if exchanged.Wait = 0; exchanged != c.Exchange(comm.Rank(), element) {
+		return fmt.Errorf("rank %d exchanged %+v, planned %+v", comm.Rank(), exchanged, c.Exchange(comm.Rank(), element))
 	}
 	hops := map[dist.Kind]int{}
 	for k, e := range got {
@@ -103,15 +119,27 @@ func inner(k dist.Kind) dist.Kind {
 
 func requireClose(t *testing.T, what string, got, want [5][]float64) {
 	t.Helper()
+	if err := differ(got, want, 1e-12); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// differ says which result is off by more than a share of the largest magnitude.
+func differ(got, want [5][]float64, limit float64) error {
+	var errs []error
 	for i, x := range got {
 		largest, worst := 1e-3, 0.0
 		for j, w := range want[i] {
-			largest, worst = max(largest, math.Abs(w)), max(worst, math.Abs(x[j]-w))
+			largest = max(largest, math.Abs(w))
+			if d := math.Abs(x[j] - w); !(d <= worst) {
+				worst = d // NaN too
+			}
 		}
-		if !(worst <= 1e-12*largest) {
-			t.Errorf("%s: %s is off by %.3g of %.3g", what, []string{"out", "dQ", "dK", "dV", "dSinks"}[i], worst, largest)
+		if !(worst <= limit*largest) {
+			errs = append(errs, fmt.Errorf("%s is off by %.3g of %.3g", []string{"out", "dQ", "dK", "dV", "dSinks"}[i], worst, largest))
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // masked is a call with everything that a call can have.

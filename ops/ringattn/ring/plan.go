@@ -82,11 +82,11 @@ func newPlan(c Call) *Plan {
 	return queries
 }
 
-// keysTravel is the plan for keys and values, which in bfloat16 take half of their elements.
+// keysTravel is the plan for keys and values, which in a narrower type take half of their elements.
 func (c Call) keysTravel(needs func(source, rank int) bool) *Plan {
 	kv := func(source int) int {
 		s := c.keys(source)
-		if c.BFloat16 {
+		if c.DType != "" {
 			return (c.kLen(s)+1)/2 + (c.vLen(s)+1)/2
 		}
 		return c.kvLen(s)

@@ -6,17 +6,8 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
-	"github.com/ringgrad/ringgrad/ops/internal/kernel/cpu"
 	"github.com/ringgrad/ringgrad/ops/ringattn/internal/seam"
 )
-
-// CheckBFloat16 returns ErrNoBFloat16, with the instruction set in use, where Call.BFloat16 cannot be honoured.
-func CheckBFloat16() error {
-	if _, err := cpu.NewBFloat16(); err != nil {
-		return fmt.Errorf("ring: %w", err)
-	}
-	return nil
-}
 
 // Inputs are one rank's rows, token-major and dense: Q [B,S,H,D], K [B,N,K,D], V [B,N,K,Dv], and the Sinks [H] if the call has them.
 // The ring reads them and never writes or keeps them.
@@ -33,28 +24,18 @@ type Gradients[T kernel.Float] struct{ DQ, DK, DV, DSinks []T }
 
 // Rank is one rank's part in an attention call that may be run many times, one run at a time.
 type Rank[T kernel.Float] struct {
+	traveller
 	call   Call
 	plan   *Plan
-	comm   *dist.Comm
 	kernel kernel.Attention[T]
 	packer kernel.Packer[T] // of keys and values; nil where they travel as they are
-	rank   int              // in the ring
 	size   int              // of the ring
 	rows   int              // S, local queries
 	keys   int              // N, local keys; S but for calls with Queries
 
-	heads *heads[T] // the exchange around the ring; nil without Ulysses
-	place place     // of the ring among the members of comm
+	home  *residence // where blocks stay on a device; nil on the CPU
+	heads *heads[T]  // the exchange around the ring; nil without Ulysses
 }
-
-// place says which members of a communicator make a ring: first, first+stride, ...
-type place struct{ first, stride int }
-
-// member is the ring's rank r in the communicator.
-func (r *Rank[T]) member(rank int) int { return r.place.first + rank*r.place.stride }
-
-// ErrNoBFloat16 says that Call.BFloat16 is set where the processor, or the instruction set in use, has no such arithmetic.
-var ErrNoBFloat16 = cpu.ErrNoBFloat16
 
 // NewRank returns the part of comm's rank in the call; a nil comm is a ring of one. The sharding must have as many ranks
 // as comm.
@@ -62,14 +43,14 @@ func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
 	if err := call.Validate(); err != nil {
 		return nil, err
 	}
-	k, err := kernelOf[T](call)
-	if err != nil {
-		return nil, err
-	}
 	call = call.Prepare()
 	rank, size := 0, 1
 	if comm != nil {
 		rank, size = comm.Rank(), comm.Size()
+	}
+	k, err := computerOf[T](comm, call, rank)
+	if err != nil {
+		return nil, err
 	}
 	if n := call.Sharding.Ranks(); n != size {
 		return nil, fmt.Errorf("ring: the sharding is over %d ranks, the communicator has %d", n, size)
@@ -80,26 +61,11 @@ func NewRank[T kernel.Float](comm *dist.Comm, call Call) (*Rank[T], error) {
 	return newRank(comm, call, k, rank, place{0, 1}), nil
 }
 
-func newRank[T kernel.Float](comm *dist.Comm, call Call, k kernel.Attention[T], rank int, p place) *Rank[T] {
-	r := &Rank[T]{call: call, plan: call.plan, comm: comm, kernel: k, rank: rank, size: call.Sharding.Ranks(), place: p}
-	r.packer, _ = k.(kernel.Packer[T])
+func newRank[T kernel.Float](comm *dist.Comm, call Call, k computer[T], rank int, p place) *Rank[T] {
+	r := &Rank[T]{traveller: traveller{comm, rank, p}, call: call, plan: call.plan, kernel: k.kernel, home: k.home, size: call.Sharding.Ranks()}
+	r.packer, _ = k.kernel.(kernel.Packer[T])
 	r.rows, r.keys = call.rows(rank), call.keys(rank)
 	return r
-}
-
-func kernelOf[T kernel.Float](call Call) (kernel.Attention[T], error) {
-	if !call.BFloat16 {
-		return cpu.New[T](), nil
-	}
-	k, err := cpu.NewBFloat16()
-	if err != nil {
-		return nil, fmt.Errorf("ring: %w", err)
-	}
-	of, ok := k.(kernel.Attention[T])
-	if !ok {
-		return nil, fmt.Errorf("ring: bfloat16 attention takes float32, not %T", *new(T))
-	}
-	return of, nil
 }
 
 // Rows is S, the number of positions this rank holds of every sequence.
@@ -132,7 +98,7 @@ func (r *Rank[T]) check(in Inputs[T]) error {
 type run[T kernel.Float] struct {
 	*Rank[T]
 	kernel   kernel.Attention[T]
-	transfer func(c *dist.Comm, x dist.Exchange, b []T, recvLen int) seam.Pending[T]
+	transfer transfer[T]
 	drops    kernel.Dropout
 	sinks    []float64 // [B·H]
 }
@@ -159,8 +125,12 @@ func (r *Rank[T]) begin(ctx context.Context, in Inputs[T]) run[T] {
 	return p
 }
 
-func sendRecv[T kernel.Float](c *dist.Comm, x dist.Exchange, b []T, recvLen int) seam.Pending[T] {
-	return dist.SendRecv(c, x, b, recvLen)
+// failed is the error of a kernel that can fail.
+func (p *run[T]) failed() error {
+	if k, ok := p.kernel.(kernel.Fallible); ok {
+		return k.Err()
+	}
+	return nil
 }
 
 // block is the kernel's view of queries of rank row against keys of rank col in this run.

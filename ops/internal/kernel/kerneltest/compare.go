@@ -111,8 +111,8 @@ func (j judge[T]) tolerance(i int) (most, average float64) {
 		return 1e-12 * max(1, j.logits), math.Inf(1)
 	}
 	epsilon := epsilon32
-	if j.bfloat16 && j.want[i].name != "lse" {
-		epsilon = epsilon16
+	if j.want[i].name != "lse" {
+		epsilon = j.narrow.epsilon()
 	}
 	if j.lenient {
 		return 256 * epsilon * (1 + j.logits), math.Inf(1) // four times what rounding came near in 150,000 problems of float32
@@ -125,11 +125,8 @@ func (j judge[T]) tolerance(i int) (most, average float64) {
 	return 3*bare + 4*epsilon, 2*rms(j.plain[i].x, j.want[i].x) + luck*epsilon
 }
 
-// epsilon32 and epsilon16 are the unit roundoffs of float32 and bfloat16.
-const (
-	epsilon32 = 1.0 / (1 << 24)
-	epsilon16 = 1.0 / (1 << 9)
-)
+// epsilon32 is the unit roundoff of float32.
+const epsilon32 = 1.0 / (1 << 24)
 
 func isFloat32[T kernel.Float]() bool {
 	third := 1.0 / 3

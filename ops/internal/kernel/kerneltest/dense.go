@@ -42,7 +42,9 @@ func dense[A, T kernel.Float](p problem[T]) result[A] {
 					row.keys = append(row.keys, j)
 				}
 			}
-			row.rounded = p.bfloat16 && isFloat32[A]()
+			if isFloat32[A]() {
+				row.narrow = p.narrow
+			}
 			row.options, row.head, row.at = p.options, h, i
 			r.lse[at] = row.forward()
 			row.backward()
@@ -59,17 +61,14 @@ type denseRow[A kernel.Float] struct {
 	probs           []A   // by key seen, before dropout
 	slopes          []A   // of the softcap
 	out, dq, dk, dv []A
-	rounded         bool // what is multiplied is of bfloat16
+	narrow          narrow // what is multiplied is of this type
 	options         *options
 	head, at        int
 }
 
 // factor is x as it enters a product.
 func (r *denseRow[A]) factor(x A) A {
-	if r.rounded {
-		return roundToBFloat16(x)
-	}
-	return x
+	return rounded(r.narrow, x)
 }
 
 // score is the logit of key j, and the slope of the softcap there.

@@ -25,28 +25,22 @@ type problem[T kernel.Float] struct {
 	shape
 	scale         float64
 	q, k, v, dOut []T
-	withoutLow    bool // feed no Low and LSELow
-	bfloat16      bool // inputs are of bfloat16, and a plain computation rounds P and dS to it
+	withoutLow    bool   // feed no Low and LSELow
+	narrow        narrow // inputs are of this type, and a plain computation rounds P and dS to it
 }
 
-// asTakenBy rounds the inputs to what the kernel makes of them: a Packer multiplies in bfloat16.
+// asTakenBy rounds the inputs to what the kernel makes of them: a Packer multiplies in a narrower type.
 func (p problem[T]) asTakenBy(k kernel.Attention[T]) problem[T] {
-	if _, p.bfloat16 = k.(kernel.Packer[T]); !p.bfloat16 {
+	if p.narrow = narrowOf(k); p.narrow == wide {
 		return p
 	}
 	for _, x := range []*[]T{&p.q, &p.k, &p.v, &p.dOut} {
 		*x = slices.Clone(*x)
 		for i, a := range *x {
-			(*x)[i] = roundToBFloat16(a)
+			(*x)[i] = rounded(p.narrow, a)
 		}
 	}
 	return p
-}
-
-// roundToBFloat16 rounds to eight significant bits, to nearest even.
-func roundToBFloat16[T kernel.Float](x T) T {
-	fraction, exponent := math.Frexp(float64(x))
-	return T(math.Ldexp(math.RoundToEven(fraction*256), exponent-8))
 }
 
 // packed is keys or values as the kernel takes them.

@@ -14,7 +14,7 @@ type fingerprint struct {
 	shape
 	scale   float64
 	float32 bool
-	rounded bool
+	narrow  narrow
 	inputs  uint64
 }
 
@@ -26,7 +26,7 @@ func (p problem[T]) fingerprint() fingerprint {
 	for _, x := range [][]T{p.q, p.k, p.v, p.dOut} {
 		_, _ = h.Write(rawBytes(x))
 	}
-	return fingerprint{p.shape, p.scale, isFloat32[T](), p.bfloat16, h.Sum64()}
+	return fingerprint{p.shape, p.scale, isFloat32[T](), p.narrow, h.Sum64()}
 }
 
 // references returns the problem's results in float64 and, for float32, in float32. Nobody may write to them.

@@ -11,7 +11,7 @@ import (
 )
 
 // Pending is a block that is on its way; dist.Pending is the real one.
-type Pending[T kernel.Float] interface {
+type Pending[T dist.Number] interface {
 	// Wait blocks until the block has arrived and returns it.
 	Wait(ctx context.Context) ([]T, error)
 }

@@ -46,7 +46,7 @@ struct ForwardArgs {
 // Backward adds to dq, dk, dv, all rows. Grid: key tiles (blockIdx.x counts them from the last one down) by KV heads.
 struct BackwardArgs {
   const void *q, *k, *v, *dO;
-  const float *high, *low; // [H][SP] m and log2(l) of the whole row, the sink included; high is -inf where a row sees nothing
+  const float *high, *low; // [H][SP] of Finish, of the whole row; high is -inf and low 0 where a row sees nothing
   const float *delta;      // [H][SP]
   float *dq, *dk, *dv;
   const int *start;        // [key tiles + 1] into tile
@@ -58,6 +58,10 @@ struct BackwardArgs {
   int fresh;               // 1: dk and dv are overwritten, whatever they hold
   int ordered;             // 1: dq is added to in turns, so its bits repeat
 };
+
+// The careful kernels are compiled for every DP.
+struct CarefulForwardArgs { ForwardArgs call; int DP; };
+struct CarefulBackwardArgs { BackwardArgs call; int DP; };
 
 // Strided says where the element of a head h = b*heads+i, a row and a column of a dense host-made float32 array lies.
 struct Strided { long batch, head, row; };
@@ -78,7 +82,8 @@ struct UnpackArgs {
   float factor;
 };
 
-// Finish normalises o (in place or to out, rows) and gives high and low. Grid: (SP/128, H).
+// Finish normalises o (in place or to out, rows) and gives high = m + log2(l), the sink included, and low, what rounding took from it.
+// Grid: (SP/128, H).
 struct FinishArgs {
   const float *o, *m, *l;
   float *out, *high, *low;

@@ -11,8 +11,13 @@ export CLANG=${CLANG:-clang-22} OUT=${1:-../ptx}
 # Name, source, architecture, PTX version, flags. Only sums of 16-bit products may take denormals for 0: -fcuda-flush-denormals-to-zero.
 list() {
   echo "common common.cu sm_80 ptx70"
+  echo "careful careful.cu sm_80 ptx70"
   for d in 64 128 192 256; do
     echo "simt_d$d simt.cu sm_80 ptx70 -DDP=$d"
+  done
+  for d in 64 128; do
+    echo "wgmma_bf16_d$d wgmma.cu sm_90a ptx80 -DDP=$d -DTYPE_BF16 -fcuda-flush-denormals-to-zero"
+    echo "wgmma_f16_d$d wgmma.cu sm_90a ptx80 -DDP=$d -DTYPE_F16 -fcuda-flush-denormals-to-zero"
   done
 }
 

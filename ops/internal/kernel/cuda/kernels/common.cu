@@ -3,6 +3,7 @@
 //
 // All kernels have blocks of 256 threads and no dynamic shared memory; grids are in args.h.
 #include "args.h"
+#include "split.h"
 
 namespace {
 
@@ -91,19 +92,20 @@ template <class Type> DEV void pack_tiles(const PackArgs &a) {
   if (bad) raise(a.flag);
 }
 
-// log2 of a positive number to about one unit in the last place: the exponent, and twice the inverse hyperbolic tangent of
-// (f-1)/(f+1) as a series, of which z^11/11 < 2^-29 z is left out, for a fraction f in sqrt(1/2)..sqrt(2).
-DEV float log2_exact(float x) {
-  u32 bits = __builtin_bit_cast(u32, x);
+// m + log2(l) for l > 0, to about 2^-25: the exponent of l, and for its fraction f, in sqrt(1/2)..sqrt(2), twice the inverse hyperbolic
+// tangent of (f-1)/(f+1) as a series, of which z^11/11 < 2^-29 z is left out.
+DEV Split plus_log2(float m, float l) {
+  u32 bits = __builtin_bit_cast(u32, l);
   int exponent = (int)(bits - 0x3f3504f3u) >> 23; // sqrt(1/2) is 0x3f3504f3
   float f = __builtin_bit_cast(float, bits - ((u32)exponent << 23));
   float z = (f - 1.f) / (f + 1.f), w = z * z;
   float p = __builtin_fmaf(w, 1.f / 9, 1.f / 7);
   p = __builtin_fmaf(p, w, 1.f / 5);
   p = __builtin_fmaf(p, w, 1.f / 3);
-  p = __builtin_fmaf(p * w, z, z);
-  float log = __builtin_fmaf(p, 2.f * kLog2e, (float)exponent);
-  return x < kInf ? log : x; // NaN stays NaN
+  p = __builtin_fmaf(p * w, z, z) * (2.f * kLog2e);
+  Split a = sum_of(m, (float)exponent), b = sum_of(a.high, p);
+  b.low += a.low;
+  return l < kInf ? b : Split{m, l}; // NaN stays NaN
 }
 
 } // namespace
@@ -147,8 +149,9 @@ extern "C" __global__ void __launch_bounds__(kThreads) finish(FinishArgs a) {
       l = __builtin_fmaf(l, decay, exp2_fast(sink - top));
       m = top;
     }
-    a.high[first + r] = none ? -kInf : m;
-    a.low[first + r] = none ? 0.f : log2_exact(l);
+    Split log = plus_log2(m, l);
+    a.high[first + r] = none ? -kInf : log.high;
+    a.low[first + r] = none ? 0.f : log.low;
     factor[r] = decay * a.keep / l;
     blind[r] = none;
   }

@@ -9,10 +9,11 @@ DEV Query query_of(const Score &s, int row, int SP, int head) {
   return {s.alibi ? s.qpos[row] : 0, s.threshold ? s.qword[(long)head * SP + row] : 0};
 }
 
-// tanh to about 2 units in the last place: a polynomial near 0, where 1-2/(e^2x+1) would lose digits.
-DEV float tanh_exact(float x) {
+// tanh to about 2 units in the last place, and its slope 1-tanh^2: a polynomial near 0, where 1-2/(e^2x+1) would lose digits; far from
+// 0, where the slope would lose them, that is 4r(1-r) with r = 1/(e^2x+1).
+DEV float tanh_exact(float x, float *slope) {
   float a = __builtin_fabsf(x);
-  float far = 1.f - 2.f * reciprocal(exp2_fast(a * (2.f * kLog2e)) + 1.f);
+  float r = reciprocal(exp2_fast(a * (2.f * kLog2e)) + 1.f);
   float z = x * x;
   float p = -5.70498872745e-3f;
   p = __builtin_fmaf(p, z, 2.06390887954e-2f);
@@ -20,17 +21,15 @@ DEV float tanh_exact(float x) {
   p = __builtin_fmaf(p, z, 1.33314422036e-1f);
   p = __builtin_fmaf(p, z, -3.33332819422e-1f);
   float near = __builtin_fmaf(p * z, x, x);
-  return a < 0.625f ? near : __builtin_copysignf(far, x);
+  bool isNear = a < 0.625f;
+  *slope = isNear ? __builtin_fmaf(-near, near, 1.f) : 4.f * r * (1.f - r);
+  return isNear ? near : __builtin_copysignf(1.f - 2.f * r, x);
 }
 
 // The logit of s = q.k before ALiBi; slope of the softcap (dt/ds over its value without one) goes to *steep if wanted.
 DEV float capped(const Score &c, float s, float *steep) {
   float t = s * c.scale, d = 1.f;
-  if (c.softcap != 0.f) {
-    float h = tanh_exact(s * c.inner);
-    t = h * c.softcap;
-    d = 1.f - h * h;
-  }
+  if (c.softcap != 0.f) t = tanh_exact(s * c.inner, &d) * c.softcap;
   if (steep) *steep = d;
   return t;
 }
