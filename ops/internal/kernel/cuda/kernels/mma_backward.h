@@ -9,8 +9,8 @@
 
 namespace {
 
-template <int DIM> struct BackwardShape {
-  static constexpr int kDim = DIM, kKeys = 128, kRows = kTileQueries;
+template <int DIM, bool WIDE = (DIM > 128)> struct BackwardShape {
+  static constexpr int kDim = DIM, kQueries = kTileQueries, kKeys = 128, kRows = kTileQueries;
   static constexpr int kBlocks = DIM == 64 ? 2 : 1; // of 16 keys to a warp
   static constexpr bool kHoldsV = DIM == 128;       // V in registers only; it is staged where Q lies later
   static constexpr int kThreads = kKeys / (16 * kBlocks) * 32;
@@ -21,7 +21,7 @@ template <int DIM> struct BackwardShape {
   static constexpr u32 kV = kHoldsV ? kQ : kEnd, kBytes = kEnd + (kHoldsV ? 0 : kKeyBytes);
 };
 
-template <int DIM, bool EXTRAS> struct Backward : Walk<BackwardShape<DIM>> {
+template <int DIM, bool EXTRAS, bool WIDE = (DIM > 128)> struct Backward : Walk<BackwardShape<DIM>> {
   using Shape = BackwardShape<DIM>;
   using Base = Walk<Shape>;
   using Base::a;

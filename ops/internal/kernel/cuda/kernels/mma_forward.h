@@ -12,7 +12,7 @@
 
 namespace {
 
-template <int DIM, bool EXTRAS> struct ForwardShape {
+template <int DIM, bool EXTRAS = false> struct ForwardShape {
   static constexpr int kQueries = 128, kKeys = 64;
   static constexpr int kBlocks = DIM <= 128 ? 2 : 1; // of 16 queries to a warp
   static constexpr bool kHoldsQ = DIM > 128;         // Q in registers; it is staged where K and V lie later
