@@ -145,12 +145,14 @@ func TestAtomicsCountEveryLane(t *testing.T) {
 	mov.b32 %r5, 1; atom.acq_rel.gpu.global.cas.b32 %r6, [%rd1+32], 0, %r5; atom.global.exch.b32 %r7, [%rd1+36], 9;
 	red.global.add.v4.f32 [%rd1+48], {0f3F800000, 0f40000000, 0f3F800000, 0f40000000};
 	atom.global.inc.u32 %r8, [%rd1+64], 9;
+	mov.b32 %r10, 0x3f804000; red.global.add.noftz.bf16x2 [%rd1+72], %r10; mov.b32 %r10, 0x3c004000; red.global.add.noftz.f16x2 [%rd1+76], %r10;
+	red.global.xor.b32 [%rd1+80], %r1; atom.global.dec.u32 %r10, [%rd1+84], 9; atom.global.min.s32 %r10, [%rd1+88], -5;
 	@%p1 st.shared.b32 [%r90], 0; bar.sync 0; atom.shared.add.u32 %r9, [%r90], 2; bar.sync 0; ld.shared.b32 %r9, [%r90]; @%p1 st.global.b32 [%rd1+68], %r9;
 	bar.sync 0; cvta.shared.u64 %rd5, %rd20; atom.add.u32 %r9, [%rd5], 1;
 	mul.wide.u32 %rd4, %r1, 4; add.s64 %rd4, %rd4, %rd1; st.global.b32 [%rd4+1024], %r2; st.global.b32 [%rd4+2048], %r6;`
 	everySchedule(t, body, 64, nil, func(t *testing.T, data []byte) {
-		got := words(data, 0, 18)
-		want := []uint32{64, math.Float32bits(32), 63, 0, 63, 0, 192, 0, 1, 9, 0, 0, math.Float32bits(64), math.Float32bits(128), math.Float32bits(64), math.Float32bits(128), 4, 128}
+		got := words(data, 0, 23)
+		want := []uint32{64, math.Float32bits(32), 63, 0, 63, 0, 192, 0, 1, 9, 0, 0, math.Float32bits(64), math.Float32bits(128), math.Float32bits(64), math.Float32bits(128), 4, 128, 0x42804300, 0x54005800, 0, 6, 0xfffffffb}
 		for i := range want {
 			if got[i] != want[i] {
 				t.Errorf("word %d = %d, want %d", i, got[i], want[i])

@@ -82,7 +82,7 @@ func (d *decoder) decodeCopyAsync() {
 	}
 }
 
-// copyAsync issues one lane's copy: it checks both ends and poisons the target.
+// copyAsync issues one lane's copy: it checks both ends.
 func (w *warp) copyAsync(e cpEntry) bool {
 	e.line = w.c.f.code[w.pc].line
 	switch {

@@ -116,7 +116,7 @@ func TestCopiesReadTheirSourceLate(t *testing.T) {
 
 func TestSharedMemoryAndRegistersStartAsNaN(t *testing.T) {
 	everySchedule(t, `
-	shl.b32 %r2, %r1, 2; add.s32 %r3, %r90, %r2; ld.shared.b32 %r4, [%r3]; add.ftz.f32 %r4, %r4, %r77;
+	shl.b32 %r2, %r1, 2; add.s32 %r3, %r90, %r2; ld.shared.b32 %r4, [%r3];
 	testp.notanumber.f32 %p3, %r4; testp.notanumber.f32 %p4, %r77; and.pred %p3, %p3, %p4;
 	selp.b32 %r4, 1, 0, %p3;`+storeResult, 32, nil, func(t *testing.T, data []byte) {
 		for i, v := range words(data, 0, 32) {

@@ -34,8 +34,7 @@
 //
 // # What makes it strict
 //
-// Shared memory, registers and the targets of copies in flight hold NaN patterns. Asynchronous work happens as late as
-// the waits allow: a copy reads its source and writes its target when a wait forces it, a bulk reduction reaches global
+// Shared memory and registers start as NaN patterns. Asynchronous work happens as late as the waits allow: a copy reads its source and writes its target when a wait forces it, a bulk reduction reaches global
 // memory when wait_group says so (or when the launch ends), a wgmma reads its operands at its wait_group. On top of
 // that the interpreter keeps account and faults:
 //

@@ -170,6 +170,8 @@ func TestBulkFaults(t *testing.T) {
 		{"fence before the write", at + "fence.proxy.async; " + fill + "bar.sync 0; " + out + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"fence.proxy.async"}},
 		{"source overwritten", at + fill + "fence.proxy.async; bar.sync 0; " + out + "@%p1 st.shared.b32 [%r90], %r1; @%p1 cp.async.bulk.wait_group 0;", 0, []string{"overwritten while"}},
 		{"source overwritten by another thread", at + fill + "fence.proxy.async; bar.sync 0; " + out + "bar.sync 0; " + fill + "@%p1 cp.async.bulk.wait_group 0;", 0, []string{"overwritten while"}},
+		{"wait before the commit", at + fill + "fence.proxy.async; bar.sync 0; " + strings.Replace(out, "@%p1 cp.async.bulk.commit_group;", "cp.async.bulk.wait_group.read 0;", 1), 0, []string{"wait_group.read"}},
+		{"wait that leaves the group", at + fill + "fence.proxy.async; bar.sync 0; " + out + "cp.async.bulk.wait_group.read 1;", 0, []string{"wait_group.read"}},
 		{"exit before the read", at + fill + "fence.proxy.async; bar.sync 0; " + out, 0, []string{"wait_group.read"}},
 		{"source uninitialised by a copy", arriveAndLoad + out, 0, []string{"target of an asynchronous copy in flight"}},
 	})
@@ -196,9 +198,16 @@ const (
 )
 
 func TestWgmmaFrameRuns(t *testing.T) {
+	// Values that come after a wgmma must not take the slots of its operands, read again or not.
+	work := "add.s32 %r60, %r1, 1; add.s32 %r61, %r60, 1; add.s32 %r62, %r61, %r60; add.s32 %r63, %r62, %r61; st.global.v4.b32 [%rd1], {%r60, %r61, %r62, %r63};"
 	for _, issue := range []string{wgIssue, wgRegs, wgIssue + wgIssue, wgRegs + wgIssue} {
-		if _, _, err := runBody(t, wgmmaFrame+proxyFence+wgFence+issue+wgCommit+wgWait+"add.s32 %r2, %r40, %r41;", 128, Schedule{}); err != nil {
-			t.Error(err)
+		for _, after := range []string{"", "add.s32 %r2, %r40, %r41;"} {
+			for seed := range uint64(6) {
+				body := wgmmaFrame + proxyFence + wgFence + issue + wgCommit + work + wgWait + after
+				if _, _, err := runBody(t, body, 128, Schedule{Seed: seed, Adversarial: seed > 0}); err != nil {
+					t.Error(err)
+				}
+			}
 		}
 	}
 }

@@ -121,6 +121,30 @@ func TestFMAAgainstHardTies(t *testing.T) {
 	}
 }
 
+func TestFMASeesWhichSideOfATieTheSumIs(t *testing.T) {
+	// The products are a power of two, less or more a part that float64 cannot hold beside c: their sums with c, whose
+	// last bit is odd or even, lie at either side of a tie.
+	check := func(a, b, c float32) {
+		want := exactly(func(a, b, c *big.Float) *big.Float { return a.Add(a.Mul(a, b), c) }, a, b, c)
+		if got := fma(a, b, c); got != want {
+			t.Errorf("fma(%x, %x, %x) = %x, want %x", a, b, c, got, want)
+		}
+	}
+	below := [2]float32{1 + 0x1p-23, 1 - 0x1p-23}           // 1 - 2^-46
+	above := [2]float32{1 + 0x1p-11, 1 - 0x1p-11 + 0x1p-22} // 1 + 2^-33
+	for _, f := range [][2]float32{below, above} {
+		for _, c := range []float32{1, 1 + 0x1p-23, 1.5, 1.5 + 0x1p-23} {
+			for _, scale := range []float32{1, 0x1p-60, 0x1p60, -0x1p-90} {
+				for _, sign := range []float32{1, -1} {
+					check(f[0]*0x1p-75, f[1]*0x1p-75*sign, 0x1p-127+(c-1)*0x1p-126) // denormal sums: ties at 2^-150
+					a, b, c := f[0]*scale, f[1]*0x1p-24*sign, c*scale
+					check(a, b, c)
+				}
+			}
+		}
+	}
+}
+
 func TestMinMaxTreatNaNAndZeros(t *testing.T) {
 	f := func(v uint64) float64 { return float64(f32(uint32(v))) }
 	bits := func(x float64) uint64 { return uint64(math.Float32bits(float32(x))) }

@@ -151,7 +151,7 @@ func (h *hazards) readDone(off int) {
 	h.reading--
 }
 
-// asyncWrite starts an asynchronous write: its target holds NaN until the copy completes.
+// asyncWrite starts an asynchronous write: until it completes, nothing may touch its target.
 func (w *warp) asyncWrite(l, off, n int) bool {
 	h := &w.c.hazards
 	for i := off / 4; i < (off+n)/4; i++ {
@@ -168,7 +168,6 @@ func (w *warp) asyncWrite(l, off, n int) bool {
 		}
 		h.words[i] = wordWriting
 	}
-	fill(w.c.smem[off:off+n], 0xff)
 	return true
 }
 

@@ -6,8 +6,8 @@ import (
 )
 
 // The compiler names every value anew, thousands in a large kernel, and a warp's registers would not fit a cache. So
-// registers whose lives do not overlap share a slot. A register that may be read before it is written keeps a slot of
-// its own, so that it holds garbage then, and so do the operands of wgmma, which are in use beyond their instruction.
+// registers whose lives do not overlap share a slot. A register that may be read before it is written lives from the
+// start, so that it holds garbage then. The operands of wgmma, in use beyond their instruction, keep slots of their own.
 
 // bitset is a set of registers.
 type bitset []uint64
@@ -100,10 +100,8 @@ func lives(code []inst, n32, n64 int) []life {
 					b.reads.add(r)
 				}
 			}, func(r int) {
-				if code[k].guard < 0 {
+				if code[k].guard < 0 { // under a guard that is false, a lane keeps the old value
 					b.writes.add(r)
-				} else if !b.writes.has(r) {
-					b.reads.add(r) // a lane whose guard is false keeps the old value
 				}
 			})
 		}
@@ -159,7 +157,6 @@ func measure(code []inst, graph []block, n32, total int) []life {
 			})
 		}
 	}
-	graph[0].in.each(func(r int) { all[r].pinned = true })
 	return all
 }
 

@@ -225,11 +225,12 @@ func TestSwitchTablesSendLanesToTheirTargets(t *testing.T) {
 
 func TestSpecialRegisters(t *testing.T) {
 	for name, want := range map[string]func(thread, lane int) uint32{
-		"%tid.x":   func(thread, _ int) uint32 { return uint32(thread % 8) },
-		"%tid.y":   func(thread, _ int) uint32 { return uint32(thread / 8 % 3) },
-		"%tid.z":   func(thread, _ int) uint32 { return uint32(thread / 24) },
-		"%ntid.y":  func(int, int) uint32 { return 3 },
-		"%ctaid.z": func(int, int) uint32 { return 1 }, "%nctaid.z": func(int, int) uint32 { return 2 }, "%ctaid.x": func(int, int) uint32 { return 0 },
+		"%tid.x":    func(thread, _ int) uint32 { return uint32(thread % 8) },
+		"%tid.y":    func(thread, _ int) uint32 { return uint32(thread / 8 % 3) },
+		"%tid.z":    func(thread, _ int) uint32 { return uint32(thread / 24) },
+		"%ntid.y":   func(int, int) uint32 { return 3 },
+		"%nctaid.x": func(int, int) uint32 { return 2 }, "%nctaid.y": func(int, int) uint32 { return 3 }, "%nwarpid": func(int, int) uint32 { return 2 },
+		"%dynamic_smem_size": func(int, int) uint32 { return 0 }, "%total_smem_size": func(int, int) uint32 { return 0 }, "%nsmid": func(int, int) uint32 { return 1 },
 		"%laneid": func(_, lane int) uint32 { return uint32(lane) }, "%warpid": func(thread, _ int) uint32 { return uint32(thread / 32) },
 		"%lanemask_lt": func(_, lane int) uint32 { return 1<<lane - 1 }, "%lanemask_ge": func(_, lane int) uint32 { return ^uint32(0) << lane },
 		"%lanemask_gt": func(_, lane int) uint32 { return ^uint32(0) << lane << 1 }, "%lanemask_eq": func(_, lane int) uint32 { return 1 << lane },
@@ -242,13 +243,31 @@ func TestSpecialRegisters(t *testing.T) {
 		f := mustFunction(t, kernel(body+"ret;"), "k")
 		m := newArena()
 		at := m.alloc(4096)
-		if _, err := f.Run(m, Launch{Grid: [3]int{1, 1, 2}, Block: [3]int{8, 3, 2}, Args: args(at)}, Schedule{}); err != nil {
+		if _, err := f.Run(m, Launch{Grid: [3]int{2, 3, 1}, Block: [3]int{8, 3, 2}, Args: args(at)}, Schedule{}); err != nil {
 			t.Fatal(err)
 		}
 		for thread := range 48 {
 			if got, w := m.word(at+uint64(4*thread)), want(thread, thread%32); got != w {
 				t.Errorf("%s of thread %d = %d, want %d", name, thread, got, w)
 			}
+		}
+	}
+}
+
+func TestCTAsCoverTheGridInLinearOrder(t *testing.T) {
+	// Every CTA takes a ticket and stores its coordinates there.
+	f := mustFunction(t, kernel(`
+	mov.u32 %r2, %ctaid.x; mov.u32 %r3, %ctaid.y; mov.u32 %r4, %ctaid.z;
+	atom.global.add.u32 %r5, [%rd1], 1; mul.wide.u32 %rd2, %r5, 16; add.s64 %rd2, %rd2, %rd1; st.global.v4.b32 [%rd2+16], {%r2, %r3, %r4, %r5}; ret;`), "k")
+	m := newArena()
+	at := m.alloc(4096)
+	if _, err := f.Run(m, Launch{Grid: [3]int{2, 3, 4}, Block: [3]int{1, 1, 1}, Args: args(at)}, Schedule{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 24 {
+		want := [4]uint32{uint32(i % 2), uint32(i / 2 % 3), uint32(i / 6), uint32(i)}
+		if got := [4]uint32(words(m.bytes(at, 4096), 16+16*i, 4)); got != want {
+			t.Errorf("CTA %d is %v, want %v", i, got, want)
 		}
 	}
 }
