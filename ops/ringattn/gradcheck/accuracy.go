@@ -21,6 +21,9 @@ func accuracy(got, want ringattn.DenseResult) Errors {
 // accuracyProblem is large enough that errors average out, and small enough for the dense reference.
 func (o Options) accuracyProblem(causal bool) ringattn.DenseInputs {
 	in := ringattn.DenseInputs{Batch: 1, Tokens: 255, Heads: 4, KVHeads: 2, Dim: 32, ValueDim: 32, Causal: causal}
+	if o.few() {
+		in.Heads, in.KVHeads = 2, 1
+	}
 	if o.Full {
 		in.Tokens, in.Dim, in.ValueDim = 1023, 64, 64
 	}
@@ -33,7 +36,7 @@ func (o Options) plainRatio(ctx context.Context, c *Check) error {
 		in := o.accuracyProblem(causal)
 		want := ringattn.Dense(in)
 		plain := accuracy(ringattn.Dense32(in), want)
-		for _, w := range []int{1, 3, 8} {
+		for _, w := range fewer(o, []int{1, 8, 3}) {
 			s := setup{Ring: w, Layout: shard.Zigzag, DType: Float32, Device: o.Device}
 			if err := observeRatios(ctx, c, in, s, want, plain); err != nil {
 				return err

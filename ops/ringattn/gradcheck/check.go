@@ -27,7 +27,7 @@ type Options struct {
 
 // EnsureDefaults sets all three layouts, the rings 1, 2, 3, 4, 5, 7, 8, and float64, or what the device has.
 func (o *Options) EnsureDefaults() {
-	if o.exact() != Float64 {
+	if o.few() {
 		o.ensureFew()
 	}
 	if len(o.Rings) == 0 {
@@ -44,17 +44,28 @@ func (o *Options) EnsureDefaults() {
 	}
 }
 
-// ensureFew sets the defaults of devices, where a run takes whole tiles of 64 queries by 64 keys, and in the simulator each instruction.
+// few reports whether runs cost so much that there should be few: on devices each takes whole tiles of 64 queries by 64 keys, and in the
+// simulator instruction by instruction.
+func (o Options) few() bool { return o.exact() != Float64 && !o.Full }
+
 func (o *Options) ensureFew() {
 	if len(o.Rings) == 0 {
 		o.Rings = []int{1, 3}
-		if o.Full {
-			o.Rings = []int{1, 2, 3, 4, 8}
+		if o.Quick {
+			o.Rings = []int{3}
 		}
 	}
-	if len(o.Layouts) == 0 && !o.Full {
+	if len(o.Layouts) == 0 {
 		o.Layouts = []shard.Layout{shard.Zigzag}
 	}
+}
+
+// fewer is the last of a list, where the most comes together, if there should be few runs.
+func fewer[T any](o Options, list []T) []T {
+	if o.few() && o.Quick {
+		return list[len(list)-1:]
+	}
+	return list
 }
 
 // Validate reports every option that no run could honour, joined into one error.

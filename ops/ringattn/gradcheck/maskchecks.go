@@ -14,8 +14,8 @@ import (
 // forMasks is what the checks of masks run where the caller leaves it open: the balanced layout, which goes by the mask, and every way
 // through the ring too.
 func (o Options) forMasks() Options {
-	if few := o.exact() != Float64 && !o.Full; few && len(o.Ways) == 0 {
-		o.Ways = []Way{{}, {Travel: ring.Q}}
+	if o.few() && len(o.Ways) == 0 {
+		o.Ways = fewer(o, []Way{{Travel: ring.Q}, {}})
 		o.EnsureDefaults()
 	}
 	if len(o.Layouts) == 0 {
@@ -59,7 +59,7 @@ func (o Options) small() (rings []int) {
 
 func (o Options) maskLengths() []int {
 	switch {
-	case o.Quick, o.exact() != Float64 && !o.Full:
+	case o.Quick, o.few():
 		return []int{31}
 	case o.Full:
 		return []int{1, 2, 5, 16, 37, 64, 129}
@@ -75,7 +75,11 @@ func (o Options) masksAgainstDense(deviation float64) func(context.Context, *Che
 			lengths = lengths[len(lengths)-1:]
 		}
 		for _, tokens := range lengths {
-			for seed, v := range variants(tokens) {
+			all := variants(tokens)
+			if deviation > 1 {
+				all = fewer(o, all)
+			}
+			for seed, v := range all {
 				if err := o.denseRun(ctx, c, random(uint64(seed), v.DenseInputs, deviation)); err != nil {
 					return err
 				}
@@ -87,7 +91,7 @@ func (o Options) masksAgainstDense(deviation float64) func(context.Context, *Che
 
 // masksPerRank builds a graph a rank for every variant.
 func (o Options) masksPerRank(ctx context.Context, c *Check) error {
-	for seed, v := range variants(19) {
+	for seed, v := range fewer(o, variants(19)) {
 		if err := o.perRankRun(ctx, c, random(uint64(seed), v.DenseInputs, 1)); err != nil {
 			return err
 		}
@@ -145,7 +149,7 @@ func (o Options) accurate() (all []ringattn.DenseInputs) {
 
 // ratios measures the float32 error of a setup of W ranks in both directions of travel.
 func (o Options) ratios(ctx context.Context, c *Check, rings []int, yardstick func(in ringattn.DenseInputs, want ringattn.DenseResult) (Errors, error)) error {
-	for _, in := range o.accurate() {
+	for _, in := range fewer(o, o.accurate()) {
 		want := ringattn.Dense(in)
 		alone, err := yardstick(in, want)
 		if err != nil {
@@ -165,7 +169,7 @@ func (o Options) ratios(ctx context.Context, c *Check, rings []int, yardstick fu
 }
 
 func (o Options) masksPlainRatio(ctx context.Context, c *Check) error {
-	return o.ratios(ctx, c, []int{1, 3, 8}, func(in ringattn.DenseInputs, want ringattn.DenseResult) (Errors, error) {
+	return o.ratios(ctx, c, fewer(o, []int{1, 8, 3}), func(in ringattn.DenseInputs, want ringattn.DenseResult) (Errors, error) {
 		return accuracy(ringattn.Dense32(in), want), nil
 	})
 }
@@ -179,7 +183,7 @@ func (o Options) masksRingRatio(ctx context.Context, c *Check) error {
 
 // masksRepeat runs everything again in every way.
 func (o Options) masksRepeat(ctx context.Context, c *Check) error {
-	for _, v := range variants(37) {
+	for _, v := range fewer(o, variants(37)) {
 		for i, way := range o.Ways {
 			for _, w := range o.small() {
 				s := setup{Ring: w, Layout: o.Layouts[i%len(o.Layouts)], DType: []string{Float32, o.exact()}[i%2], Way: way, Device: o.Device}

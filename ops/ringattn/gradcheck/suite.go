@@ -122,7 +122,7 @@ func Suite(ctx context.Context, o Options) (SuiteReport, error) {
 
 func (o Options) lengths() []int {
 	switch {
-	case o.exact() != Float64 && !o.Full:
+	case o.few():
 		return []int{33}
 	case o.Quick:
 		return []int{7, 33}

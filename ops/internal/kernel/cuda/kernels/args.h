@@ -31,7 +31,7 @@ struct Score {
   int alibi;              // 1: subtract slope * |qpos-kpos|
 };
 
-// Forward folds the keys into the carry of the queries: o [H][SP][DP] rows, not normalised; m [H][SP] the largest t so far, or -inf;
+// Forward folds the keys into the carry of the queries: o [H][SP][DP] rows, not normalised; m [H][SP] a reference near the largest t so far, or -inf;
 // l [H][SP] the sum of exp2(t-m).
 struct ForwardArgs {
   const void *q, *k, *v;  // tiles or rows; heads H, K, K

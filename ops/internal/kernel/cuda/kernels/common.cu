@@ -144,7 +144,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) finish(FinishArgs a) {
     float l = a.l[first + r], m = a.m[first + r], decay = 1.f;
     bool none = l == 0.f; // seen, or none but logits of -inf; the sink does not count then
     if (a.sink) {
-      float sink = a.sink[blockIdx.y], top = max2(m, sink);
+      float sink = a.sink[blockIdx.y], top = max2(m, __builtin_ceilf(sink));
       decay = exp2_fast(m - top);
       l = __builtin_fmaf(l, decay, exp2_fast(sink - top));
       m = top;

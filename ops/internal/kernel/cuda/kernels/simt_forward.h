@@ -49,7 +49,8 @@ DEV void store_carry(const Carried &c, const ForwardArgs &a, long row, int tx) {
 }
 
 // Scores s of row i of a thread become weights relative to the new m, and the rest of the carry follows. l counts what dropout drops.
-// A reference of -inf would make -inf - -inf.
+// m is a whole number, so that the carry follows by a power of 2, exactly: the error does not grow with the number of blocks. A reference
+// of -inf would make -inf - -inf.
 template <bool EXTRAS> DEV void soften(Carried &c, int i, float (&s)[4], const Score &score, const Keys &k, const Row &r) {
   float t[4], top = -kInf;
   UNROLL for (int j = 0; j < 4; j++) {
@@ -57,7 +58,7 @@ template <bool EXTRAS> DEV void soften(Carried &c, int i, float (&s)[4], const S
     top = max2(top, sees(r, j) ? t[j] : -kInf);
   }
   UNROLL for (int d = 8; d; d /= 2) top = max2(top, butterfly(top, d));
-  float m = max2(c.m[i], top), reference = m == -kInf ? 0.f : m;
+  float m = max2(c.m[i], __builtin_ceilf(top)), reference = m == -kInf ? 0.f : m;
   float decay = exp2_fast(c.m[i] - reference), sum = 0.f;
   UNROLL for (int j = 0; j < 4; j++) {
     float w = exp2_fast(EXTRAS ? t[j] - reference : __builtin_fmaf(s[j], score.scale, -reference));
@@ -73,17 +74,23 @@ template <bool EXTRAS> DEV void soften(Carried &c, int i, float (&s)[4], const S
   }
 }
 
-// Adds weights times some rows of V to the carry; the first of them is key `first` of the tile.
+// Adds weights times some rows of V to the carry; the first of them is key `first` of the tile. The rows are summed apart first: many
+// small terms would each round a large sum.
 DEV void fold(Carried &c, int first, const float *rows, Thread t) {
   const float *from = weights() + weight(t.ty, first);
-  _Pragma("unroll 2") for (int k = 0; k < kRowsPiece; k += 4) {
-    float4 p[kForeRows];
-    UNROLL for (int i = 0; i < kForeRows; i++) p[i] = load4(from + weight(i * kForeStep, k));
-    UNROLL for (int n = 0; n < kQuads; n++) {
+  UNROLL for (int n = 0; n < kQuads; n++) {
+    float4 sum[kForeRows] = {};
+    _Pragma("unroll 2") for (int k = 0; k < kRowsPiece; k += 4) {
+      float4 p[kForeRows];
+      UNROLL for (int i = 0; i < kForeRows; i++) p[i] = load4(from + weight(i * kForeStep, k));
       UNROLL for (int e = 0; e < 4; e++) {
         float4 v = load4(rows + (k + e) * kDim + n * 64 + t.tx * 4);
-        UNROLL for (int i = 0; i < kForeRows; i++) fma4(c.o[i][n], part(p[i], e), v);
+        UNROLL for (int i = 0; i < kForeRows; i++) fma4(sum[i], part(p[i], e), v);
       }
+    }
+    UNROLL for (int i = 0; i < kForeRows; i++) {
+      float4 &o = c.o[i][n];
+      o = {o.x + sum[i].x, o.y + sum[i].y, o.z + sum[i].z, o.w + sum[i].w};
     }
   }
 }
