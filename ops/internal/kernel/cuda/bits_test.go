@@ -171,7 +171,7 @@ func schedules(seed uint64) []sim.Config {
 // TestBitsRepeatWhateverTheSchedule runs blocks of threads one after the other and side by side, and warps in random orders.
 func TestBitsRepeatWhateverTheSchedule(t *testing.T) {
 	w := &workshop{t: t}
-	for i, m := range narrowSets() {
+	for i, m := range onHand(t, narrowSets()) {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			p := newTrial(48, 64, i%2 == 1, 1)
@@ -199,7 +199,7 @@ func TestBitsRepeatWhateverTheSchedule(t *testing.T) {
 // TestFastGradientsAreAsExact adds up the gradients of queries in any order.
 func TestFastGradientsAreAsExact(t *testing.T) {
 	w := &workshop{t: t}
-	for i, m := range narrowSets() {
+	for i, m := range onHand(t, narrowSets()) {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			p := newTrial(64, 40, i%2 == 0, 1)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ringgrad/ringgrad/ops/internal/device/devicetest"
 	"github.com/ringgrad/ringgrad/ops/internal/kernel"
 )
 
@@ -153,6 +154,7 @@ func engineOf(a kernel.Attention[float32]) *Engine {
 
 // TestFaultsAreCaught spoils the kernels one place at a time, and wants every fault to show.
 func TestFaultsAreCaught(t *testing.T) {
+	devicetest.SkipOnGPUs(t, "a fault may end the device, and the machine with it")
 	w := &workshop{t: t}
 	trials := map[bool]trial{false: newTrial(64, 64, false, 1), true: newTrial(64, 64, false, 40)}
 	want := map[bool]answers[float64]{false: expected(trials[false]), true: expected(trials[true])}

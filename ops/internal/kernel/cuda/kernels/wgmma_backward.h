@@ -26,7 +26,7 @@ constexpr u32 kLine = kQueries * 4, kSumBytes = kQueries * kDim * 4;
 constexpr u32 kK = 0, kV = kKeyBytes, kQ = 2 * kKeyBytes, kO = kQ + 2 * kQueryBytes, kS = kO + 2 * kQueryBytes;
 constexpr u32 kSum = kS + kQueries * kKeys * 2, kHigh = kSum + 2 * kSumBytes, kLow = kHigh + 2 * kLine, kDelta = kLow + 2 * kLine;
 constexpr u32 kNote = kDelta + 2 * kLine, kBarriers = kNote + 2 * 16, kShared = kBarriers + 128;
-enum { KeysFull, QFull, QEmpty = QFull + 2, OFull = QEmpty + 2, OEmpty = OFull + 2, SumFull = OEmpty + 2, SumEmpty = SumFull + 2, Barriers = SumEmpty + 2 };
+enum { KeysFull, QFull, QEmpty = QFull + 2, OFull = QEmpty + 2, OEmpty = OFull + 2, SumFull = OEmpty + 2, SumEmpty = SumFull + 2, SFull = SumEmpty + 2, SEmpty, Barriers };
 DEV u32 mbarrier_of(u32 base, int which) { return base + kBarriers + 8 * which; }
 
 // Note is what the producer tells the consumers of a step, beside its queries.
@@ -40,7 +40,7 @@ struct Job {
   int kv, key;              // KV head, first key row
   int begin, tiles;         // in the list
   DEV Job(const BackwardArgs &args) : a(args), base(shared_address(shared_memory)), kv(blockIdx.y) {
-    int at = gridDim.x - 1 - blockIdx.x;
+    int at = a.ordered ? gridDim.x - 1 - blockIdx.x : blockIdx.x; // turns want the last tile first, causal masks the longest
     key = at * kKeys, begin = uniform(a.start[at]), tiles = uniform(a.start[at + 1]) - begin;
   }
   DEV int steps() const { return tiles * a.group; }
@@ -98,18 +98,20 @@ DEV void await_turn(const u32 *turns, u32 turn) {
 }
 DEV void give_turn(u32 *turns) {
   fence_global();
-  asm volatile("fence.acq_rel.gpu;\nred.release.gpu.global.add.u32 [%0], 1;" ::"l"(turns) : "memory");
+  asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(turns) : "memory");
 }
 
-// add sends the tiles of dQ off that the consumers leave in shared memory.
-DEV void add(const Job &job) {
+// add sends the tiles of dQ off that the consumers leave in a place of shared memory. Each place has a thread of its own, which waits
+// for the end of an addition and hands the turn on at once, while the other begins the next addition.
+DEV void add(const Job &job, int place) {
   const BackwardArgs &a = job.a;
   ONCE for (Step s(job); s.i < job.steps(); s.next(job)) {
-    int p = s.place(), tile = s.entry(job) >> 1;
+    if (s.place() != place) continue;
+    int tile = s.entry(job) >> 1;
     u32 *turns = a.turns + (long)s.head * (a.SP / kQueries) + tile;
-    mbarrier_wait(mbarrier_of(job.base, SumFull + p), s.parity());
+    mbarrier_wait(mbarrier_of(job.base, SumFull + place), s.parity());
     if (a.ordered) await_turn(turns, a.turn[job.begin + s.j]);
-    bulk_add(a.dq + ((long)s.head * a.SP + tile * kQueries) * kDim, job.base + kSum + p * kSumBytes, kSumBytes);
+    bulk_add(a.dq + ((long)s.head * a.SP + tile * kQueries) * kDim, job.base + kSum + place * kSumBytes, kSumBytes);
     bulk_commit();
     if (a.ordered) {
       bulk_wait();
@@ -117,9 +119,8 @@ DEV void add(const Job &job) {
     } else {
       bulk_wait_read();
     }
-    mbarrier_arrive(mbarrier_of(job.base, SumEmpty + p));
+    mbarrier_arrive(mbarrier_of(job.base, SumEmpty + place));
   }
-  bulk_wait();
 }
 
 // Own is what a consumer thread has for good: its place, two key rows, eight apart.
@@ -154,12 +155,12 @@ DEV void hide(float (&p)[kPairs], u32 seen) {
   UNROLL for (int i = 0; i < kPairs; i++) p[i] = seen >> i & 1 ? p[i] : 0.f;
 }
 
-// References are high and low of two queries; a query that sees nothing gets weights of 0.
+// References are high and low of two queries. One that sees nothing gets a high of inf instead of -inf, for weights of 0.
 struct References { float2 high, low; };
 DEV References references(u32 lines, int j) {
   References r{shared_pair(kHigh + lines + 32 * j), shared_pair(kLow + lines + 32 * j)};
-  r.high.x = r.high.x == -kInf ? kInf : r.high.x;
-  r.high.y = r.high.y == -kInf ? kInf : r.high.y;
+  r.high.x = above_all(r.high.x);
+  r.high.y = above_all(r.high.y);
   return r;
 }
 
@@ -309,9 +310,9 @@ DEV void multiply_dq(float (&dq)[32], u32 ds, u32 k) {
   UNROLL for (int i = 0; i < kKeys / 16; i++) multiply<1, 1>(dq, ds + i * kStepRows, k + i * kStepRows, i > 0);
 }
 
-// Barrier 1: dS is written. Barriers 2 and 3: dS has been read by the other consumer.
+// fold goes through the tiles of queries. A step's products are, in this order: dV, dQ, dK, the next step's S' and dP'.
 template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2], const Job &job, const Own &own) {
-  constexpr bool ahead = !extras | kRoom; // dP' is computed ahead
+  constexpr bool ahead = !extras | kRoom; // dP' is computed while S' is made into weights
   const BackwardArgs &a = job.a;
   u32 base = job.base;
   int w = own.warpgroup;
@@ -342,53 +343,53 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
     u32 parity = i >> 1 & 1, parityThen = (i + 1) >> 1 & 1;
     note = *note_of(place);
     bool more = !note.last;
-    u32 lines = base + place * kLine + (own.lane & 3) * 8, at = place * (kQueryBytes >> 4);
+    u32 at = place * (kQueryBytes >> 4);
     // Behind the last step its own tiles are multiplied again, for nothing: that costs less than a branch around wgmma.
     u32 after = (more ? then : place) * (kQueryBytes >> 4);
     UNROLL for (int half = 0; half < kHalves; half++) {
       bool first = half == 0, last = half + 1 == kHalves;
-      u32 here = at + half * kHalf, next = last ? after : here + kHalf;
+      u32 here = at + half * kHalf, next = last ? after : here + kHalf, lines = base + place * kLine + half * 256 + (own.lane & 3) * 8;
       int query = (note.entry >> 1) * kQueries + half * 64 + 2 * (own.lane & 3), key = opaque(job.key + own.row);
       u32 keep = 0;
-      // 1. P' of S'; the last dK and this dP' are under way.
-      if (!extras) {
-        weigh(s, a.score.scale, lines + half * 256);
-        if (note.entry & 1) hide(s, seen(a.score, query, a.SP, a.score.kpos + key));
-      }
-      wgmma_wait<ahead>();
-      settled(dk);
-      settled(ds16);
+      // 1. P' of S'. The compiler trusts no wait but the last one for products that begin behind it in the loop: so S' was waited for.
       if (first && i > 0) release(mbarrier_of(base, QEmpty + then));
-      // 2. dV and dS'.
       if (extras) {
         u32 all = note.entry & 1 ? seen(a.score, query, a.SP, a.score.kpos + key) : ~0u;
         Extras e{job, note.head, query, key};
         keep = keeps(e);
-        weigh(s, p16, e, all, keep, lines + half * 256);
+        weigh(s, p16, e, all, keep, lines);
       } else {
-        round(p16, s);
+        weigh(s, a.score.scale, lines);
+        if (note.entry & 1) hide(s, seen(a.score, query, a.SP, a.score.kpos + key));
       }
-      wgmma_fence();
-      multiply_sums(dv, p16, o + here);
-      if (!ahead) multiply_scores(dp, v, o + here);
-      wgmma_commit();
-      if (kRoom && !first) wgmma_wait<1>(); else wgmma_wait<0>();
+      if (!ahead) {
+        wgmma_fence();
+        multiply_sums(dv, p16, o + here);
+        multiply_scores(dp, v, o + here);
+        wgmma_commit();
+      }
+      // 2. dS' of P' and dP'.
+      wgmma_wait<0>();
       settled(dp);
-      if (last && !kRoom) release(mbarrier_of(base, OEmpty + place));
+      settled(dv);
+      settled(p16);
       if (extras)
         if (a.score.threshold) drop(dp, keep, a.score.keep);
-      differentiate(dp, s, lines + half * 256);
+      differentiate(dp, s, lines);
+      if (!extras) round(p16, s);
       round(ds16, dp);
-      if (first && i > 0) named_sync(2 + w, 2 * kWarpgroup);
+      if (first) mbarrier_wait(mbarrier_of(base, SEmpty), place ^ 1);
       exchange(ds16, base + kS + half * kKeySlab, own);
       fence_shared();
-      // 3. The next S', dQ once both consumers have written dS, dK, and the next dP'.
-      if (last && more) mbarrier_wait(mbarrier_of(base, QFull + then), parityThen);
-      wgmma_fence();
-      multiply_scores(s, k, q + next);
-      wgmma_commit();
+      if (last) release(mbarrier_of(base, SFull));
+      // 3. The products. dQ waits for dS of both consumers.
+      if (ahead) {
+        wgmma_fence();
+        multiply_sums(dv, p16, o + here);
+        wgmma_commit();
+      }
       if (last) {
-        named_sync(1, 2 * kWarpgroup);
+        mbarrier_wait(mbarrier_of(base, SFull), place);
         wgmma_fence();
         multiply_dq(dq, dsSide, kSide);
         wgmma_commit();
@@ -396,20 +397,29 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
       wgmma_fence();
       multiply_sums(dk, ds16, q + here);
       wgmma_commit();
+      if (!kRoom) {
+        wgmma_wait<1>();
+        settled(dq);
+        settled(dv);
+        settled(p16);
+      }
+      if (last && more) mbarrier_wait(mbarrier_of(base, QFull + then), parityThen);
+      wgmma_fence();
+      multiply_scores(s, k, q + next);
+      wgmma_commit();
       if (kRoom) {
         if (last && more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);
         wgmma_fence();
         multiply_scores(dp, v, o + next);
         wgmma_commit();
+        if (last) wgmma_wait<3>();
       }
-      wgmma_wait<1 + kRoom>();
-      settled(s);
-      settled(dv);
-      settled(p16);
+      // 4. dQ goes to shared memory.
       if (last) {
         settled(dq);
-        if (kRoom) release(mbarrier_of(base, OEmpty + place));
-        if (more) named_arrive(3 - w, 2 * kWarpgroup);
+        settled(dv);
+        release(mbarrier_of(base, OEmpty + place));
+        release(mbarrier_of(base, SEmpty));
         mbarrier_wait(mbarrier_of(base, SumEmpty + place), parity ^ 1);
         leave(dq, base + kSum + place * kSumBytes, a.score.natural, own);
         fence_shared();
@@ -417,11 +427,16 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
       }
       if (!kRoom) {
         if (last && more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);
-        if (!ahead) continue;
-        wgmma_fence();
-        multiply_scores(dp, v, o + next);
-        wgmma_commit();
+        if (ahead) {
+          wgmma_fence();
+          multiply_scores(dp, v, o + next);
+          wgmma_commit();
+        }
       }
+      wgmma_wait<ahead>();
+      settled(s);
+      settled(dk);
+      settled(ds16);
     }
     i++;
   } while (!note.last);
@@ -470,7 +485,7 @@ template <bool extras> DEV void backward(const BackwardArgs &a) {
   u32 base = shared_address(shared_memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < Barriers; i++) {
-      bool warps = (i >= QEmpty && i < OFull) | (i >= OEmpty && i < SumEmpty);
+      bool warps = (i >= QEmpty && i < OFull) | (i >= OEmpty && i < SumEmpty) | i >= SFull;
       mbarrier_init(mbarrier_of(base, i), warps ? kWarps : 1);
     }
     mbarrier_visible();
@@ -481,7 +496,7 @@ template <bool extras> DEV void backward(const BackwardArgs &a) {
     fewer_registers<24>();
     Job job(a);
     if (threadIdx.x == 0 && job.tiles) produce(job);
-    if (threadIdx.x == 32) add(job);
+    if (threadIdx.x == 32 || threadIdx.x == 64) add(job, threadIdx.x >> 6);
     return;
   }
   more_registers<240>();
