@@ -56,6 +56,11 @@ DEV void mbarrier_wait(u32 b, u32 parity) {
   } while (!done);
 }
 
+// store_blocks writes four blocks of 8 x 8 elements, that lie in registers as products do. Lane l gives the address of row l%8 of block l/8.
+DEV void store_blocks(u32 address, const u32 *x) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]) : "memory");
+}
+
 // --- bulk copies: contiguous pieces of memory, addresses and bytes multiples of 16
 
 DEV void bulk_load(u32 to, const void *from, u32 bytes, u32 mbarrier) {
