@@ -101,18 +101,18 @@ DEV void release(u32 mbarrier) {
 }
 
 // scores is keys times rows of queries: S' of K and Q, dP' of V and dO.
-DEV void multiply_scores(float (&s)[kPairs], u32 keys, u32 queries) {
+DEV void multiply_scores(float (&s)[kPairs], u64 keys, u64 queries) {
   keys = opaque(keys), queries = opaque(queries);
   UNROLL for (int i = 0; i < kDim / 16; i++)
     multiply<0, 0>(s, keys + (i >> 2) * (kKeySlab >> 4) + (i & 3) * kStepK, queries + (i >> 2) * (kQuerySlab >> 4) + (i & 3) * kStepK, i > 0);
 }
 
-DEV void multiply_sums(float (&sum)[kDim / 2], const u32 (&a)[kPairs / 2], u32 rows) {
+DEV void multiply_sums(float (&sum)[kDim / 2], const u32 (&a)[kPairs / 2], u64 rows) {
   rows = opaque(rows);
   UNROLL for (int i = 0; i < 4; i++) multiply(sum, a + 4 * i, rows + i * kStepRows);
 }
 
-DEV void multiply_dq(float (&dq)[32], u32 ds, u32 k) {
+DEV void multiply_dq(float (&dq)[32], u64 ds, u64 k) {
   ds = opaque(ds), k = opaque(k);
   UNROLL for (int i = 0; i < kKeys / 16; i++) multiply<1, 1>(dq, ds + i * kStepRows, k + i * kStepRows, i > 0);
 }
@@ -124,9 +124,9 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
   const BackwardArgs &a = job.a;
   u32 base = job.base;
   int w = own.warpgroup;
-  u32 k = descriptor(base + kK + w * 64 * 128, 0), v = descriptor(base + kV + w * 64 * 128, 0);
-  u32 q = descriptor(base + kQ, kQuerySlab), o = descriptor(base + kO, kQuerySlab);
-  u32 kSide = descriptor(base + kK + (kDim == 64 ? 0 : w * kKeySlab), 0), dsSide = descriptor(base + kS + (kDim == 64 ? w * kKeySlab : 0), 0);
+  u64 k = descriptor(base + kK + w * 64 * 128, 0), v = descriptor(base + kV + w * 64 * 128, 0);
+  u64 q = descriptor(base + kQ, kQuerySlab), o = descriptor(base + kO, kQuerySlab);
+  u64 kSide = descriptor(base + kK + (kDim == 64 ? 0 : w * kKeySlab), 0), dsSide = descriptor(base + kS + (kDim == 64 ? w * kKeySlab : 0), 0);
   float s[kPairs], dp[kPairs], dq[32];
   u32 p16[kPairs / 2], ds16[kPairs / 2];
 
@@ -157,7 +157,7 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
     UNROLL for (int half = 0; half < kHalves; half++) {
       bool first = half == 0, last = half + 1 == kHalves;
       u32 here = at + half * kHalf, next = last ? after : here + kHalf, lines = base + place * kLine + half * 256 + (own.lane & 3) * 8;
-      int query = (note.entry >> 1) * kQueries + half * 64 + 2 * (own.lane & 3), key = opaque(job.key + own.row);
+      int query = (note.entry >> 1) * kQueries + half * 64 + 2 * (own.lane & 3), key = opaque(u32(job.key + own.row));
       u32 keep = 0;
       // 1. P' of S'. The compiler trusts no wait but the last one for products that begin behind it in the loop: so S' was waited for.
       if (first && i > 0) release(mbarrier_of(base, QEmpty + then));

@@ -71,12 +71,12 @@ DEV u32 keeps(const Extras &e) {
 }
 
 // weigh turns scores into what dV needs, the weights behind dropout, and leaves the weights times the slope of softcap. It goes through
-// a quarter of the columns at a time, or there would not be registers enough.
+// half of the columns at a time, or there would not be registers enough.
 DEV void weigh(float (&s)[kPairs], u32 (&p)[kPairs / 2], const Extras &e, u32 seen, u32 keeps, u32 lines) {
   const Score &c = e.job.a.score;
-  constexpr int n = kPairs / 4;
-  UNROLL for (int quarter = 0; quarter < kPairs; quarter += n) {
-    float *x = s + quarter, steep[n], scale = c.scale;
+  constexpr int n = kPairs / 2;
+  UNROLL for (int part = 0; part < kPairs; part += n) {
+    float *x = s + part, steep[n], scale = c.scale;
     UNROLL for (int i = 0; i < n; i++) steep[i] = 1;
     if (c.softcap != 0) {
       UNROLL for (int i = 0; i < n; i++) x[i] = tanh_exact(x[i] * c.inner, steep + i);
@@ -87,20 +87,20 @@ DEV void weigh(float (&s)[kPairs], u32 (&p)[kPairs / 2], const Extras &e, u32 se
       float slope = c.slope[e.head];
       int top = c.kpos[e.key], bottom = c.kpos[e.key + 8];
       UNROLL for (int i = 0; i < n; i++) {
-        int distance = c.qpos[e.query + 2 * ((quarter + i) & ~3) + (i & 1)] - (i & 2 ? bottom : top);
+        int distance = c.qpos[e.query + 2 * ((part + i) & ~3) + (i & 1)] - (i & 2 ? bottom : top);
         x[i] -= slope * (float)(distance < 0 ? -distance : distance);
       }
     }
     UNROLL for (int i = 0; i < n; i += 4) {
-      float2 high = shared_pair(kHigh + lines + 8 * (quarter + i));
+      float2 high = shared_pair(kHigh + lines + 8 * (part + i));
       float kept[4];
       UNROLL for (int j = 0; j < 4; j++) {
         float w = exp2_fast(x[i + j] - (j & 1 ? high.y : high.x));
-        x[i + j] = w = seen >> (quarter + i + j) & 1 ? w : 0.f;
-        kept[j] = keeps >> (quarter + i + j) & 1 ? w * c.keep : 0.f;
+        x[i + j] = w = seen >> (part + i + j) & 1 ? w : 0.f;
+        kept[j] = keeps >> (part + i + j) & 1 ? w * c.keep : 0.f;
       }
-      p[(quarter + i) / 2] = pair(kept[0], kept[1]);
-      p[(quarter + i) / 2 + 1] = pair(kept[2], kept[3]);
+      p[(part + i) / 2] = pair(kept[0], kept[1]);
+      p[(part + i) / 2 + 1] = pair(kept[2], kept[3]);
     }
     if (c.softcap != 0) UNROLL for (int i = 0; i < n; i++) x[i] *= steep[i];
   }
