@@ -14,6 +14,8 @@ list() {
   echo "careful careful.cu sm_80 ptx70"
   for d in 64 128 192 256; do
     echo "simt_d$d simt.cu sm_80 ptx70 -DDP=$d"
+    echo "mma_bf16_d$d mma.cu sm_80 ptx70 -DDP=$d -DTYPE_BF16 -fcuda-flush-denormals-to-zero"
+    echo "mma_f16_d$d mma.cu sm_80 ptx70 -DDP=$d -DTYPE_F16 -fcuda-flush-denormals-to-zero"
   done
   for d in 64 128; do
     echo "wgmma_bf16_d$d wgmma.cu sm_90a ptx80 -DDP=$d -DTYPE_BF16 -fcuda-flush-denormals-to-zero"

@@ -32,15 +32,21 @@ DEV void load_transposed(u32 (&r)[4], u32 address) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
 }
 
+// opaque is x as the compiler cannot know it: what is computed from it is computed here, not held in registers from long before.
+DEV u32 opaque(u32 x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 // What ldmatrix wants of a lane, for the four 8 x 8 blocks of a 16 x 16 square of a tile. rows_first has them in the order of A: both
 // blocks of rows of the first 8 columns, then those of the other 8; transposed, that is B for two column blocks. columns_first exchanges
 // the two in the middle: B from an array with a row for each column of B, or A transposed.
 DEV u32 rows_first(u32 tile) {
-  u32 lane = threadIdx.x & 31;
+  u32 lane = opaque(threadIdx.x) & 31;
   return tile + (lane & 15) * kRowBytes + (((lane >> 4) ^ (lane & 7)) << 4);
 }
 DEV u32 columns_first(u32 tile) {
-  u32 lane = threadIdx.x & 31;
+  u32 lane = opaque(threadIdx.x) & 31;
   return tile + ((lane >> 4 << 3) + (lane & 7)) * kRowBytes + ((((lane >> 3) & 1) ^ (lane & 7)) << 4);
 }
 // The square at a row and at column 16*square of a tile of ROWS rows, from the address of the first one.
@@ -51,16 +57,16 @@ template <int ROWS> DEV u32 square_at(u32 first, int row, int square) {
 DEV void copy16(u32 shared, const void *global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
 }
+DEV void copy4(u32 shared, const void *global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared), "l"(global) : "memory");
+}
 // Copies ROWS rows of SLABS slabs into a tile; `to` and `from` are where thread 0 begins.
 template <int ROWS, int SLABS, int THREADS> DEV void copy_tile(u32 to, const char *from) {
+  u32 thread = opaque(threadIdx.x);
   UNROLL for (int slab = 0; slab < SLABS; slab++)
-    UNROLL for (int i = 0; i < ROWS * 8; i += THREADS) {
-      if (ROWS * 8 % THREADS != 0)
-        if (i + threadIdx.x >= ROWS * 8) break;
-      copy16(to + slab * ROWS * kRowBytes + (i + threadIdx.x) * 16, from + (long)slab * kSlabBytes + (i + threadIdx.x) * 16);
-    }
+    UNROLL for (int i = 0; i < ROWS * 8; i += THREADS)
+      copy16(to + thread * 16 + slab * ROWS * kRowBytes + i * 16, from + thread * 16 + slab * kSlabBytes + i * 16);
 }
-
 // Where a row of a head of an array of tiles begins: in slab 0, at a multiple of 64.
 DEV const char *tile_row(const void *array, int head, int SP, int dim, int row) {
   return (const char *)array + ((long)head * SP + (row & ~127)) * dim * 2 + (row & 127) * kRowBytes;

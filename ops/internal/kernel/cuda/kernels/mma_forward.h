@@ -12,90 +12,114 @@
 
 namespace {
 
-template <int DIM> struct ForwardShape {
+template <int DIM, bool EXTRAS = false> struct ForwardShape {
   static constexpr int kQueries = 128, kKeys = 64;
   static constexpr int kBlocks = DIM <= 128 ? 2 : 1; // of 16 queries to a warp
   static constexpr bool kHoldsQ = DIM > 128;         // Q in registers; it is staged where K and V lie later
   static constexpr int kThreads = kQueries / (16 * kBlocks) * 32;
-  static constexpr int kResident = DIM == 64 ? 3 : DIM == 128 ? 2 : 1; // blocks on a multiprocessor
+  static constexpr int kResident = DIM == 64 ? (EXTRAS ? 2 : 3) : DIM == 128 ? 2 : 1; // blocks on a multiprocessor
   static constexpr u32 kTileBytes = kKeys * DIM * 2;
-  static constexpr u32 kK = kHoldsQ ? 0 : kQueries * DIM * 2, kV = kK + kTileBytes, kBytes = kV + kTileBytes;
+  static constexpr bool kParks = DIM <= 128;         // m and l in shared memory while Q K^T wants the registers
+  static constexpr u32 kK = kHoldsQ ? 0 : kQueries * DIM * 2, kV = kK + kTileBytes, kPark = kV + kTileBytes;
+  static constexpr u32 kPlan = kPark + (kParks ? kThreads * 16 * kBlocks : 0), kBytes = kPlan + 16;
 };
 
 constexpr float kWide = 16.f, kLargest = 256.f;
 
 template <int DIM, bool EXTRAS> struct Forward {
-  using Shape = ForwardShape<DIM>;
+  using Shape = ForwardShape<DIM, EXTRAS>;
   static constexpr int kBlocks = Shape::kBlocks, kKeys = Shape::kKeys, kSquares = DIM / 16, kThreads = Shape::kThreads;
 
   const ForwardArgs &a;
-  int head, row;            // row is the first of the lane's; it has row + 8*i, i < 2*kBlocks
-  u32 memory, q, k, v;      // addresses of the lane in shared memory
+  int head, tile;
+  u32 memory;
   float o[kBlocks][DIM / 8][4], s[kBlocks][kKeys / 8][4];
   float m[2 * kBlocks], l[2 * kBlocks]; // l of the lane's columns alone
   u32 held[Shape::kHoldsQ ? kSquares : 1][4];
 
-  DEV Forward(const ForwardArgs &args, int tile) : a(args) {
-    u32 lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    int first = warp * 16 * kBlocks;
-    head = blockIdx.y;
-    row = tile * Shape::kQueries + first + (lane >> 2);
-    memory = shared_address(shared_memory);
-    q = rows_first(memory) + first * kRowBytes;
-    k = columns_first(memory + Shape::kK);
-    v = rows_first(memory + Shape::kV);
+  DEV Forward(const ForwardArgs &args, int tile_)
+      : a(args), head(blockIdx.y), tile(tile_), memory(shared_address(shared_memory)) {
     copy_tile<Shape::kQueries, DIM / 64, kThreads>(memory, tile_row(a.q, head, a.SP, DIM, tile * Shape::kQueries));
   }
 
+  DEV static int lane() { return opaque(threadIdx.x) & 31; }
+  DEV static int first_query() { return (opaque(threadIdx.x) >> 5) * 16 * kBlocks; } // of the warp in its tile
+  // row is the i-th of the lane's 2*kBlocks rows.
+  DEV int row(int i) const { return tile * Shape::kQueries + first_query() + (lane() >> 2) + 8 * i; }
+  DEV u32 queries() const { return rows_first(opaque(memory)) + first_query() * kRowBytes; }
+
   // copy_keys starts the copy of a tile of K or V.
-  DEV void copy_keys(u32 place, const void *array, u32 entry) {
-    copy_tile<kKeys, DIM / 64, kThreads>(memory + place, tile_row(array, head / a.group, a.NP, DIM, (entry >> 1) * kKeys));
+  DEV void copy_keys(u32 place, const void *array, u32 entry, int kv_head) {
+    copy_tile<kKeys, DIM / 64, kThreads>(memory + place, tile_row(array, kv_head, a.NP, DIM, (entry >> 1) * kKeys));
   }
+  // What is the same for the whole block lies in shared memory, as every register counts: the end of the list and the KV head.
+  struct Plan { int last, kv_head; };
+  DEV static Plan &plan() { return *(Plan *)(shared_memory + Shape::kPlan); }
 
   DEV void hold_queries() {
     arrived();
     barrier();
+    u32 q = queries();
     UNROLL for (int i = 0; i < kSquares; i++) load_matrices(held[i], square_at<Shape::kQueries>(q, 0, i));
     barrier();
   }
 
-  // first_column is the lane's in a row of O.
-  DEV float *o_row(int i) const { return a.o + ((long)head * a.SP + row + 8 * i) * DIM + 2 * (threadIdx.x & 3); }
+  // line is the place of a row among those of all heads; o_row its O, from the lane's first column on.
+  DEV long line(int i) const { return (long)head * a.SP + row(i); }
+  DEV float *o_row(int i) const { return a.o + line(i) * DIM + 2 * (lane() & 3); }
 
   DEV void load_carry() {
     UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
-      long at = (long)head * a.SP + row + 8 * i;
-      m[i] = a.first ? -kInf : a.m[at];
-      l[i] = a.first ? 0.f : (threadIdx.x & 3) ? 0.f : a.l[at];
+      m[i] = a.first ? -kInf : a.m[line(i)];
+      l[i] = a.first ? 0.f : (lane() & 3) ? 0.f : a.l[line(i)];
     }
     if (a.first) {
       UNROLL for (int b = 0; b < kBlocks; b++) zero(o[b]);
       return;
     }
-    UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+      const float *from = o_row(i);
       UNROLL for (int d = 0; d < DIM / 8; d++) {
-        float2 x = *(const float2 *)(o_row(i) + 8 * d);
+        float2 x = *(const float2 *)(from + 8 * d);
         o[i / 2][d][i % 2 * 2] = x.x;
         o[i / 2][d][i % 2 * 2 + 1] = x.y;
       }
+    }
   }
 
   DEV void store_carry() {
     UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
       float sum = l[i] + butterfly(l[i], 1);
       sum += butterfly(sum, 2);
-      UNROLL for (int d = 0; d < DIM / 8; d++) *(float2 *)(o_row(i) + 8 * d) = {o[i / 2][d][i % 2 * 2], o[i / 2][d][i % 2 * 2 + 1]};
-      if ((threadIdx.x & 3) == 0) {
-        long at = (long)head * a.SP + row + 8 * i;
-        a.m[at] = m[i];
-        a.l[at] = sum;
+      float *to = o_row(i);
+      UNROLL for (int d = 0; d < DIM / 8; d++) *(float2 *)(to + 8 * d) = {o[i / 2][d][i % 2 * 2], o[i / 2][d][i % 2 * 2 + 1]};
+      if ((lane() & 3) == 0) {
+        a.m[line(i)] = m[i];
+        a.l[line(i)] = sum;
       }
+    }
+  }
+
+  DEV static float4 *parking() { return (float4 *)(shared_memory + Shape::kPark) + opaque(threadIdx.x); }
+  DEV void park() {
+    if (!Shape::kParks) return;
+    UNROLL for (int b = 0; b < kBlocks; b++) parking()[b * kThreads] = {m[2 * b], m[2 * b + 1], l[2 * b], l[2 * b + 1]};
+  }
+  DEV void unpark() {
+    if (!Shape::kParks) return;
+    UNROLL for (int b = 0; b < kBlocks; b++) {
+      float4 x = parking()[b * kThreads];
+      m[2 * b] = x.x;
+      m[2 * b + 1] = x.y;
+      l[2 * b] = x.z;
+      l[2 * b + 1] = x.w;
     }
   }
 
   // multiply_keys: s = Q K^T.
   DEV void multiply_keys() {
     UNROLL for (int b = 0; b < kBlocks; b++) zero(s[b]);
+    u32 q = queries(), k = columns_first(opaque(memory) + Shape::kK);
     UNROLL for (int i = 0; i < kSquares; i++) {
       u32 left[kBlocks][4];
       UNROLL for (int b = 0; b < kBlocks; b++)
@@ -111,9 +135,19 @@ template <int DIM, bool EXTRAS> struct Forward {
     }
   }
 
-  // multiply_values: o += P V, with P in s.
-  DEV void multiply_values() {
+  // multiply_values: o += P V, and l the sums of P, with P = exp2(s*factor - m) of 16 keys at a time.
+  DEV void multiply_values(u32 entry, float factor) {
+    u32 v = rows_first(opaque(memory) + Shape::kV);
+    float sum[2 * kBlocks] = {};
     UNROLL for (int n = 0; n < kKeys / 16; n++) {
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+        UNROLL for (int j = 2 * n; j < 2 * n + 2; j++) {
+          float *x = &s[i / 2][j][i % 2 * 2], reference = m[i] == -kInf ? 0.f : m[i];
+          x[0] = exp2_fast(__builtin_fmaf(x[0], factor, -reference));
+          x[1] = exp2_fast(__builtin_fmaf(x[1], factor, -reference));
+          sum[i] += x[0] + x[1];
+        }
+      if (EXTRAS && a.score.threshold) drop(entry, n);
       u32 left[kBlocks][4];
       UNROLL for (int b = 0; b < kBlocks; b++)
         UNROLL for (int i = 0; i < 4; i++) left[b][i] = pair(s[b][2 * n + i / 2][i % 2 * 2], s[b][2 * n + i / 2][i % 2 * 2 + 1]);
@@ -126,70 +160,68 @@ template <int DIM, bool EXTRAS> struct Forward {
         }
       }
     }
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) l[i] += sum[i];
   }
 
   // key is the first of the lane's keys of column block n; it has that and the next one.
-  DEV int key(u32 entry, int n) const { return (entry >> 1) * kKeys + 8 * n + 2 * (threadIdx.x & 3); }
+  DEV int key(u32 entry, int n) const { return (entry >> 1) * kKeys + 8 * n + 2 * (lane() & 3); }
   DEV int2 positions(u32 entry, int n) const { return *(const int2 *)(a.score.kpos + key(entry, n)); }
 
   // judge makes logits of s: -inf where a pair is not visible.
   DEV void judge(u32 entry) {
-    if (EXTRAS) adjust(entry);
-    else
-      each([&](float &x, int, int, int) { x *= a.score.scale; });
+    const Score &c = a.score;
+    UNROLL for (int n = 0; n < kKeys / 8; n++) {
+      bool cap = EXTRAS && opaque(c.softcap != 0.f); // a branch for every n, or its work on all of s would want registers at once
+      UNROLL for (int b = 0; b < kBlocks; b++)
+        UNROLL for (int i = 0; i < 4; i++) s[b][n][i] = cap ? capped(c, s[b][n][i], nullptr) : s[b][n][i] * c.scale;
+    }
+    if (EXTRAS & (c.alibi != 0)) subtract_bias(entry);
     if (!(entry & 1)) return;
-    if (a.score.layers == 1) hide_one_layer(entry);
+    if (c.layers == 1)
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++) hide_one_layer(entry, i);
     else hide(entry);
   }
 
-  // each calls f(element, i, n, e) for row + 8*i and the e-th key of column block n.
-  template <class F> DEV void each(const F &f) {
-    UNROLL for (int n = 0; n < kKeys / 8; n++)
-      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
-        UNROLL for (int e = 0; e < 2; e++) f(s[i / 2][n][i % 2 * 2 + e], i, n, e);
-  }
-
-  DEV void adjust(u32 entry) {
-    const Score &c = a.score;
-    float slope = c.alibi ? c.slope[head] : 0.f;
-    int at[2 * kBlocks];
-    UNROLL for (int i = 0; i < 2 * kBlocks; i++) at[i] = c.alibi ? c.qpos[row + 8 * i] : 0;
-    UNROLL for (int n = 0; n < kKeys / 8; n++) {
-      int2 p = c.alibi ? positions(entry, n) : int2{0, 0};
-      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
-        UNROLL for (int e = 0; e < 2; e++) {
-          float &x = s[i / 2][n][i % 2 * 2 + e];
-          x = logit(c, x, at[i] - (e ? p.y : p.x), slope, nullptr);
-        }
+  DEV void subtract_bias(u32 entry) {
+    float slope = a.score.slope[head];
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+      int at = a.score.qpos[row(i)];
+      UNROLL for (int n = 0; n < kKeys / 8; n++) {
+        int2 p = positions(opaque(entry), n);
+        s[i / 2][n][i % 2 * 2] -= bias(at - p.x, slope);
+        s[i / 2][n][i % 2 * 2 + 1] -= bias(at - p.y, slope);
+      }
     }
   }
 
-  DEV void hide_one_layer(u32 entry) {
-    int2 span[2 * kBlocks];
-    UNROLL for (int i = 0; i < 2 * kBlocks; i++) span[i] = a.score.span[row + 8 * i];
+  DEV void hide_one_layer(u32 entry, int i) {
+    int2 span = a.score.span[row(i)];
     UNROLL for (int n = 0; n < kKeys / 8; n++) {
-      int2 p = positions(entry, n);
-      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
-        UNROLL for (int e = 0; e < 2; e++) {
-          float &x = s[i / 2][n][i % 2 * 2 + e];
-          x = (u32)((e ? p.y : p.x) - span[i].x) < (u32)span[i].y ? x : -kInf;
-        }
+      int2 p = positions(opaque(entry), n);
+      float &x = s[i / 2][n][i % 2 * 2], &y = s[i / 2][n][i % 2 * 2 + 1];
+      x = (u32)(p.x - span.x) < (u32)span.y ? x : -kInf;
+      y = (u32)(p.y - span.x) < (u32)span.y ? y : -kInf;
     }
   }
 
-  // hide for any number of layers: a bit for each pair of a row.
+  // hide for any number of layers: a bit for each key of a row.
   DEV void hide(u32 entry) {
     u32 seen[2 * kBlocks] = {};
     ONCE for (int layer = 0; layer < a.score.layers; layer++)
       UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
-        int2 span = a.score.span[(long)layer * a.SP + row + 8 * i];
+        int2 span = a.score.span[(long)layer * a.SP + row(i)];
         UNROLL for (int n = 0; n < kKeys / 8; n++) {
-          int2 p = positions(entry, n);
+          int2 p = positions(opaque(entry), n);
           seen[i] |= (u32)(p.x - span.x) < (u32)span.y ? 1u << (2 * n) : 0u;
           seen[i] |= (u32)(p.y - span.x) < (u32)span.y ? 2u << (2 * n) : 0u;
         }
       }
-    each([&](float &x, int i, int n, int e) { x = seen[i] >> (2 * n + e) & 1 ? x : -kInf; });
+    UNROLL for (int i = 0; i < 2 * kBlocks; i++)
+      UNROLL for (int n = 0; n < kKeys / 8; n++)
+        UNROLL for (int e = 0; e < 2; e++) {
+          float &x = s[i / 2][n][i % 2 * 2 + e];
+          x = seen[i] >> (2 * n + e) & 1 ? x : -kInf;
+        }
   }
 
   // soften turns s into P relative to 2^m; a logit is an element of s times `factor`, which is not negative.
@@ -204,15 +236,6 @@ template <int DIM, bool EXTRAS> struct Forward {
       follow |= (top[i] > m[i]) & !(kWide * exp2_fast(top[i] - m[i]) < __builtin_fminf(l[i], kWide * kLargest));
     }
     if (any(follow)) rescale(top);
-    UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
-      float reference = m[i] == -kInf ? 0.f : m[i];
-      UNROLL for (int n = 0; n < kKeys / 8; n++)
-        UNROLL for (int e = 0; e < 2; e++) {
-          float &x = s[i / 2][n][i % 2 * 2 + e];
-          x = exp2_fast(__builtin_fmaf(x, factor, -reference));
-          l[i] += x;
-        }
-    }
   }
 
   // rescale makes the largest logits the rows' references.
@@ -229,46 +252,50 @@ template <int DIM, bool EXTRAS> struct Forward {
     }
   }
 
-  // drop clears what dropout hides: it counts in l, not in O.
-  DEV void drop(u32 entry) {
+  // drop clears what dropout hides of 16 keys: it counts in l, not in O.
+  DEV void drop(u32 entry, int n) {
     const Score &c = a.score;
-    u32 word[2 * kBlocks];
-    UNROLL for (int i = 0; i < 2 * kBlocks; i++) word[i] = c.qword[(long)head * a.SP + row + 8 * i];
-    UNROLL for (int n = 0; n < kKeys / 8; n++) {
-      const u32 *w = c.kword + (long)head * a.NP + key(entry, n);
-      UNROLL for (int i = 0; i < 2 * kBlocks; i++)
-        UNROLL for (int e = 0; e < 2; e++) {
-          float &x = s[i / 2][n][i % 2 * 2 + e];
-          x = kept(word[i], w[e], c.threshold) ? x : 0.f;
-        }
+    UNROLL for (int j = 2 * n; j < 2 * n + 2; j++) {
+      int2 words = *(const int2 *)(c.kword + (long)head * a.NP + key(opaque(entry), j));
+      UNROLL for (int i = 0; i < 2 * kBlocks; i++) {
+        u32 word = c.qword[line(i)];
+        float *x = &s[i / 2][j][i % 2 * 2];
+        x[0] = kept(word, words.x, c.threshold) ? x[0] : 0.f;
+        x[1] = kept(word, words.y, c.threshold) ? x[1] : 0.f;
+      }
     }
   }
 
   DEV void run(int entry, int last) {
     if (Shape::kHoldsQ) hold_queries();
     u32 now = a.tile[entry];
-    copy_keys(Shape::kK, a.k, now);
+    int kv_head = head / a.group;
+    copy_keys(Shape::kK, a.k, now, kv_head);
+    if (threadIdx.x == 0) plan() = {last, kv_head};
     load_carry();
-    ONCE for (; entry < last; entry++) {
-      u32 next = a.tile[entry + 1 < last ? entry + 1 : entry];
+    park();
+    for (bool more = true; more; entry++) {
       arrived();
       barrier(); // K is here, and all are done with the V before
-      copy_keys(Shape::kV, a.v, now);
+      copy_keys(Shape::kV, a.v, now, plan().kv_head);
       multiply_keys();
+      more = entry + 1 < plan().last;
+      u32 next = a.tile[entry + more];
       arrived();
       barrier(); // V is here, and all are done with K
-      if (entry + 1 < last) copy_keys(Shape::kK, a.k, next);
+      if (more) copy_keys(Shape::kK, a.k, next, plan().kv_head);
       float factor = a.score.scale;
       if (EXTRAS | (now & 1) | (factor < 0.f)) {
-        judge(now);
+        judge(EXTRAS ? a.tile[opaque(entry)] : now); // extras have no register to spare for what can be read again
         factor = 1.f;
       }
+      unpark();
       soften(factor);
-      if (EXTRAS)
-        if (a.score.threshold) drop(now);
-      multiply_values();
-      now = next;
+      multiply_values(EXTRAS ? a.tile[opaque(entry)] : now, factor);
+      park();
+      now = EXTRAS ? a.tile[opaque(entry) + more] : next;
     }
+    unpark();
     store_carry();
   }
 };

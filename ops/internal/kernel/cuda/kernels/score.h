@@ -26,13 +26,21 @@ DEV float tanh_exact(float x, float *slope) {
   return isNear ? near : __builtin_copysignf(1.f - 2.f * r, x);
 }
 
-// logit in units of log2 from s = q.k; slope of the softcap (dt/ds over its value without one) goes to *steep if wanted.
-DEV float logit(const Score &c, float s, int distance, float slope, float *steep) {
+// The logit of s = q.k before ALiBi; slope of the softcap (dt/ds over its value without one) goes to *steep if wanted.
+DEV float capped(const Score &c, float s, float *steep) {
   float t = s * c.scale, d = 1.f;
   if (c.softcap != 0.f) t = tanh_exact(s * c.inner, &d) * c.softcap;
   if (steep) *steep = d;
-  if (c.alibi) t -= slope * (float)(distance < 0 ? -distance : distance);
   return t;
+}
+
+// What ALiBi subtracts.
+DEV float bias(int distance, float slope) { return slope * (float)(distance < 0 ? -distance : distance); }
+
+// logit in units of log2 from s = q.k; steep as for capped.
+DEV float logit(const Score &c, float s, int distance, float slope, float *steep) {
+  float t = capped(c, s, steep);
+  return c.alibi ? t - bias(distance, slope) : t;
 }
 
 // Whether a query row sees a key position.

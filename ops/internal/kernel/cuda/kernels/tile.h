@@ -14,10 +14,3 @@ struct alignas(16) int4 { int x, y, z, w; };
 DEV int2 two_ints(const int *p) { return *(const int2 *)p; }
 DEV float2 two_floats(const float *p) { return *(const float2 *)p; }
 DEV int min2(int a, int b) { return a < b ? a : b; }
-
-// above_all makes inf of -inf. (Not ?: because of which the compiler would negate before it chooses.)
-DEV float above_all(float x) {
-  float r;
-  asm("{\n.reg .pred p;\nsetp.eq.f32 p, %1, 0fFF800000;\nselp.f32 %0, 0f7F800000, %1, p;\n}" : "=f"(r) : "f"(x));
-  return r;
-}

@@ -135,15 +135,15 @@ DEV bool weigh(float (&s)[64], Rows &r, float scale, float (&factor)[2]) {
   return lift;
 }
 
-DEV void multiply_keys(float (&s)[64], u32 q, u32 k) {
+DEV void multiply_keys(float (&s)[64], u64 q, u64 k) {
   q = opaque(q), k = opaque(k);
   UNROLL for (int i = 0; i < kDim / 16; i++) {
-    u32 at = (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK;
+    u64 at = (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK;
     multiply<0, 0>(s, q + at, k + at, i > 0);
   }
 }
 
-DEV void multiply_values(float (&o)[kDim / 2], const u32 (&p)[32], u32 v) {
+DEV void multiply_values(float (&o)[kDim / 2], const u32 (&p)[32], u64 v) {
   v = opaque(v);
   UNROLL for (int i = 0; i < 8; i++) multiply(o, p + 4 * i, v + i * kStepRows);
 }
@@ -179,8 +179,8 @@ DEV void give_turn(int consumer) { named_arrive(2 - consumer, 2 * kWarpgroup); }
 
 // fold goes through the tiles of keys; the softmax of one overlaps the products with the values of the one before.
 DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
-  u32 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
-  u32 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
+  u64 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
+  u64 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
   float s[64], factor[2];
   u32 p[32];
   u32 entry = job.tile[0], next = job.tile[job.tiles > 1];
@@ -238,8 +238,8 @@ DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
 
 // fold_extras does one thing after the other: one softmax with extras is long enough, for the registers and for the instruction cache.
 DEV void fold_extras(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
-  u32 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
-  u32 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
+  u64 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
+  u64 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
   mbarrier_wait(mbarrier_of(job.base, QFull), 0);
   ONCE for (int j = 0; j < job.tiles; j++) {
     int place = j & 1;
