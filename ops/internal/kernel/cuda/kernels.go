@@ -8,7 +8,7 @@ import (
 	"github.com/ringgrad/ringgrad/ops/internal/device"
 )
 
-//go:embed ptx
+//go:embed ptx/*.ptx
 var sources embed.FS
 
 // launch is how a kernel is started: its tiles, threads of a block, and bytes of dynamic shared memory.
@@ -164,12 +164,9 @@ func (m *modules) close() error {
 
 // source is a PTX file.
 func source(file string) (string, error) {
-	b, err := read("ptx/" + file + ".ptx")
+	b, err := sources.ReadFile("ptx/" + file + ".ptx")
 	if err != nil {
 		return "", fmt.Errorf("cuda: no PTX: %w", err)
 	}
 	return string(b), nil
 }
-
-// read reads embedded files.
-var read = sources.ReadFile
