@@ -67,6 +67,8 @@ template <int ROWS, int SLABS, int THREADS> DEV void copy_tile(u32 to, const cha
     UNROLL for (int i = 0; i < ROWS * 8; i += THREADS)
       copy16(to + thread * 16 + slab * ROWS * kRowBytes + i * 16, from + thread * 16 + slab * kSlabBytes + i * 16);
 }
+DEV void store_word(u32 address, u32 x) { asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(x) : "memory"); }
+
 // Where a row of a head of an array of tiles begins: in slab 0, at a multiple of 64.
 DEV const char *tile_row(const void *array, int head, int SP, int dim, int row) {
   return (const char *)array + ((long)head * SP + (row & ~127)) * dim * 2 + (row & 127) * kRowBytes;

@@ -91,7 +91,7 @@ template <int DIM, bool EXTRAS, bool WIDE = (DIM > 128)> struct Backward : Walk<
         p[b][i] = pair(x[0], x[1]);
         ds[b][i] = pair(y[0], y[1]);
         int row = warp_row() + 16 * b + i % 2 * 8 + (lane() >> 2);
-        *(u32 *)(shared_memory + Shape::kDS + row * kRowBytes + (((2 * step + i / 2) ^ (lane() >> 2)) << 4) + 4 * (lane() & 3)) = ds[b][i];
+        store_word(memory + Shape::kDS + row * kRowBytes + (((2 * step + i / 2) ^ (lane() >> 2)) << 4) + 4 * (lane() & 3), ds[b][i]);
       }
     u32 rows = rows_first(opaque(memory));
     UNROLL for (int d = 0; d < kSquares; d++) {

@@ -85,12 +85,13 @@ template <int DIM, bool EXTRAS> struct Backward<DIM, EXTRAS, true> : Walk<Backwa
 
   // share puts P^T and dS^T into shared memory.
   DEV void share(const Part &pairs) const {
+    u32 turn = lane() >> 2, to = memory + (pair_row() + turn) * kRowBytes + 4 * (lane() & 3), chunk = warp() / 4 * (kRows / 16);
     UNROLL for (int n = 0; n < kRows / 16; n++)
       UNROLL for (int i = 0; i < 2; i++) {
-        int chunk = warp() / 4 * (kRows / 16) + n, turn = lane() >> 2;
-        char *to = shared_memory + (pair_row() + 8 * i + turn) * kRowBytes + 4 * (lane() & 3);
-        *(u32 *)(to + Shape::kP + ((chunk ^ turn) << 4)) = pair(pairs.s[0][n][2 * i], pairs.s[0][n][2 * i + 1]);
-        *(u32 *)(to + Shape::kDS + (((chunk + Shape::kChunkOfDS) ^ turn) << 4)) = pair(pairs.dp[0][n][2 * i], pairs.dp[0][n][2 * i + 1]);
+        u32 p = to + 8 * i * kRowBytes + Shape::kP + (((chunk + n) ^ turn) << 4);
+        u32 ds = to + 8 * i * kRowBytes + Shape::kDS + (((chunk + n + Shape::kChunkOfDS) ^ turn) << 4);
+        store_word(p, pair(pairs.s[0][n][2 * i], pairs.s[0][n][2 * i + 1]));
+        store_word(ds, pair(pairs.dp[0][n][2 * i], pairs.dp[0][n][2 * i + 1]));
       }
   }
 
