@@ -109,7 +109,7 @@ DEV void multiply_scores(float (&s)[kPairs], u64 keys, u64 queries) {
 
 DEV void multiply_sums(float (&sum)[kDim / 2], const u32 (&a)[kPairs / 2], u64 rows) {
   rows = opaque(rows);
-  UNROLL for (int i = 0; i < 4; i++) multiply(sum, a + 4 * i, rows + i * kStepRows);
+  UNROLL for (int i = 0; i < 4; i++) multiply<1>(sum, a + 4 * i, rows + i * kStepRows, true);
 }
 
 DEV void multiply_dq(float (&dq)[32], u64 ds, u64 k) {
