@@ -131,3 +131,9 @@ template <int rowsB> DEV void multiply(float (&c)[64], const u32 *a, u64 b, bool
 DEV void load_blocks(u32 *x, u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
 }
+// load_rows takes the A of products from shared memory into registers: 64 rows of kDim elements in slabs, the first at address.
+DEV void load_rows(u32 (&x)[kDim / 4], u32 address, u32 slab) {
+  int lane = threadIdx.x & 31, row = (threadIdx.x >> 5 & 3) * 16 + (lane & 15);
+  u32 at = address + row * 128 + ((lane >> 4) ^ (row & 7)) * 16;
+  UNROLL for (int i = 0; i < kDim / 16; i++) load_blocks(x + 4 * i, (at ^ (i & 3) * 32) + (i >> 2) * slab);
+}

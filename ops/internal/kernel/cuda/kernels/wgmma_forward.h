@@ -155,13 +155,7 @@ DEV bool weigh(float (&s)[64], Rows &r, float scale, float (&factor)[2]) {
   return lift;
 }
 
-// load_queries takes a consumer's queries into registers, as wgmma wants them: shared memory has enough to do.
-DEV void load_queries(u32 (&q)[kDim / 4], u32 base, int consumer) {
-  int lane = threadIdx.x & 31, row = consumer * 64 + (threadIdx.x >> 5 & 3) * 16 + (lane & 15);
-  u32 at = base + kQ + row * 128 + ((lane >> 4) ^ (row & 7)) * 16;
-  UNROLL for (int i = 0; i < kDim / 16; i++) load_blocks(q + 4 * i, (at ^ (i & 3) * 32) + (i >> 2) * kSlab);
-}
-
+// The queries lie in registers, for shared memory has enough to do.
 DEV void multiply_keys(float (&s)[64], const u32 (&q)[kDim / 4], u64 k) {
   k = opaque(k);
   UNROLL for (int i = 0; i < kDim / 16; i++) multiply<0>(s, q + 4 * i, k + (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK, i > 0);
@@ -219,7 +213,7 @@ DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
   u32 q[kDim / 4], p[32];
 
   mbarrier_wait(mbarrier_of(job.base, QFull), 0);
-  load_queries(q, job.base, consumer);
+  load_rows(q, job.base + kQ + consumer * 64 * 128, kSlab);
   mbarrier_wait(mbarrier_of(job.base, KFull), 0);
   Note note = *note_of(0);
   wgmma_fence();
