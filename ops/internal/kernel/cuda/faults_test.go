@@ -43,8 +43,8 @@ var faults = []fault{
 	// what is multiplied with what
 	{name: "a product is left out", find: `^.*(mma\.sync|wgmma\.mma_async).*$`, picks: 3},
 	{name: "a matrix is not transposed", find: `^(.*ldmatrix.*)\.trans(.*)$`, to: "$1$2", picks: 2},
-	{name: "an operand in shared memory is transposed", find: `^(.*wgmma\.mma_async.*, b, p, 1, 1), 0;$`, to: "$1, 1;", picks: 1},
-	{name: "an operand in shared memory is not transposed", find: `^(.*wgmma\.mma_async.*, b, p, 1, 1), 1;$`, to: "$1, 0;", picks: 2},
+	{name: "an operand in shared memory is transposed", find: `^(.*wgmma\.mma_async.*, p, 1, 1(?:, 0)?), 0;$`, to: "$1, 1;", picks: 1},
+	{name: "an operand in shared memory is not transposed", find: `^(.*wgmma\.mma_async.*, p, 1, 1(?:, 1)?), 1;$`, to: "$1, 0;", picks: 2},
 	{name: "a chunk of a swizzled row is another's", find: `^(\s*xor\.b32\s+%r\d+, %r\d+, )(?:32|64|96);$`, to: "${1}16;", picks: 3},
 	{name: "a sum is not exchanged between lanes", find: `^(.*)shfl\.sync\.bfly\.b32 (%r\d+), (%r\d+),.*$`, to: "${1}mov.b32 $2, $3;", picks: 4},
 	{name: "a fused product is another row's", find: `^(\s*fma\.rn(?:\.ftz)?\.f32\s+%r\d+, )(%r\d+), (%r\d+), (%r\d+);$`, to: "${1}$2, $4, $3;", picks: 4},

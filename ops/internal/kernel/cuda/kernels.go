@@ -35,8 +35,8 @@ var geometries = map[Family]map[int]geometry{
 		256: {launch{tiling{128, 64}, 256, 65552}, launch{tiling{64, 64}, 256, 98688}},
 	},
 	WGMMA: {
-		64:  {launch{tiling{128, 128}, 384, 82048}, launch{tiling{128, 128}, 384, 198816}},
-		128: {launch{tiling{128, 128}, 384, 163968}, launch{tiling{64, 128}, 384, 214176}},
+		64:  {launch{tiling{128, 128}, 384, 82080}, launch{tiling{128, 128}, 384, 198816}},
+		128: {launch{tiling{128, 128}, 384, 164000}, launch{tiling{64, 128}, 384, 214176}},
 	},
 }
 

@@ -118,12 +118,22 @@ template <int rowsA, int rowsB> DEV void multiply(float (&c)[64], u64 a, u64 b, 
   asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE " {" NAMES64 "}, %64, %65, p, 1, 1, %67, %68;\n}"
                : ACC32(c, 0), ACC32(c, 32) : "l"(a), "l"(b), "r"((u32)keep), "n"(rowsA), "n"(rowsB));
 }
-// A from registers: a[0] row r, columns 2*(t%4) and the next, a[1] row r+8, a[2] and a[3] the same eight columns on. Rows of B are k.
-DEV void multiply(float (&c)[32], const u32 *a, u64 b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " {" NAMES32 "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;"
-               : ACC32(c, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+// A from registers: a[0] row r, columns 2*(t%4) and the next, a[1] row r+8, a[2] and a[3] the same eight columns on.
+template <int rowsB> DEV void multiply(float (&c)[32], const u32 *a, u64 b, bool keep) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " {" NAMES32 "}, {%32,%33,%34,%35}, %36, p, 1, 1, %38;\n}"
+               : ACC32(c, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((u32)keep), "n"(rowsB));
 }
-DEV void multiply(float (&c)[64], const u32 *a, u64 b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE " {" NAMES64 "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;"
-               : ACC32(c, 0), ACC32(c, 32) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+template <int rowsB> DEV void multiply(float (&c)[64], const u32 *a, u64 b, bool keep) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %69, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE " {" NAMES64 "}, {%64,%65,%66,%67}, %68, p, 1, 1, %70;\n}"
+               : ACC32(c, 0), ACC32(c, 32) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((u32)keep), "n"(rowsB));
+}
+// load_blocks is the inverse of store_blocks.
+DEV void load_blocks(u32 *x, u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
+}
+// load_rows takes the A of products from shared memory into registers: 64 rows of kDim elements in slabs, the first at address.
+DEV void load_rows(u32 (&x)[kDim / 4], u32 address, u32 slab) {
+  int lane = threadIdx.x & 31, row = (threadIdx.x >> 5 & 3) * 16 + (lane & 15);
+  u32 at = address + row * 128 + ((lane >> 4) ^ (row & 7)) * 16;
+  UNROLL for (int i = 0; i < kDim / 16; i++) load_blocks(x + 4 * i, (at ^ (i & 3) * 32) + (i >> 2) * slab);
 }

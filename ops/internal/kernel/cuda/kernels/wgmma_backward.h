@@ -107,9 +107,15 @@ DEV void multiply_scores(float (&s)[kPairs], u64 keys, u64 queries) {
     multiply<0, 0>(s, keys + (i >> 2) * (kKeySlab >> 4) + (i & 3) * kStepK, queries + (i >> 2) * (kQuerySlab >> 4) + (i & 3) * kStepK, i > 0);
 }
 
+// The keys lie in registers, where there are enough: shared memory has much to do.
+DEV void multiply_scores(float (&s)[kPairs], const u32 (&keys)[kDim / 4], u64 queries) {
+  queries = opaque(queries);
+  UNROLL for (int i = 0; i < kDim / 16; i++) multiply<0>(s, keys + 4 * i, queries + (i >> 2) * (kQuerySlab >> 4) + (i & 3) * kStepK, i > 0);
+}
+
 DEV void multiply_sums(float (&sum)[kDim / 2], const u32 (&a)[kPairs / 2], u64 rows) {
   rows = opaque(rows);
-  UNROLL for (int i = 0; i < 4; i++) multiply(sum, a + 4 * i, rows + i * kStepRows);
+  UNROLL for (int i = 0; i < 4; i++) multiply<1>(sum, a + 4 * i, rows + i * kStepRows, true);
 }
 
 DEV void multiply_dq(float (&dq)[32], u64 ds, u64 k) {
@@ -130,10 +136,16 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
   float s[kPairs], dp[kPairs], dq[32];
   u32 p16[kPairs / 2], ds16[kPairs / 2];
 
+  u32 keys[kDim / 4];
+
   mbarrier_wait(mbarrier_of(base, KeysFull), 0);
+  if (kRoom) load_rows(keys, base + kK + w * 64 * 128, kKeySlab);
   mbarrier_wait(mbarrier_of(base, QFull), 0);
   wgmma_fence();
-  multiply_scores(s, k, q);
+  if (kRoom)
+    multiply_scores(s, keys, q);
+  else
+    multiply_scores(s, k, q);
   wgmma_commit();
   mbarrier_wait(mbarrier_of(base, OFull), 0);
   if (ahead) {
@@ -213,7 +225,10 @@ template <bool extras> DEV void fold(float (&dk)[kDim / 2], float (&dv)[kDim / 2
       }
       if (last && more) mbarrier_wait(mbarrier_of(base, QFull + then), parityThen);
       wgmma_fence();
-      multiply_scores(s, k, q + next);
+      if (kRoom)
+        multiply_scores(s, keys, q + next);
+      else
+        multiply_scores(s, k, q + next);
       wgmma_commit();
       if (kRoom) {
         if (last && more) mbarrier_wait(mbarrier_of(base, OFull + then), parityThen);

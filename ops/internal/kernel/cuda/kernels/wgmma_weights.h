@@ -16,11 +16,14 @@ DEV u32 seen(const Score &c, int query, int SP, const int *kpos, u32 lines) {
   int top = kpos[0], bottom = kpos[8];
   ONCE for (int layer = 0; layer < c.layers; layer++) {
     const int2 *span = c.span + (long)layer * SP + query;
-    UNROLL for (int j = 0; j < 8; j++) {
-      int4 s = *(const int4 *)(span + 8 * j); // spans of two queries
-      u32 bits = (u32)((u32)(top - s.x) < (u32)s.y) | (u32)((u32)(top - s.z) < (u32)s.w) << 1 |
-                 (u32)((u32)(bottom - s.x) < (u32)s.y) << 2 | (u32)((u32)(bottom - s.z) < (u32)s.w) << 3;
-      seen |= bits << 4 * j;
+    ONCE for (int half = 0; half < 2; half++) {
+      u32 bits = 0;
+      UNROLL for (int j = 0; j < 4; j++) {
+        int4 s = *(const int4 *)(span + 32 * half + 8 * j); // spans of two queries
+        bits |= ((u32)((u32)(top - s.x) < (u32)s.y) | (u32)((u32)(top - s.z) < (u32)s.w) << 1 |
+                 (u32)((u32)(bottom - s.x) < (u32)s.y) << 2 | (u32)((u32)(bottom - s.z) < (u32)s.w) << 3) << 4 * j;
+      }
+      seen |= bits << 16 * half;
     }
   }
   UNROLL for (int j = 0; j < 8; j++) {
