@@ -1,10 +1,10 @@
 // Attention on tensor cores by mma.sync, for sm_80 and up, compiled for DP of 64, 128, 192, 256, in bfloat16 and in float16.
 //
 //                    tile, queries x keys    threads    dynamic shared memory    blocks that share a processor, by registers
-//   forward    64          128 x 64            128            36880 bytes          3, with extras 2
+//   forward    64          128 x 64            128            16400 bytes          2
 //             128          128 x 64            128            69648 bytes          2
 //             192          128 x 64            256            49168 bytes          1
-//             256          128 x 64            256            65552 bytes          1
+//             256          128 x 64            256            81936 bytes          1
 //   backward   64           64 x 128           128            74496 bytes          2
 //             128           64 x 128           256            99072 bytes          1
 //             192           64 x 64            256            90880 bytes          1

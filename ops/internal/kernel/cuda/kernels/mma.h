@@ -41,12 +41,12 @@ DEV u32 opaque(u32 x) {
 // What ldmatrix wants of a lane, for the four 8 x 8 blocks of a 16 x 16 square of a tile. rows_first has them in the order of A: both
 // blocks of rows of the first 8 columns, then those of the other 8; transposed, that is B for two column blocks. columns_first exchanges
 // the two in the middle: B from an array with a row for each column of B, or A transposed.
-DEV u32 rows_first(u32 tile) {
-  u32 lane = opaque(threadIdx.x) & 31;
+DEV u32 rows_first(u32 tile, u32 thread = opaque(threadIdx.x)) {
+  u32 lane = thread & 31;
   return tile + (lane & 15) * kRowBytes + (((lane >> 4) ^ (lane & 7)) << 4);
 }
-DEV u32 columns_first(u32 tile) {
-  u32 lane = opaque(threadIdx.x) & 31;
+DEV u32 columns_first(u32 tile, u32 thread = opaque(threadIdx.x)) {
+  u32 lane = thread & 31;
   return tile + ((lane >> 4 << 3) + (lane & 7)) * kRowBytes + ((((lane >> 3) & 1) ^ (lane & 7)) << 4);
 }
 // The square at a row and at column 16*square of a tile of ROWS rows, from the address of the first one.

@@ -2,7 +2,7 @@
 //
 // A warp has kBlocks x 16 of the queries and all 64 keys of a tile. K and V have one place each: V of a tile arrives while Q K^T is
 // multiplied, K of the next tile while P V is. With two blocks of rows to a warp every fragment of K and V is used twice, which halves
-// what the tensor cores ask of shared memory; wider heads leave registers for one, and Q stays in registers then.
+// what the tensor cores ask of shared memory; wide heads leave registers for one. Q is in registers where it has room.
 //
 // The reference m of a row's exponentials may lag behind the largest logit so far, which saves most rescaling of O: it follows when P would
 // pass kLargest, or when one key holds more than 1/kWide of the weight. P of that key must be 1, which 16 bits hold exactly: the rounding
@@ -15,38 +15,44 @@ namespace {
 template <int DIM, bool EXTRAS = false> struct ForwardShape {
   static constexpr int kQueries = 128, kKeys = 64;
   static constexpr int kBlocks = DIM <= 128 ? 2 : 1; // of 16 queries to a warp
-  static constexpr bool kHoldsQ = DIM > 128;         // Q in registers; it is staged where K and V lie later
+  // Squares of Q in registers, as many as have room. They are staged where K and V lie later; slabs of the others stay at kQ.
+  static constexpr int kHeld = DIM == 128 ? 0 : DIM == 256 ? 12 : DIM / 16;
   static constexpr int kThreads = kQueries / (16 * kBlocks) * 32;
-  static constexpr int kResident = DIM == 64 ? (EXTRAS ? 2 : 3) : DIM == 128 ? 2 : 1; // blocks on a multiprocessor
+  static constexpr int kResident = DIM <= 128 ? 2 : 1; // blocks on a multiprocessor
   static constexpr u32 kTileBytes = kKeys * DIM * 2;
-  static constexpr bool kParks = DIM <= 128;         // m and l in shared memory while Q K^T wants the registers
-  static constexpr u32 kK = kHoldsQ ? 0 : kQueries * DIM * 2, kV = kK + kTileBytes, kPark = kV + kTileBytes;
-  static constexpr u32 kPlan = kPark + (kParks ? kThreads * 16 * kBlocks : 0), kBytes = kPlan + 16;
+  static constexpr bool kParks = DIM == 128 && EXTRAS; // m and l in shared memory while Q K^T wants the registers
+  static constexpr u32 kQBytes = (DIM / 64 - kHeld / 4) * kQueries * kRowBytes, kQ = kHeld ? 2 * kTileBytes : 0;
+  static constexpr u32 kK = kHeld ? 0 : kQBytes, kV = kK + kTileBytes, kPark = 2 * kTileBytes + kQBytes;
+  static constexpr u32 kPlan = kPark + (DIM == 128 ? kThreads * 16 * kBlocks : 0), kBytes = kPlan + 16;
 };
 
 constexpr float kWide = 16.f, kLargest = 256.f;
 
 template <int DIM, bool EXTRAS> struct Forward {
   using Shape = ForwardShape<DIM, EXTRAS>;
-  static constexpr int kBlocks = Shape::kBlocks, kKeys = Shape::kKeys, kSquares = DIM / 16, kThreads = Shape::kThreads;
+  static constexpr int kBlocks = Shape::kBlocks, kKeys = Shape::kKeys, kSquares = DIM / 16, kHeld = Shape::kHeld, kThreads = Shape::kThreads;
 
   const ForwardArgs &a;
   int head, tile;
   u32 memory;
   float o[kBlocks][DIM / 8][4], s[kBlocks][kKeys / 8][4];
   float m[2 * kBlocks], l[2 * kBlocks]; // l of the lane's columns alone
-  u32 held[Shape::kHoldsQ ? kSquares : 1][4];
+  u32 held[kHeld ? kHeld : 1][kBlocks][4];
 
   DEV Forward(const ForwardArgs &args, int tile_)
       : a(args), head(blockIdx.y), tile(tile_), memory(shared_address(shared_memory)) {
-    copy_tile<Shape::kQueries, DIM / 64, kThreads>(memory, tile_row(a.q, head, a.SP, DIM, tile * Shape::kQueries));
+    const char *from = tile_row(a.q, head, a.SP, DIM, tile * Shape::kQueries);
+    copy_tile<Shape::kQueries, kHeld / 4, kThreads>(memory, from);
+    copy_tile<Shape::kQueries, DIM / 64 - kHeld / 4, kThreads>(memory + Shape::kQ, from + (long)kHeld / 4 * kSlabBytes);
   }
 
-  DEV static int lane() { return opaque(threadIdx.x) & 31; }
-  DEV static int first_query() { return (opaque(threadIdx.x) >> 5) * 16 * kBlocks; } // of the warp in its tile
+  // thread is where addresses begin: computed anew for each use, unless there are registers to keep them.
+  DEV static u32 thread() { return DIM == 64 && !EXTRAS ? threadIdx.x : opaque(threadIdx.x); }
+  DEV static int lane() { return thread() & 31; }
+  DEV static int first_query() { return (thread() >> 5) * 16 * kBlocks; } // of the warp in its tile
   // row is the i-th of the lane's 2*kBlocks rows.
   DEV int row(int i) const { return tile * Shape::kQueries + first_query() + (lane() >> 2) + 8 * i; }
-  DEV u32 queries() const { return rows_first(opaque(memory)) + first_query() * kRowBytes; }
+  DEV u32 queries(u32 place) const { return rows_first(memory + place, thread()) + first_query() * kRowBytes; }
 
   // copy_keys starts the copy of a tile of K or V.
   DEV void copy_keys(u32 place, const void *array, u32 entry, int kv_head) {
@@ -59,8 +65,9 @@ template <int DIM, bool EXTRAS> struct Forward {
   DEV void hold_queries() {
     arrived();
     barrier();
-    u32 q = queries();
-    UNROLL for (int i = 0; i < kSquares; i++) load_matrices(held[i], square_at<Shape::kQueries>(q, 0, i));
+    u32 q = queries(0);
+    UNROLL for (int i = 0; i < kHeld; i++)
+      UNROLL for (int b = 0; b < kBlocks; b++) load_matrices(held[i][b], square_at<Shape::kQueries>(q, 16 * b, i));
     barrier();
   }
 
@@ -100,7 +107,7 @@ template <int DIM, bool EXTRAS> struct Forward {
     }
   }
 
-  DEV static float4 *parking() { return (float4 *)(shared_memory + Shape::kPark) + opaque(threadIdx.x); }
+  DEV static float4 *parking() { return (float4 *)(shared_memory + Shape::kPark) + thread(); }
   DEV void park() {
     if (!Shape::kParks) return;
     UNROLL for (int b = 0; b < kBlocks; b++) parking()[b * kThreads] = {m[2 * b], m[2 * b + 1], l[2 * b], l[2 * b + 1]};
@@ -119,17 +126,17 @@ template <int DIM, bool EXTRAS> struct Forward {
   // multiply_keys: s = Q K^T.
   DEV void multiply_keys() {
     UNROLL for (int b = 0; b < kBlocks; b++) zero(s[b]);
-    u32 q = queries(), k = columns_first(opaque(memory) + Shape::kK);
+    u32 q = queries(Shape::kQ), k = columns_first(memory + Shape::kK, thread());
     UNROLL for (int i = 0; i < kSquares; i++) {
       u32 left[kBlocks][4];
       UNROLL for (int b = 0; b < kBlocks; b++)
-        if (!Shape::kHoldsQ) load_matrices(left[b], square_at<Shape::kQueries>(q, 16 * b, i));
+        if (i >= kHeld) load_matrices(left[b], square_at<Shape::kQueries>(q, 16 * b, i - kHeld));
       UNROLL for (int n = 0; n < kKeys / 16; n++) {
         u32 right[4];
         load_matrices(right, square_at<kKeys>(k, 16 * n, i));
         UNROLL for (int b = 0; b < kBlocks; b++) {
-          multiply_add(s[b][2 * n], Shape::kHoldsQ ? held[i] : left[b], right[0], right[1]);
-          multiply_add(s[b][2 * n + 1], Shape::kHoldsQ ? held[i] : left[b], right[2], right[3]);
+          multiply_add(s[b][2 * n], i < kHeld ? held[i][b] : left[b], right[0], right[1]);
+          multiply_add(s[b][2 * n + 1], i < kHeld ? held[i][b] : left[b], right[2], right[3]);
         }
       }
     }
@@ -137,7 +144,7 @@ template <int DIM, bool EXTRAS> struct Forward {
 
   // multiply_values: o += P V, and l the sums of P, with P = exp2(s*factor - m) of 16 keys at a time.
   DEV void multiply_values(u32 entry, float factor) {
-    u32 v = rows_first(opaque(memory) + Shape::kV);
+    u32 v = rows_first(memory + Shape::kV, thread());
     float sum[2 * kBlocks] = {};
     UNROLL for (int n = 0; n < kKeys / 16; n++) {
       UNROLL for (int i = 0; i < 2 * kBlocks; i++)
@@ -267,7 +274,7 @@ template <int DIM, bool EXTRAS> struct Forward {
   }
 
   DEV void run(int entry, int last) {
-    if (Shape::kHoldsQ) hold_queries();
+    if (kHeld > 0) hold_queries();
     u32 now = a.tile[entry];
     int kv_head = head / a.group;
     copy_keys(Shape::kK, a.k, now, kv_head);
