@@ -137,9 +137,9 @@ func expected(t trial) answers[float64] { return solve(t, cpu.New[float64]()) }
 // nearness is how far a format's results may be from those of float64, relative to the largest.
 var nearness = map[Format]float64{Float32: 4e-6, BFloat16: 0.03, Float16: 0.004}
 
-// compare returns the first thing that is wrong with answers.
+// compare returns the first thing that is wrong with answers, which may be the first few.
 func compare(got answers[float32], want answers[float64], f Format) error {
-	for i, name := range want.names {
+	for i, name := range got.names {
 		largest := 0.0
 		for _, w := range want.arrays[i] {
 			largest = max(largest, math.Abs(w))

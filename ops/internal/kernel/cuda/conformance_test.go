@@ -22,11 +22,19 @@ type made struct {
 
 func (m made) String() string { return fmt.Sprintf("%s/%v/d%d", m.family, m.format, m.width) }
 
+// on is a device whose best kernels these are; wgmma's has mma's too, for wide heads.
+func (m made) on(c sim.Config) sim.Config {
+	if m.family == MMA {
+		c.Major = 8
+	}
+	return c
+}
+
 // sets are all kernels.
 func sets() (all []made) {
 	for _, width := range []int{64, 128, 192, 256} {
 		thin := []int{0, 1, 4, 9, 16}[width/64]
-		all = append(all, made{SIMT, Float32, width, thin})
+		all = append(all, made{SIMT, Float32, width, 2 * thin}) // every product is instructions of its own
 		for _, f := range []Format{BFloat16, Float16} {
 			for _, family := range []Family{MMA, WGMMA} {
 				if _, ok := geometries[family][width]; ok {
@@ -60,14 +68,16 @@ type workshop struct {
 	mu sync.Mutex
 }
 
-// kernel is attention of a set on a new device.
-func (w *workshop) kernel(m made, c sim.Config, o Options) kernel.Attention[float32] {
+// engine is one for a set, on a new device.
+func (w *workshop) engine(m made, c sim.Config, o Options) *Engine {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if m.family == MMA {
-		c.Major = 8 // a device that has no other; wgmma's has these too, for wide heads
-	}
-	k := newEngine(w.t, c, o).Attention(m.format)
+	return newEngine(w.t, m.on(c), o)
+}
+
+// kernel is attention of a set on a new device.
+func (w *workshop) kernel(m made, c sim.Config, o Options) kernel.Attention[float32] {
+	k := w.engine(m, c, o).Attention(m.format)
 	if m.width > 64 {
 		return scatter(k, m.width)
 	}
