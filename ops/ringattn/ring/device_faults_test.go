@@ -61,6 +61,9 @@ func TestADeviceThatIsLostEndsAllRanksByName(t *testing.T) {
 // TestAMissingWaitIsCaught leaves out one kind of wait at a time, in every direction of travel, and looks whether any of some orders of
 // the streams shows it.
 func TestAMissingWaitIsCaught(t *testing.T) {
+	if raceEnabled {
+		t.Skip("SKIPPED: the race detector is on, with which the interpreter takes minutes")
+	}
 	devicetest.SkipOnGPUs(t, "the simulator draws the order of streams")
 	const size, tokens, seeds = 4, 24, 16
 	c := newCall(t, shard.Contiguous, tokens, 1)

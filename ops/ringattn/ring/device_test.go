@@ -57,6 +57,9 @@ func onDevices(t *testing.T, tokens int) ring.Call {
 const float32Limit = 2e-5
 
 func TestDevicesGiveWhatTheCPUGives(t *testing.T) {
+	if raceEnabled {
+		t.Skip("SKIPPED: the race detector is on, with which the interpreter takes minutes")
+	}
 	all := engines(t, sim.Config{Devices: 2}, nil)
 	const tokens = 131 // a shard of two ranks spans two tiles of 64
 	c := onDevices(t, tokens)
@@ -110,6 +113,9 @@ func TestNarrowTypesOnDevicesHalveWhatKeysAndValuesSend(t *testing.T) {
 }
 
 func TestRepeatedPassesOnDevicesTakeNoMoreMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("SKIPPED: the race detector is on, with which the interpreter takes minutes")
+	}
 	all := engines(t, sim.Config{Devices: 2, Eager: true}, nil)
 	c := onDevices(t, 40)
 	c.Sharding, _ = shard.New(shard.Zigzag, 40, 4)
