@@ -3,6 +3,7 @@ package accel
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -52,10 +53,29 @@ func (r *registry) set(kind string, engines []*cuda.Engine) {
 	r.engines[kind] = engines
 }
 
+// atomicsVariable, set to 1, lets dQ be added up in whatever order blocks of threads come to it: faster, but the last bits of runs differ.
+const atomicsVariable = "RINGGRAD_CUDA_ATOMICS"
+
+// optionsOf reads the environment.
+func optionsOf() (cuda.Options, error) {
+	switch v := os.Getenv(atomicsVariable); v {
+	case "", "0":
+		return cuda.Options{}, nil
+	case "1":
+		return cuda.Options{Fast: true}, nil
+	default:
+		return cuda.Options{}, fmt.Errorf("accel: %s is %q: give 1 for gradients whose bits need not repeat, or 0", atomicsVariable, v)
+	}
+}
+
 // on makes an engine for each device.
 func on(devices []device.Device) (engines []*cuda.Engine, err error) {
+	options, err := optionsOf()
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range devices {
-		e, err := cuda.New(d, cuda.Options{})
+		e, err := cuda.New(d, options)
 		if err != nil {
 			return nil, err
 		}
