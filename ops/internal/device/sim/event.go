@@ -97,6 +97,17 @@ func (e *Event) Since(earlier device.Event) (took time.Duration, err error) {
 	return took, err
 }
 
+// Moment is the virtual time of the last record that has happened, on the one clock of all devices; 0 before.
+func (e *Event) Moment() (at time.Duration) {
+	_ = e.device.locked(func() error {
+		if e.last != nil && e.last.done {
+			at = e.last.at
+		}
+		return nil
+	})
+	return at
+}
+
 // Destroy forgets the event. Waits that were enqueued before still hold.
 func (e *Event) Destroy() error {
 	return e.device.locked(func() error {

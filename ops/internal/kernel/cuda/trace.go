@@ -34,6 +34,9 @@ type epoch struct {
 	err   error
 }
 
+// clocked are events of devices that have one clock, which is not the host's.
+type clocked interface{ Moment() time.Duration }
+
 // Trace makes the session take times, which Spans returns after End.
 func (s *Session) Trace() {
 	s.trace = &spans{}
@@ -94,6 +97,9 @@ func (t *spans) read(s *Session) {
 		start, err := x.from.Since(s.epoch.event)
 		if err == nil {
 			x.Start = s.epoch.at.Add(start)
+			if own, ok := x.from.(clocked); ok {
+				x.Start = time.Unix(0, 0).Add(own.Moment())
+			}
 			x.Duration, err = x.to.Since(x.from)
 		}
 		if err != nil {
