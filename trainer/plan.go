@@ -26,6 +26,7 @@ type Plan struct {
 	InnerRing     int               `json:"ring_inner_size"`
 	Packed        bool              `json:"sample_packing"`
 	Dropout       float64           `json:"attention_dropout"`
+	Device        string            `json:"device"`
 	Attention     string            `json:"attention_dtype"`
 	Memory        estimate.Memory   `json:"memory"`
 	WireBytes     int64             `json:"wire_bytes_per_step"`
@@ -59,6 +60,7 @@ func (r *run) plan() Plan {
 		InnerRing:     c.RingInnerSize,
 		Packed:        c.SamplePacking,
 		Dropout:       r.dropout(),
+		Device:        c.Device,
 		Attention:     c.AttentionDtype,
 		Memory:        e.Memory,
 		WireBytes:     e.WireBytes(),

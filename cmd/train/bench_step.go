@@ -223,7 +223,7 @@ func (s *stepBench) report() (stepReport, error) {
 	figures, ceilings := s.laps.Figures()
 	p := s.plan
 	r := stepResult{
-		Pass: "step", Device: "cpu", ISA: ops.ISA(), Parameters: p.Parameters, Seq: p.SequenceLen, DType: "float32", Ring: p.Ring, Layout: p.Layout,
+		Pass: "step", Device: p.Device, ISA: ops.ISA(), Parameters: p.Parameters, Seq: p.SequenceLen, DType: "float32", Ring: p.Ring, Layout: p.Layout,
 		Threads: s.options.Threads, Tokens: p.TokensPerStep, TokensPerSecond: middle(s.rates), PeakMemory: peak,
 		EstimatedMemory: p.Estimate.Memory.Process, Figures: figures,
 	}

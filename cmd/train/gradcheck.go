@@ -105,7 +105,9 @@ func (f gradcheckFlags) options() (gradcheck.Options, error) {
 		o.DTypes = append(o.DTypes, strings.TrimSpace(text))
 	}
 	if f.golden == "" {
-		return o, errors.Join(o.Validate(), o.RefuseNarrow())
+		if err := o.RefuseNarrow(); err != nil {
+			return o, err
+		}
 	}
 	return o, o.Validate()
 }

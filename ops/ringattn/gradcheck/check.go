@@ -117,8 +117,8 @@ func (o Options) checkArithmetic() error {
 
 // RefuseNarrow is the error of checks whose limits say nothing about 16 bits.
 func (o Options) RefuseNarrow() error {
-	if slices.ContainsFunc(o.DTypes, narrow) {
-		return fmt.Errorf("gradcheck: dtypes %v: 16 bits are checked with golden files; give %s or %s", o.DTypes, Float64, Float32)
+	if i := slices.IndexFunc(o.DTypes, narrow); i >= 0 {
+		return fmt.Errorf("gradcheck: dtype %q: give %s or %s; 16 bits are checked with golden files alone", o.DTypes[i], Float64, Float32)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (d *deviceRank) backward(ctx context.Context, in Inputs[float32], s *Saved[
 	if err := b.end(err); err != nil {
 		return Gradients[float32]{}, err
 	}
-	g.DSinks = dSinks(b.call, b.rows, b.run.sinks, kernel.Inputs[float32]{LSE: b.lse, LSELow: b.low, Delta: b.delta})
+	g.DSinks = dSinks(b.call, b.rows, b.sinks, kernel.Inputs[float32]{LSE: b.lse, LSELow: b.low, Delta: b.delta})
 	return g, nil
 }
 
@@ -168,7 +168,7 @@ func (b *deviceBackward) gradients() Gradients[float32] {
 	b.FetchRows(b.tokens(g.DQ, c.Heads, b.rows, c.Dim), b.dq)
 	b.FetchRows(b.tokens(g.DK, c.KVHeads, b.keys, c.Dim), b.dk)
 	b.FetchRows(b.tokens(g.DV, c.KVHeads, b.keys, c.ValueDim), b.dv)
-	if b.run.sinks != nil {
+	if b.sinks != nil {
 		b.delta = make([]float32, len(b.lse))
 		b.FetchLine(b.queries.delta, func(i int, x float32) { b.delta[i] = x })
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/ringgrad/ringgrad/ops/internal/device"
 )
 
-//go:embed ptx
+//go:embed ptx/*.ptx
 var sources embed.FS
 
 // launch is how a kernel is started: its tiles, threads of a block, and bytes of dynamic shared memory.
@@ -35,8 +35,8 @@ var geometries = map[Family]map[int]geometry{
 		256: {launch{tiling{128, 64}, 256, 81936}, launch{tiling{64, 64}, 256, 98704}},
 	},
 	WGMMA: {
-		64:  {launch{tiling{128, 128}, 384, 82048}, launch{tiling{128, 128}, 384, 199840}},
-		128: {launch{tiling{128, 128}, 384, 163968}, launch{tiling{64, 128}, 384, 214688}},
+		64:  {launch{tiling{128, 128}, 384, 82080}, launch{tiling{128, 128}, 384, 198816}},
+		128: {launch{tiling{128, 128}, 384, 164000}, launch{tiling{64, 128}, 384, 214176}},
 	},
 }
 
@@ -164,12 +164,9 @@ func (m *modules) close() error {
 
 // source is a PTX file.
 func source(file string) (string, error) {
-	b, err := read("ptx/" + file + ".ptx")
+	b, err := sources.ReadFile("ptx/" + file + ".ptx")
 	if err != nil {
 		return "", fmt.Errorf("cuda: no PTX: %w", err)
 	}
 	return string(b), nil
 }
-
-// read reads embedded files.
-var read = sources.ReadFile

@@ -69,7 +69,7 @@ func TestTableIsWhatTheCompilerMakes(t *testing.T) {
 	source, want := "#include \"args.h\"\n", map[string]string{}
 	for _, l := range layouts {
 		source += fmt.Sprintf("extern \"C\" { __device__ unsigned char %s_[] = {", l.name)
-		for _, f := range strings.Fields(l.fields) {
+		for f := range strings.FieldsSeq(l.fields) {
 			source += fmt.Sprintf("__builtin_offsetof(%s, %s), ", l.name, f)
 		}
 		source += fmt.Sprintf("sizeof(%s)}; }\n", l.name)

@@ -52,7 +52,7 @@ func (s *Session) End() error {
 	}
 	unbind := s.unbind
 	s.unbind = func() {}
-	err := s.work.end()
+	err := s.end()
 	for _, b := range s.blocks {
 		b.Release()
 	}

@@ -13,4 +13,3 @@ struct alignas(16) int4 { int x, y, z, w; };
 // A pair of neighbours of an array of 32-bit words.
 DEV int2 two_ints(const int *p) { return *(const int2 *)p; }
 DEV float2 two_floats(const float *p) { return *(const float2 *)p; }
-DEV int min2(int a, int b) { return a < b ? a : b; }

@@ -1,10 +1,10 @@
 // Attention on Hopper's tensor cores, compiled for DP of 64 and 128, in bfloat16 and in float16.
 //
 //                    tile, queries x keys    threads    dynamic shared memory
-//   forward    64         128 x 128            384              82048 bytes
-//             128         128 x 128            384             163968 bytes
-//   backward   64         128 x 128            384             199840 bytes
-//             128          64 x 128            384             214688 bytes
+//   forward    64         128 x 128            384              82080 bytes
+//             128         128 x 128            384             164000 bytes
+//   backward   64         128 x 128            384             198816 bytes
+//             128          64 x 128            384             214176 bytes
 //
 // Grid of forward: (query tiles, heads), blockIdx.x counting from the last query tile down; of backward as args.h says. A processor
 // holds one block, whose registers move from the warpgroup that copies to the two that multiply.

@@ -56,6 +56,11 @@ DEV void mbarrier_wait(u32 b, u32 parity) {
   } while (!done);
 }
 
+// store_blocks writes four blocks of 8 x 8 elements, that lie in registers as products do. Lane l gives the address of row l%8 of block l/8.
+DEV void store_blocks(u32 address, const u32 *x) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]) : "memory");
+}
+
 // --- bulk copies: contiguous pieces of memory, addresses and bytes multiples of 16
 
 DEV void bulk_load(u32 to, const void *from, u32 bytes, u32 mbarrier) {
@@ -85,13 +90,15 @@ template <int N> DEV void settled(u32 (&c)[N]) {
 // Descriptors of operands in shared memory with 128-byte swizzle: rows of 64 elements, whose 16-byte chunks are permuted, in groups of
 // eight rows (1024 bytes) one behind the other. If the 64 columns run along k (rows are m or n), the four k-steps of a slab lie 32
 // bytes apart; if they run along m or n (rows are k), k-steps are 2048 bytes apart, and slab is how far apart slabs of 64 columns are.
-// This is the lower word of one; the upper word is the same for all.
-DEV u32 descriptor(u32 address, u32 slab) { return address >> 4 | slab >> 4 << 16; }
+DEV u64 descriptor(u32 address, u32 slab) { return (u64)(address >> 4 | slab >> 4 << 16) | 0x40000040ull << 32; }
 constexpr u32 kStepK = 32 >> 4, kStepRows = 2048 >> 4; // of descriptors, for one k-step of 16
-#define UPPER "0x40000040"
 // A value of which the compiler knows nothing more: descriptors made of it are not worth a register each throughout a loop.
 DEV u32 opaque(u32 x) {
   asm volatile("" : "+r"(x));
+  return x;
+}
+DEV u64 opaque(u64 x) {
+  asm volatile("" : "+l"(x));
   return x;
 }
 
@@ -103,20 +110,30 @@ DEV u32 opaque(u32 x) {
 #define NAMES32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
 #define NAMES64 NAMES32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 
-template <int rowsA, int rowsB> DEV void multiply(float (&c)[32], u32 a, u32 b, bool keep) {
-  asm volatile("{\n.reg .pred p;\n.reg .b64 a, b;\nsetp.ne.u32 p, %34, 0;\nmov.b64 a, {%32, " UPPER "};\nmov.b64 b, {%33, " UPPER "};\nwgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " {" NAMES32 "}, a, b, p, 1, 1, %35, %36;\n}"
-               : ACC32(c, 0) : "r"(a), "r"(b), "r"((u32)keep), "n"(rowsA), "n"(rowsB));
+template <int rowsA, int rowsB> DEV void multiply(float (&c)[32], u64 a, u64 b, bool keep) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %34, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " {" NAMES32 "}, %32, %33, p, 1, 1, %35, %36;\n}"
+               : ACC32(c, 0) : "l"(a), "l"(b), "r"((u32)keep), "n"(rowsA), "n"(rowsB));
 }
-template <int rowsA, int rowsB> DEV void multiply(float (&c)[64], u32 a, u32 b, bool keep) {
-  asm volatile("{\n.reg .pred p;\n.reg .b64 a, b;\nsetp.ne.u32 p, %66, 0;\nmov.b64 a, {%64, " UPPER "};\nmov.b64 b, {%65, " UPPER "};\nwgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE " {" NAMES64 "}, a, b, p, 1, 1, %67, %68;\n}"
-               : ACC32(c, 0), ACC32(c, 32) : "r"(a), "r"(b), "r"((u32)keep), "n"(rowsA), "n"(rowsB));
+template <int rowsA, int rowsB> DEV void multiply(float (&c)[64], u64 a, u64 b, bool keep) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE " {" NAMES64 "}, %64, %65, p, 1, 1, %67, %68;\n}"
+               : ACC32(c, 0), ACC32(c, 32) : "l"(a), "l"(b), "r"((u32)keep), "n"(rowsA), "n"(rowsB));
 }
-// A from registers: a[0] row r, columns 2*(t%4) and the next, a[1] row r+8, a[2] and a[3] the same eight columns on. Rows of B are k.
-DEV void multiply(float (&c)[32], const u32 *a, u32 b) {
-  asm volatile("{\n.reg .b64 b;\nmov.b64 b, {%36, " UPPER "};\nwgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " {" NAMES32 "}, {%32,%33,%34,%35}, b, 1, 1, 1, 1;\n}"
-               : ACC32(c, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b));
+// A from registers: a[0] row r, columns 2*(t%4) and the next, a[1] row r+8, a[2] and a[3] the same eight columns on.
+template <int rowsB> DEV void multiply(float (&c)[32], const u32 *a, u64 b, bool keep) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE " {" NAMES32 "}, {%32,%33,%34,%35}, %36, p, 1, 1, %38;\n}"
+               : ACC32(c, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((u32)keep), "n"(rowsB));
 }
-DEV void multiply(float (&c)[64], const u32 *a, u32 b) {
-  asm volatile("{\n.reg .b64 b;\nmov.b64 b, {%68, " UPPER "};\nwgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE " {" NAMES64 "}, {%64,%65,%66,%67}, b, 1, 1, 1, 1;\n}"
-               : ACC32(c, 0), ACC32(c, 32) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b));
+template <int rowsB> DEV void multiply(float (&c)[64], const u32 *a, u64 b, bool keep) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %69, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE " {" NAMES64 "}, {%64,%65,%66,%67}, %68, p, 1, 1, %70;\n}"
+               : ACC32(c, 0), ACC32(c, 32) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((u32)keep), "n"(rowsB));
+}
+// load_blocks is the inverse of store_blocks.
+DEV void load_blocks(u32 *x, u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
+}
+// load_rows takes the A of products from shared memory into registers: 64 rows of kDim elements in slabs, the first at address.
+DEV void load_rows(u32 (&x)[kDim / 4], u32 address, u32 slab) {
+  int lane = threadIdx.x & 31, row = (threadIdx.x >> 5 & 3) * 16 + (lane & 15);
+  u32 at = address + row * 128 + ((lane >> 4) ^ (row & 7)) * 16;
+  UNROLL for (int i = 0; i < kDim / 16; i++) load_blocks(x + 4 * i, (at ^ (i & 3) * 32) + (i >> 2) * slab);
 }

@@ -19,18 +19,35 @@ constexpr u32 kTile = kTileBytes >> 4; // of descriptors
 constexpr float kSlack = 8;
 
 // Shared memory.
-constexpr u32 kQ = 0, kK = kTileBytes, kV = 3 * kTileBytes, kBarriers = 5 * kTileBytes, kShared = kBarriers + 128;
+constexpr u32 kQ = 0, kK = kTileBytes, kV = 3 * kTileBytes, kNote = 5 * kTileBytes, kBarriers = kNote + 32, kShared = kBarriers + 128;
 // mbarriers, one or a pair for the two places.
 enum { QFull, KFull, KEmpty = KFull + 2, VFull = KEmpty + 2, VEmpty = VFull + 2, Barriers = VEmpty + 2 };
 DEV u32 mbarrier_of(u32 base, int which) { return base + kBarriers + 8 * which; }
 
-// Job is what a block does.
+// Note is what the producer tells the consumers of a tile of keys, beside it: its entry in the list, and whether it is the last one.
+struct alignas(8) Note { u32 entry, last; };
+DEV Note *note_of(int place) { return (Note *)(shared_memory + kNote) + place; }
+
+// Job is what a block does. The tiles of queries are taken from the last one down: under a causal mask those with most keys begin first.
 struct Job {
   const ForwardArgs &a;
   u32 base;                 // of shared memory
   int head, row;            // first query row
-  const u32 *tile;
-  int tiles;
+  int begin, tiles;         // in the list
+  DEV Job(const ForwardArgs &args) : a(args), base(shared_address(shared_memory)), head(blockIdx.y) {
+    int at = gridDim.x - 1 - blockIdx.x;
+    row = at * kQueries, begin = uniform(a.start[at]), tiles = uniform(a.start[at + 1]) - begin;
+  }
+};
+
+// Own is the place of a consumer thread: the first of its two query rows, which are eight apart, and the first of its columns. It is
+// found again wherever it is needed: registers are dear in between.
+struct Own {
+  int row, column;
+  DEV Own(const Job &job) {
+    int t = opaque(threadIdx.x) - kWarpgroup;
+    row = job.row + (t >> 5) * 16 + (t & 31) / 4, column = 2 * (t & 3);
+  }
 };
 
 DEV void produce(const Job &job) {
@@ -41,10 +58,12 @@ DEV void produce(const Job &job) {
   mbarrier_expect(mbarrier_of(job.base, QFull), kTileBytes);
   bulk_load(job.base + kQ, q, kTileBytes, mbarrier_of(job.base, QFull));
   ONCE for (int j = 0; j < job.tiles; j++) {
-    long at = (long)(job.tile[j] >> 1) * kTileBytes;
+    u32 entry = a.tile[job.begin + j];
+    long at = (long)(entry >> 1) * kTileBytes;
     int place = j & 1;
     u32 free = (j >> 1 & 1) ^ 1;
     mbarrier_wait(mbarrier_of(job.base, KEmpty + place), free);
+    *note_of(place) = {entry, j + 1 == job.tiles};
     mbarrier_expect(mbarrier_of(job.base, KFull + place), kTileBytes);
     bulk_load(job.base + kK + place * kTileBytes, k + at, kTileBytes, mbarrier_of(job.base, KFull + place));
     mbarrier_wait(mbarrier_of(job.base, VEmpty + place), free);
@@ -54,20 +73,21 @@ DEV void produce(const Job &job) {
 }
 
 // Rows is the state of a thread's two query rows.
-struct Rows {
-  float m[2], l[2];
-  int row;                  // of the top one
-};
+struct Rows { float m[2], l[2]; };
 
 // hide sets the logits of pairs to -inf that the mask hides.
 DEV void hide(float (&s)[64], const Score &c, int row, int SP, const int *kpos) {
   u32 seen[2] = {0, 0};
   ONCE for (int layer = 0; layer < c.layers; layer++) {
     int2 top = c.span[(long)layer * SP + row], bottom = c.span[(long)layer * SP + row + 8];
-    UNROLL for (int j = 0; j < 16; j++) {
-      int2 k = two_ints(kpos + 8 * j);
-      seen[0] |= (u32)((u32)(k.x - top.x) < (u32)top.y) << 2 * j | (u32)((u32)(k.y - top.x) < (u32)top.y) << (2 * j + 1);
-      seen[1] |= (u32)((u32)(k.x - bottom.x) < (u32)bottom.y) << 2 * j | (u32)((u32)(k.y - bottom.x) < (u32)bottom.y) << (2 * j + 1);
+    ONCE for (int quarter = 0; quarter < 4; quarter++) {
+      u32 bits[2] = {0, 0};
+      UNROLL for (int j = 0; j < 4; j++) {
+        int2 k = two_ints(kpos + 32 * quarter + 8 * j);
+        bits[0] |= (u32)((u32)(k.x - top.x) < (u32)top.y) << 2 * j | (u32)((u32)(k.y - top.x) < (u32)top.y) << (2 * j + 1);
+        bits[1] |= (u32)((u32)(k.x - bottom.x) < (u32)bottom.y) << 2 * j | (u32)((u32)(k.y - bottom.x) < (u32)bottom.y) << (2 * j + 1);
+      }
+      seen[0] |= bits[0] << 8 * quarter, seen[1] |= bits[1] << 8 * quarter;
     }
   }
   UNROLL for (int i = 0; i < 64; i++) s[i] = seen[i >> 1 & 1] >> (2 * (i >> 2) + (i & 1)) & 1 ? s[i] : -kInf;
@@ -135,32 +155,40 @@ DEV bool weigh(float (&s)[64], Rows &r, float scale, float (&factor)[2]) {
   return lift;
 }
 
-DEV void multiply_keys(float (&s)[64], u32 q, u32 k) {
+// The queries lie in registers, for shared memory has enough to do.
+DEV void multiply_keys(float (&s)[64], const u32 (&q)[kDim / 4], u64 k) {
+  k = opaque(k);
+  UNROLL for (int i = 0; i < kDim / 16; i++) multiply<0>(s, q + 4 * i, k + (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK, i > 0);
+}
+
+// With extras there are no registers for that.
+DEV void multiply_keys(float (&s)[64], u64 q, u64 k) {
   q = opaque(q), k = opaque(k);
   UNROLL for (int i = 0; i < kDim / 16; i++) {
-    u32 at = (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK;
+    u64 at = (i >> 2) * (kSlab >> 4) + (i & 3) * kStepK;
     multiply<0, 0>(s, q + at, k + at, i > 0);
   }
 }
 
-DEV void multiply_values(float (&o)[kDim / 2], const u32 (&p)[32], u32 v) {
+DEV void multiply_values(float (&o)[kDim / 2], const u32 (&p)[32], u64 v) {
   v = opaque(v);
-  UNROLL for (int i = 0; i < 8; i++) multiply(o, p + 4 * i, v + i * kStepRows);
+  UNROLL for (int i = 0; i < 8; i++) multiply<1>(o, p + 4 * i, v + i * kStepRows, true);
 }
 
 // softmax turns scores into weights; it returns whether o must be multiplied by factor.
 template <bool extras> DEV bool softmax(float (&s)[64], Rows &r, const Job &job, u32 entry, float (&factor)[2]) {
   const Score &c = job.a.score;
-  int column = (entry >> 1) * kKeys + 2 * (threadIdx.x & 3);
-  float scale = extras ? logits(s, c, r.row, job.head, c.kpos + column) : c.scale;
+  Own own(job);
+  int column = (entry >> 1) * kKeys + own.column;
+  float scale = extras ? logits(s, c, own.row, job.head, c.kpos + column) : c.scale;
   if (scale <= 0) {
     UNROLL for (int i = 0; i < 64; i++) s[i] *= scale;
     scale = 1;
   }
-  if (entry & 1) hide(s, c, r.row, job.a.SP, c.kpos + column);
+  if (entry & 1) hide(s, c, own.row, job.a.SP, c.kpos + column);
   bool lift = weigh(s, r, scale, factor);
   if (extras)
-    if (c.threshold) drop(s, c, c.qword + (long)job.head * job.a.SP + r.row, c.kword + (long)job.head * job.a.NP + column);
+    if (c.threshold) drop(s, c, c.qword + (long)job.head * job.a.SP + own.row, c.kword + (long)job.head * job.a.NP + column);
   return lift;
 }
 
@@ -170,6 +198,7 @@ DEV void round(u32 (&p)[32], const float (&s)[64]) {
 
 // release gives a place in shared memory back that this warp has read.
 DEV void release(u32 mbarrier) {
+  warp_sync();
   if ((threadIdx.x & 31) == 0) mbarrier_arrive(mbarrier);
 }
 
@@ -179,30 +208,31 @@ DEV void give_turn(int consumer) { named_arrive(2 - consumer, 2 * kWarpgroup); }
 
 // fold goes through the tiles of keys; the softmax of one overlaps the products with the values of the one before.
 DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
-  u32 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
-  u32 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
+  u64 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
   float s[64], factor[2];
-  u32 p[32];
-  u32 entry = job.tile[0], next = job.tile[job.tiles > 1];
+  u32 q[kDim / 4], p[32];
 
   mbarrier_wait(mbarrier_of(job.base, QFull), 0);
+  load_rows(q, job.base + kQ + consumer * 64 * 128, kSlab);
   mbarrier_wait(mbarrier_of(job.base, KFull), 0);
+  Note note = *note_of(0);
   wgmma_fence();
   multiply_keys(s, q, k);
   wgmma_commit();
   wgmma_wait<0>();
   settled(s);
   release(mbarrier_of(job.base, KEmpty));
-  softmax<false>(s, r, job, entry, factor);
+  softmax<false>(s, r, job, note.entry, factor);
   UNROLL for (int i = 0; i < kDim / 2; i++) o[i] *= factor[i >> 1 & 1];
   round(p, s);
 
-  if (consumer == 1 && job.tiles > 1) give_turn(consumer);
-  ONCE for (int j = 1; j < job.tiles; j++) {
+  if (consumer == 1 && !note.last) give_turn(consumer);
+  int j = 0;
+  ONCE while (!note.last) {
+    j++;
     int place = j & 1, before = place ^ 1;
-    entry = next;
-    next = job.tile[min2(j + 1, job.tiles - 1)];
     mbarrier_wait(mbarrier_of(job.base, KFull + place), j >> 1 & 1);
+    note = *note_of(place);
     await_turn(consumer);
     wgmma_fence();
     multiply_keys(s, q, k + place * kTile);
@@ -211,12 +241,12 @@ DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
     wgmma_fence();
     multiply_values(o, p, v + before * kTile);
     wgmma_commit();
-    if (consumer == 0 || j + 1 < job.tiles) give_turn(consumer);
+    if (consumer == 0 || !note.last) give_turn(consumer);
     wgmma_wait<1>();
     settled(s);
     release(mbarrier_of(job.base, KEmpty + place));
     // The branch keeps the compiler from waiting above it, before the softmax.
-    if (softmax<false>(s, r, job, entry, factor)) {
+    if (softmax<false>(s, r, job, note.entry, factor)) {
       wgmma_wait<0>();
       settled(o);
       UNROLL for (int i = 0; i < kDim / 2; i++) o[i] *= factor[i >> 1 & 1];
@@ -227,10 +257,9 @@ DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
     release(mbarrier_of(job.base, VEmpty + before));
     round(p, s);
   }
-  int last = job.tiles - 1;
-  mbarrier_wait(mbarrier_of(job.base, VFull + (last & 1)), last >> 1 & 1);
+  mbarrier_wait(mbarrier_of(job.base, VFull + (j & 1)), j >> 1 & 1);
   wgmma_fence();
-  multiply_values(o, p, v + (last & 1) * kTile);
+  multiply_values(o, p, v + (j & 1) * kTile);
   wgmma_commit();
   wgmma_wait<0>();
   settled(o);
@@ -238,22 +267,25 @@ DEV void fold(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
 
 // fold_extras does one thing after the other: one softmax with extras is long enough, for the registers and for the instruction cache.
 DEV void fold_extras(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer) {
-  u32 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
-  u32 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
+  u64 q = descriptor(job.base + kQ + consumer * 64 * 128, 0);
+  u64 k = descriptor(job.base + kK, 0), v = descriptor(job.base + kV, kSlab);
   mbarrier_wait(mbarrier_of(job.base, QFull), 0);
-  ONCE for (int j = 0; j < job.tiles; j++) {
+  Note note;
+  int j = 0;
+  do {
     int place = j & 1;
     u32 parity = j >> 1 & 1;
     float s[64], factor[2];
     u32 p[32];
     mbarrier_wait(mbarrier_of(job.base, KFull + place), parity);
+    note = *note_of(place);
     wgmma_fence();
     multiply_keys(s, q, k + place * kTile);
     wgmma_commit();
     wgmma_wait<0>();
     settled(s);
     release(mbarrier_of(job.base, KEmpty + place));
-    if (softmax<true>(s, r, job, job.tile[j], factor)) UNROLL for (int i = 0; i < kDim / 2; i++) o[i] *= factor[i >> 1 & 1];
+    if (softmax<true>(s, r, job, note.entry, factor)) UNROLL for (int i = 0; i < kDim / 2; i++) o[i] *= factor[i >> 1 & 1];
     round(p, s);
     mbarrier_wait(mbarrier_of(job.base, VFull + place), parity);
     wgmma_fence();
@@ -262,64 +294,65 @@ DEV void fold_extras(float (&o)[kDim / 2], Rows &r, const Job &job, int consumer
     wgmma_wait<0>();
     settled(o);
     release(mbarrier_of(job.base, VEmpty + place));
-  }
+    j++;
+  } while (!note.last);
 }
 
 template <bool extras> DEV void consume(const Job &job, int consumer) {
   const ForwardArgs &a = job.a;
-  int t = threadIdx.x & (kWarpgroup - 1), column = 2 * (t & 3);
   Rows r;
-  r.row = job.row + consumer * 64 + (t >> 5) * 16 + (t & 31) / 4;
-  long line = (long)job.head * a.SP + r.row;
-  float *to = a.o + line * kDim + column;
   float o[kDim / 2];
-  UNROLL for (int h = 0; h < 2; h++) {
-    r.m[h] = a.first ? -kInf : a.m[line + 8 * h];
-    r.l[h] = a.first | column ? 0.f : a.l[line + 8 * h]; // the four threads of a row each have a share
-    UNROLL for (int j = 0; j < kDim / 8; j++) {
-      float2 x = {0, 0};
-      if (!a.first) x = two_floats(to + 8 * h * kDim + 8 * j);
-      o[4 * j + 2 * h] = x.x;
-      o[4 * j + 2 * h + 1] = x.y;
+  {
+    Own own(job);
+    long line = (long)job.head * a.SP + own.row;
+    UNROLL for (int h = 0; h < 2; h++) {
+      r.m[h] = a.first ? -kInf : a.m[line + 8 * h];
+      r.l[h] = a.first | own.column ? 0.f : a.l[line + 8 * h]; // the four threads of a row each have a share
+      UNROLL for (int j = 0; j < kDim / 8; j++) {
+        float2 x = {0, 0};
+        if (!a.first) x = two_floats(a.o + (line + 8 * h) * kDim + 8 * j + own.column);
+        o[4 * j + 2 * h] = x.x;
+        o[4 * j + 2 * h + 1] = x.y;
+      }
     }
   }
   if (extras)
     fold_extras(o, r, job, consumer);
   else
     fold(o, r, job, consumer);
+  Own own(job);
+  long line = (long)job.head * a.SP + own.row;
   UNROLL for (int h = 0; h < 2; h++) {
     float l = r.l[h];
     l += butterfly(l, 1);
     l += butterfly(l, 2);
-    UNROLL for (int j = 0; j < kDim / 8; j++) *(float2 *)(to + 8 * h * kDim + 8 * j) = {o[4 * j + 2 * h], o[4 * j + 2 * h + 1]};
-    if (column == 0) {
+    float *to = a.o + (line + 8 * h) * kDim + own.column;
+    UNROLL for (int j = 0; j < kDim / 8; j++) *(float2 *)(to + 8 * j) = {o[4 * j + 2 * h], o[4 * j + 2 * h + 1]};
+    if (own.column == 0) {
       a.m[line + 8 * h] = r.m[h];
       a.l[line + 8 * h] = l;
     }
   }
 }
 
-// nothing writes the carry of queries that see no key.
+// nothing writes the carry of queries that see no key, with the consumers' threads.
 DEV void nothing(const Job &job) {
   const ForwardArgs &a = job.a;
   long line = (long)job.head * a.SP + job.row;
-  for (int i = threadIdx.x; i < kQueries; i += kThreads) a.m[line + i] = -kInf, a.l[line + i] = 0;
-  for (int i = threadIdx.x; i < kQueries * kDim / 4; i += kThreads) ((float4 *)(a.o + line * kDim))[i] = {0, 0, 0, 0};
+  int t = threadIdx.x - kWarpgroup;
+  if (t < kQueries) a.m[line + t] = -kInf, a.l[line + t] = 0;
+  ONCE for (int i = t; i < kQueries * kDim / 4; i += 2 * kWarpgroup) ((float4 *)(a.o + line * kDim))[i] = {0, 0, 0, 0};
 }
 
-// The tiles of queries are taken from the last one down: under a causal mask those with most keys begin first.
+// Every role makes its job anew: what is known before the barrier would be kept in registers throughout.
 template <bool extras> DEV void forward(const ForwardArgs &a) {
-  int kv = a.heads / a.group, at = gridDim.x - 1 - blockIdx.x, begin = a.start[at];
+  int kv = a.heads / a.group;
   if (flag_of(a.q, a.heads, a.SP, kDim) | flag_of(a.k, kv, a.NP, kDim) | flag_of(a.v, kv, a.NP, kDim)) return;
-  Job job{a, shared_address(shared_memory), (int)blockIdx.y, at * kQueries, a.tile + begin, a.start[at + 1] - begin};
-  if (job.tiles == 0) {
-    if (a.first) nothing(job);
-    return;
-  }
+  u32 base = shared_address(shared_memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < Barriers; i++) {
       bool empty = (i >= KEmpty && i < VFull) || i >= VEmpty;
-      mbarrier_init(mbarrier_of(job.base, i), empty ? 2 * kWarpgroup / 32 : 1);
+      mbarrier_init(mbarrier_of(base, i), empty ? 2 * kWarpgroup / 32 : 1);
     }
     mbarrier_visible();
   }
@@ -327,11 +360,16 @@ template <bool extras> DEV void forward(const ForwardArgs &a) {
   int warpgroup = uniform(threadIdx.x / kWarpgroup);
   if (warpgroup == 0) {
     fewer_registers<24>();
-    if (threadIdx.x == 0) produce(job);
+    Job job(a);
+    if (threadIdx.x == 0 && job.tiles) produce(job);
     return;
   }
   more_registers<240>();
-  consume<extras>(job, warpgroup - 1);
+  Job job(a);
+  if (job.tiles)
+    consume<extras>(job, warpgroup - 1);
+  else if (a.first)
+    nothing(job);
 }
 
 } // namespace fwd
