@@ -29,10 +29,10 @@ var geometries = map[Family]map[int]geometry{
 		256: {simtForward(256), simtBackward},
 	},
 	MMA: {
-		64:  {launch{tiling{128, 64}, 128, 16400}, launch{tiling{64, 128}, 128, 74496}},
-		128: {launch{tiling{128, 64}, 128, 69648}, launch{tiling{64, 128}, 256, 99072}},
-		192: {launch{tiling{128, 64}, 256, 49168}, launch{tiling{64, 64}, 256, 90880}},
-		256: {launch{tiling{128, 64}, 256, 81936}, launch{tiling{64, 64}, 256, 98688}},
+		64:  {launch{tiling{128, 64}, 128, 16400}, launch{tiling{64, 128}, 128, 74512}},
+		128: {launch{tiling{128, 64}, 128, 69648}, launch{tiling{64, 128}, 256, 99088}},
+		192: {launch{tiling{128, 64}, 256, 49168}, launch{tiling{64, 64}, 256, 90896}},
+		256: {launch{tiling{128, 64}, 256, 81936}, launch{tiling{64, 64}, 256, 98704}},
 	},
 	WGMMA: {
 		64:  {launch{tiling{128, 128}, 384, 82080}, launch{tiling{128, 128}, 384, 198816}},

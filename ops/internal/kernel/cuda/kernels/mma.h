@@ -67,6 +67,12 @@ template <int ROWS, int SLABS, int THREADS> DEV void copy_tile(u32 to, const cha
     UNROLL for (int i = 0; i < ROWS * 8; i += THREADS)
       copy16(to + thread * 16 + slab * ROWS * kRowBytes + i * 16, from + thread * 16 + slab * kSlabBytes + i * 16);
 }
+DEV void store_words(u32 address, const u32 (&x)[4]) {
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]) : "memory");
+}
+DEV void load_words(u32 (&x)[4], u32 address) {
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3]) : "r"(address) : "memory");
+}
 DEV void store_word(u32 address, u32 x) { asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(x) : "memory"); }
 
 // Where a row of a head of an array of tiles begins: in slab 0, at a multiple of 64.
@@ -74,6 +80,11 @@ DEV const char *tile_row(const void *array, int head, int SP, int dim, int row) 
   return (const char *)array + ((long)head * SP + (row & ~127)) * dim * 2 + (row & 127) * kRowBytes;
 }
 DEV u32 tile_flag(const void *array, int heads, int SP, int dim) { return *(const u32 *)((const char *)array + (long)heads * SP * dim * 2); }
+
+// Barriers of some warps: those that wait go on when so many threads have come to wait or to arrive.
+DEV void arrive_at(u32 number, u32 threads) { asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
+DEV void wait_at(u32 number, u32 threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
+DEV void sync_warp() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 
 DEV bool any(bool x) { return __nvvm_vote_any_sync(0xffffffffu, x); }
 

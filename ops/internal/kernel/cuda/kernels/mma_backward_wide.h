@@ -4,12 +4,12 @@
 // S^T = K Q^T and dP^T = V dO^T, its V mostly in registers; they go to shared memory. Then it has dV += P^T dO and dK += dS^T Q of 32 keys
 // and a quarter of the columns, and of dQ = dS K some rows and columns that it adds to global memory.
 #pragma once
-#include "mma_backward.h"
+#include "mma_pairs.h"
 
 namespace {
 
-template <int DIM> struct BackwardShape<DIM, true> {
-  static constexpr int kDim = DIM, kQueries = kTileQueries, kKeys = 64, kThreads = 256, kResident = 1;
+template <int DIM> struct WideShape {
+  static constexpr int kDim = DIM, kQueries = kTileQueries, kKeys = 64, kThreads = 256, kResident = 1, kBoost = 0;
   static constexpr int kRows = DIM == 192 ? 64 : 32;  // queries at a time
   static constexpr int kStages = DIM == 192 ? 1 : 2;  // places for Q
   static constexpr int kHeld = DIM == 192 ? 12 : 12;  // squares of V in registers; slabs of the others stay in shared memory
@@ -18,12 +18,12 @@ template <int DIM> struct BackwardShape<DIM, true> {
   // dS^T lies beside P^T, in the other half of its rows, if those are 32 queries long.
   static constexpr int kChunkOfDS = kRows == 64 ? 0 : 4;
   static constexpr u32 kDS = kRows == 64 ? kP + kSlab : kP, kV = kDS + kSlab, kPlaceOfRows = kV + (DIM / 64 - kHeld / 4) * kSlab;
-  static constexpr u32 kBytes = kPlaceOfRows + 3 * kRows * 4;
+  static constexpr u32 kBytes = kPlaceOfRows + 3 * kRows * 4 + 16;
   static_assert(kBytes <= 99 * 1024, "sm_86 and sm_89 have no more");
 };
 
-template <int DIM, bool EXTRAS> struct Backward<DIM, EXTRAS, true> : Walk<BackwardShape<DIM>> {
-  using Shape = BackwardShape<DIM>;
+template <int DIM, bool EXTRAS> struct BackwardWide : Walk<WideShape<DIM>> {
+  using Shape = WideShape<DIM>;
   using Base = Walk<Shape>;
   using Base::a;
   using Base::memory;
@@ -35,7 +35,7 @@ template <int DIM, bool EXTRAS> struct Backward<DIM, EXTRAS, true> : Walk<Backwa
   float dk[2][2 * kColumns][4], dv[2][2 * kColumns][4];
   u32 values[kHeld][4];
 
-  DEV Backward(const BackwardArgs &args, int tile, int from, int to) : Base(args, tile, from, to) {
+  DEV BackwardWide(const BackwardArgs &args, int tile, int from, int to) : Base(args, tile, from, to) {
     UNROLL for (int b = 0; b < 2; b++) {
       zero(dk[b]);
       zero(dv[b]);
@@ -149,12 +149,12 @@ template <int DIM, bool EXTRAS> struct Backward<DIM, EXTRAS, true> : Walk<Backwa
     Base::copy_rows(now);
     u32 place = Shape::kQ;
     int before = -1; // the turn of the tile before
-    for (int left = Base::steps() - 1;; left--, place ^= kSwap) {
+    for (;; place ^= kSwap) {
       arrived();
       Base::settle_rows();
       barrier(); // Q, dO and rows are here; all are done with dS, and have added dQ
-      Cursor next = left > 0 ? Base::after(now) : now;
-      if (Shape::kStages > 1 && left > 0) Base::copy_queries(place ^ kSwap, a.q, next);
+      bool more = Base::more(now);
+      if (Shape::kStages > 1 && more) Base::copy_queries(place ^ kSwap, a.q, Base::after(now));
       make_pairs(now, place);
       if (a.ordered & (threadIdx.x == 0)) {
         if (before >= 0) pass_turn(a.turns + before); // late: by now its sums have arrived, and the fence does not wait
@@ -163,19 +163,20 @@ template <int DIM, bool EXTRAS> struct Backward<DIM, EXTRAS, true> : Walk<Backwa
       barrier(); // P and dS are complete, and it is this block's turn
       multiply_gradient(dv, Shape::kP, 0, Shape::kDO);
       barrier(); // all are done with dO
-      if (left > 0) {
+      if (more) {
+        Cursor next = Base::after(now);
         Base::copy_queries(Shape::kDO, a.dO, next);
         Base::copy_rows(next);
       }
       multiply_gradient(dk, Shape::kDS, Shape::kChunkOfDS, place);
       if (Shape::kStages == 1) {
         barrier(); // all are done with Q
-        if (left > 0) Base::copy_queries(place, a.q, next);
+        if (more) Base::copy_queries(place, a.q, Base::after(now));
       }
       add_queries(now);
       before = Base::ends(now) ? Base::turn(now) : -1;
-      if (left == 0) break;
-      now = next;
+      if (!more) break;
+      now = Base::after(now);
     }
     barrier();
     if (a.ordered & (threadIdx.x == 0)) pass_turn(a.turns + before);

@@ -17,26 +17,32 @@ template <class SHAPE> struct Walk {
   static constexpr int kDim = SHAPE::kDim, kRows = SHAPE::kRows, kThreads = SHAPE::kThreads;
 
   const BackwardArgs &a;
-  int first_entry, last_entry, first_key, kv_head;
+  int first_key, kv_head;
   u32 memory;
 
   DEV Walk(const BackwardArgs &args, int tile, int from, int to)
-      : a(args), first_entry(from), last_entry(to), first_key(tile * SHAPE::kKeys), kv_head(blockIdx.y), memory(shared_address(shared_memory)) {}
+      : a(args), first_key(tile * SHAPE::kKeys), kv_head(blockIdx.y), memory(shared_address(shared_memory)) {
+    if (threadIdx.x == 0) list() = {from, to};
+  }
 
-  DEV int steps() const { return (last_entry - first_entry) * a.group * (kTileQueries / kRows); }
+  // The block's part of a.tile lies in shared memory, as every register counts; it is there after the first barrier.
+  DEV static int2 &list() { return *(int2 *)(shared_memory + SHAPE::kPlaceOfRows + 3 * kRows * 4); }
   DEV Cursor at(int head, int entry) const {
     u32 tile = a.tile[entry];
     return {head, entry, (int)(tile >> 1) * kTileQueries, (int)(tile & 1)};
   }
-  DEV Cursor begin() const { return at(kv_head * a.group, first_entry); }
+  DEV Cursor begin() const { return at(kv_head * a.group, list().x); }
   DEV Cursor after(Cursor c) const {
     if (kRows < kTileQueries && begins(c)) {
       c.row += kRows;
       return c;
     }
-    bool last = c.entry + 1 == last_entry;
-    return at(c.head + last, last ? first_entry : c.entry + 1);
+    int2 entries = list();
+    bool last = c.entry + 1 == entries.y;
+    return at(c.head + last, last ? entries.x : c.entry + 1);
   }
+  // Whether any follow a cursor.
+  DEV bool more(const Cursor &c) const { return !ends(c) | (c.entry + 1 < list().y) | (c.head + 1 < (kv_head + 1) * a.group); }
   // Whether a cursor is at the first rows of its tile, and at the last ones.
   DEV static bool begins(const Cursor &c) { return c.row % kTileQueries == 0; }
   DEV static bool ends(const Cursor &c) { return c.row % kTileQueries == kTileQueries - kRows; }
@@ -59,14 +65,15 @@ template <class SHAPE> struct Walk {
     copy4(to + kRows * 4, a.low + from);
     copy4(to + 2 * kRows * 4, a.delta + from);
   }
-  // settle_rows comes when the thread's copies have arrived: a row that saw nothing gets numbers that make P 0.
+  // settle_rows comes when the thread's copies have arrived: a row that saw nothing gets numbers that make P 0, and the others make it
+  // 2^kBoost times what it is.
   DEV static void settle_rows() {
     u32 thread = opaque(threadIdx.x);
     if (thread >= kRows) return;
     float *row = rows() + thread;
-    if (row[0] != -kInf) return;
-    row[0] = kInf;
-    row[kRows] = 0.f;
+    bool nothing = row[0] == -kInf;
+    if (nothing) row[0] = kInf;
+    if (nothing | (SHAPE::kBoost != 0)) row[kRows] = nothing ? 0.f : row[kRows] - SHAPE::kBoost;
   }
 };
 

@@ -1,39 +1,36 @@
-// Backward on mma.sync for heads of up to 128: a block for 128 keys of a KV head, over tiles of 64 queries.
+// Backward on mma.sync for heads of up to 64: a block of four warps for 128 keys of a KV head, over tiles of 64 queries.
 //
-// A warp has kBlocks x 16 of the keys, fragments of its K and V in registers as far as they have room, and goes through a tile 16 queries
-// at a time: S^T = K Q^T and dP^T = V dO^T, of which P^T and dS^T are the left operands of dV += P^T dO and dK += dS^T Q without leaving
-// the registers. dS^T goes to shared memory too. When all warps are through, each multiplies 32 queries by 32 columns of dQ = dS K, and
-// adds it to global memory. Q of the next tile arrives during a whole tile, dO during dQ, as there is one place for it.
+// A warp has 32 of the keys, part of its K in registers, and goes through a tile 16 queries at a time: S^T = K Q^T and dP^T = V dO^T, of
+// which P^T and dS^T are the left operands of dV += P^T dO and dK += dS^T Q without leaving the registers. dS^T goes to shared memory
+// too. When all warps are through, each multiplies 32 queries by 32 columns of dQ = dS K, and adds it to global memory. Q of the next
+// tile arrives during a whole tile, dO during dQ, as there is one place for it.
 #pragma once
 #include "mma_pairs.h"
 
 namespace {
 
-template <int DIM, bool WIDE = (DIM > 128)> struct BackwardShape {
-  static constexpr int kDim = DIM, kQueries = kTileQueries, kKeys = 128, kRows = kTileQueries;
-  static constexpr int kBlocks = DIM == 64 ? 2 : 1; // of 16 keys to a warp
-  static constexpr bool kHoldsV = DIM == 128;       // V in registers only; it is staged where Q lies later
-  static constexpr int kThreads = kKeys / (16 * kBlocks) * 32;
-  static constexpr int kResident = DIM == 64 ? 2 : 1; // blocks on a multiprocessor
+template <int DIM> struct NarrowShape {
+  static_assert(DIM == 64, "four warps have 64 columns of dQ");
+  static constexpr int kDim = DIM, kQueries = kTileQueries, kKeys = 128, kRows = kTileQueries, kThreads = 128, kBoost = 0;
+  static constexpr int kResident = 2; // blocks on a multiprocessor
   static constexpr u32 kTileBytes = kRows * DIM * 2, kKeyBytes = kKeys * DIM * 2;
-  static constexpr u32 kK = 0, kQ = kKeyBytes, kDO = kQ + 2 * kTileBytes, kDS = kDO + kTileBytes, kPlaceOfRows = kDS + kKeys * kRowBytes;
-  static constexpr u32 kEnd = kPlaceOfRows + 3 * kRows * 4;
-  static constexpr u32 kV = kHoldsV ? kQ : kEnd, kBytes = kEnd + (kHoldsV ? 0 : kKeyBytes);
+  static constexpr u32 kK = 0, kV = kKeyBytes, kQ = 2 * kKeyBytes, kDO = kQ + 2 * kTileBytes, kDS = kDO + kTileBytes;
+  static constexpr u32 kPlaceOfRows = kDS + kKeys * kRowBytes, kBytes = kPlaceOfRows + 3 * kRows * 4 + 16;
 };
 
-template <int DIM, bool EXTRAS, bool WIDE = (DIM > 128)> struct Backward : Walk<BackwardShape<DIM>> {
-  using Shape = BackwardShape<DIM>;
+template <int DIM, bool EXTRAS> struct BackwardNarrow : Walk<NarrowShape<DIM>> {
+  using Shape = NarrowShape<DIM>;
   using Base = Walk<Shape>;
   using Base::a;
   using Base::memory;
-  static constexpr int kDim = DIM, kBlocks = Shape::kBlocks, kSquares = DIM / 16, kQueries = Shape::kRows, kKeys = Shape::kKeys;
-  static constexpr int kHeld = DIM == 128 ? (EXTRAS ? 3 : 4) : (EXTRAS ? 2 : 3); // squares of K in registers; more would spill
+  static constexpr int kDim = DIM, kBlocks = 2, kSquares = DIM / 16, kQueries = Shape::kRows, kKeys = Shape::kKeys;
+  static constexpr int kHeld = EXTRAS ? 1 : 3; // squares of K in registers; more would spill
   static constexpr u32 kSwap = Shape::kQ ^ (Shape::kQ + Shape::kTileBytes);
 
   float dk[kBlocks][DIM / 8][4], dv[kBlocks][DIM / 8][4];
-  u32 keys[kBlocks][kHeld ? kHeld : 1][4], values[Shape::kHoldsV ? kBlocks : 1][Shape::kHoldsV ? kSquares : 1][4];
+  u32 keys[kBlocks][kHeld][4];
 
-  DEV Backward(const BackwardArgs &args, int tile, int from, int to) : Base(args, tile, from, to) {
+  DEV BackwardNarrow(const BackwardArgs &args, int tile, int from, int to) : Base(args, tile, from, to) {
     UNROLL for (int b = 0; b < kBlocks; b++) {
       zero(dk[b]);
       zero(dv[b]);
@@ -51,13 +48,9 @@ template <int DIM, bool EXTRAS, bool WIDE = (DIM > 128)> struct Backward : Walk<
     Base::copy_keys(Shape::kV, a.v);
     arrived();
     barrier();
-    u32 rows = rows_first(memory) + warp_row() * kRowBytes;
+    u32 rows = rows_first(memory + Shape::kK) + warp_row() * kRowBytes;
     UNROLL for (int b = 0; b < kBlocks; b++)
-      UNROLL for (int i = 0; i < kSquares; i++) {
-        if (i < kHeld) load_matrices(keys[b][i], square_at<kKeys>(rows + Shape::kK, 16 * b, i));
-        if (Shape::kHoldsV) load_matrices(values[b][i], square_at<kKeys>(rows + Shape::kV, 16 * b, i));
-      }
-    if (Shape::kHoldsV) barrier();
+      UNROLL for (int i = 0; i < kHeld; i++) load_matrices(keys[b][i], square_at<kKeys>(rows, 16 * b, i));
   }
 
   using Step = Pairs<Base, kBlocks, 2>;
@@ -75,9 +68,9 @@ template <int DIM, bool EXTRAS, bool WIDE = (DIM > 128)> struct Backward : Walk<
       }
       load_matrices(right, square_at<kQueries>(columns + Shape::kDO, 16 * step, i));
       UNROLL for (int b = 0; b < kBlocks; b++) {
-        if (!Shape::kHoldsV) load_matrices(left, square_at<kKeys>(rows + Shape::kV, 16 * b, i));
-        multiply_add(pairs.dp[b][0], Shape::kHoldsV ? values[b][i] : left, right[0], right[1]);
-        multiply_add(pairs.dp[b][1], Shape::kHoldsV ? values[b][i] : left, right[2], right[3]);
+        load_matrices(left, square_at<kKeys>(rows + Shape::kV, 16 * b, i));
+        multiply_add(pairs.dp[b][0], left, right[0], right[1]);
+        multiply_add(pairs.dp[b][1], left, right[2], right[3]);
       }
     }
   }
@@ -142,11 +135,11 @@ template <int DIM, bool EXTRAS, bool WIDE = (DIM > 128)> struct Backward : Walk<
     Base::copy_rows(now);
     u32 place = Shape::kQ;
     int before = -1; // the turn of the tile before
-    for (int left = Base::steps() - 1;; left--, place ^= kSwap) {
+    for (;; place ^= kSwap) {
       arrived();
       Base::settle_rows();
       barrier(); // Q, dO and rows are here; all are done with dS, and have added dQ
-      if (left > 0) Base::copy_queries(place ^ kSwap, a.q, Base::after(now));
+      if (Base::more(now)) Base::copy_queries(place ^ kSwap, a.q, Base::after(now));
       UNROLL for (int step = 0; step < kQueries / 16; step++) {
         Step pairs(*this);
         multiply_scores(pairs, place, step);
@@ -160,15 +153,15 @@ template <int DIM, bool EXTRAS, bool WIDE = (DIM > 128)> struct Backward : Walk<
         }
       }
       barrier(); // dS is complete; all are done with Q and dO, and it is this block's turn
-      Cursor next = left > 0 ? Base::after(now) : now;
-      if (left > 0) {
+      if (Base::more(now)) {
+        Cursor next = Base::after(now);
         Base::copy_queries(Shape::kDO, a.dO, next);
         Base::copy_rows(next);
       }
       add_queries(now);
       before = Base::turn(now);
-      if (left == 0) break;
-      now = next;
+      if (!Base::more(now)) break;
+      now = Base::after(now);
     }
     barrier();
     if (a.ordered & (threadIdx.x == 0)) pass_turn(a.turns + before);
