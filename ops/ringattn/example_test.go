@@ -11,6 +11,7 @@ import (
 	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/ops/mask"
 	"github.com/ringgrad/ringgrad/ops/ringattn"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -121,6 +122,24 @@ func ExampleConfig_bfloat16() {
 	// Output:
 	// (8, 2, 16) float32
 	// error: <nil>
+}
+
+// A ring of three over GPUs, here simulated ones, in an ordinary graph: with ring.CUDA in the place of ring.Sim it runs on real ones.
+func ExampleConfig_device() {
+	attend := func(d ring.Device) []float32 {
+		g := gorgonia.NewGraph()
+		x := gorgonia.NewTensor(g, tensor.Float32, 3, gorgonia.WithShape(9, 2, 16), gorgonia.WithName("x"), gorgonia.WithInit(gorgonia.Ones()))
+		out, err := ringattn.Attention(x, x, x, ringattn.Config{Causal: true, Devices: 3, Layout: shard.Zigzag, Device: d})
+		if err != nil {
+			panic(err)
+		}
+		if err := gorgonia.NewTapeMachine(g).RunAll(); err != nil {
+			panic(err)
+		}
+		return out.Value().Data().([]float32)
+	}
+	fmt.Printf("%.3f %.3f\n", attend(ring.CPU)[100], attend(ring.Sim)[100])
+	// Output: 1.000 1.000
 }
 
 // The dense reference, on plain slices.
