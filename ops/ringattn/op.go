@@ -73,11 +73,11 @@ func newOp(q, k, v *gorgonia.Node, cfg Config) (*Op, error) {
 		return nil, fmt.Errorf("ringattn: q, k and v must be nodes, one is nil")
 	}
 	dt := q.Dtype()
+	if known := cfg.DType == BFloat16 || cfg.DType == Float16; known && dt != tensor.Float32 {
+		return nil, fmt.Errorf("ringattn: DType %s takes nodes of float32, these are %v", cfg.DType, dt)
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
-	}
-	if cfg.DType != "" && dt != tensor.Float32 {
-		return nil, fmt.Errorf("ringattn: DType %s takes nodes of float32, these are %v", cfg.DType, dt)
 	}
 	cfg.EnsureDefaults()
 	if k.Dtype() != dt || v.Dtype() != dt {
