@@ -119,17 +119,21 @@ func TestRepeatedPassesOnDevicesTakeNoMoreMemory(t *testing.T) {
 	all := engines(t, sim.Config{Devices: 2, Eager: true}, nil)
 	c := onDevices(t, 40)
 	c.Sharding, _ = shard.New(shard.Zigzag, 40, 4)
-	var pieces [2]int
-	for round := range 6 {
+	var settled [2]int // allocations after some rounds; how far ranks run apart, and with it how many blocks there are, varies a little
+	for round := range 8 {
 		if _, err := wholeOf[float32](t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		for i, e := range all {
-			n, _ := e.Device().InUse()
-			if round > 2 && n > pieces[i]+2 { // how far ranks run apart varies a little
-				t.Errorf("round %d: device %d has %d allocations, was %d", round, i, n, pieces[i])
+			if pieces, _ := e.InUse(); pieces != 0 {
+				t.Fatalf("round %d: device %d has %d pieces of memory that nobody gave back", round, i, pieces)
 			}
-			pieces[i] = max(pieces[i], n)
+			n, _ := e.Device().InUse()
+			if round < 4 {
+				settled[i] = n
+			} else if n > settled[i]*3/2 {
+				t.Errorf("round %d: device %d has %d allocations, had %d", round, i, n, settled[i])
+			}
 		}
 	}
 }
