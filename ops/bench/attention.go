@@ -172,11 +172,11 @@ func (a Attention) ringDType() ring.DType {
 // validateDevice refuses what only the CPU has, and traces of it, which has none.
 func (a Attention) validateDevice() error {
 	switch {
-	case !a.onDevice() && a.Trace != nil:
+	case a.Device.OnCPU() && a.Trace != nil:
 		return errors.New("bench: a trace is of what devices do: give device cuda or sim with it")
-	case a.onDevice() && a.DType == float64Name:
+	case !a.Device.OnCPU() && a.DType == float64Name:
 		return fmt.Errorf("bench: dtype %s on device %s: float64 runs on the CPU; give float32, bfloat16 or float16", a.DType, a.Device)
-	case a.onDevice() && a.Against.What != "":
+	case !a.Device.OnCPU() && a.Against.What != "":
 		return fmt.Errorf("bench: against %s on device %s: that is measured on the CPU; leave it out", a.Against.What, a.Device)
 	}
 	return nil
@@ -188,7 +188,7 @@ func (a Attention) Measure(ctx context.Context, o Options) (AttentionReport, err
 		return AttentionReport{}, err
 	}
 	o.EnsureDefaults()
-	if a.onDevice() {
+	if !a.Device.OnCPU() {
 		return a.measureDevice(ctx, o)
 	}
 	find := measureAttention[float32]

@@ -10,9 +10,6 @@ import (
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
-// onDevice reports whether another device than the CPU is measured.
-func (a Attention) onDevice() bool { return a.Device != "" && a.Device != ring.CPU }
-
 // measureDevice takes the times that the devices take themselves, by events: from the first to the last operation of attention, without
 // the host's copies. The last round's trace goes to a.Trace.
 func (a Attention) measureDevice(ctx context.Context, o Options) (AttentionReport, error) {

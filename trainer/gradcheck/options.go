@@ -32,7 +32,7 @@ func (o *Options) EnsureDefaults() {
 	}
 	if len(o.DTypes) == 0 {
 		o.DTypes = []string{Float64, Float32}
-		if o.Device != "" && o.Device != ring.CPU {
+		if !o.Device.OnCPU() {
 			o.DTypes = []string{Float32}
 		}
 	}

@@ -125,7 +125,7 @@ func (o Options) RefuseNarrow() error {
 
 // exact is the most exact type that the device has.
 func (o Options) exact() string {
-	if o.Device == "" || o.Device == ring.CPU {
+	if o.Device.OnCPU() {
 		return Float64
 	}
 	return Float32

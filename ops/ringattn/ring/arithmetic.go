@@ -25,15 +25,15 @@ type Device string
 // The devices; "" is CPU.
 const (
 	CPU  Device = "cpu"
-	CUDA Device = "cuda" // GPUs, in binaries built with the tag ringcuda
-	Sim  Device = "sim"  // the kernels of the GPUs, run instruction by instruction on the CPU
+	CUDA Device = accel.CUDA // GPUs, in binaries built with the tag ringcuda
+	Sim  Device = accel.Sim  // the kernels of the GPUs, run instruction by instruction on the CPU
 )
 
 // Devices lists all values of Device.
 func Devices() []Device { return []Device{CPU, CUDA, Sim} }
 
-// accelerator reports whether the device is another than the CPU.
-func (d Device) accelerator() bool { return d != "" && d != CPU }
+// OnCPU reports whether the device is the CPU, which "" is too.
+func (d Device) OnCPU() bool { return d == "" || d == CPU }
 
 // ErrNoBFloat16 says that a DType is BFloat16 where the processor, or the instruction set in use, has no such arithmetic.
 var ErrNoBFloat16 = cpu.ErrNoBFloat16
@@ -45,13 +45,13 @@ func CheckArithmetic(d Device, t DType) error {
 		return fmt.Errorf("ring: device %q: give cpu, cuda or sim", d)
 	case t != "" && t != BFloat16 && t != Float16:
 		return fmt.Errorf("ring: dtype %q: give %s or %s, or nothing for that of the arrays", t, BFloat16, Float16)
-	case t == Float16 && !d.accelerator():
+	case t == Float16 && d.OnCPU():
 		return fmt.Errorf("ring: dtype %q is for GPUs: give %s, or device cuda", t, BFloat16)
-	case t == BFloat16 && !d.accelerator():
+	case t == BFloat16 && d.OnCPU():
 		if _, err := cpu.NewBFloat16(); err != nil {
 			return fmt.Errorf("ring: %w", err)
 		}
-	case d.accelerator():
+	case !d.OnCPU():
 		if _, err := accel.Engines(string(d)); err != nil {
 			return fmt.Errorf("ring: device %s: %w", d, err)
 		}
@@ -68,7 +68,7 @@ type computer[T kernel.Float] struct {
 // computerOf is the one of a call whose arithmetic has been checked. On devices, ranks whose peers are in other processes have kernels
 // with arrays of the host, since that is where messages are.
 func computerOf[T kernel.Float](comm *dist.Comm, call Call, rank int) (c computer[T], err error) {
-	if call.Device.accelerator() {
+	if !call.Device.OnCPU() {
 		e, format, err := call.engineOf(rank)
 		if err != nil {
 			return c, err

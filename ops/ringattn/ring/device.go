@@ -64,24 +64,23 @@ type devicePass struct {
 
 func (d *deviceRank) begin(ctx context.Context, in Inputs[float32]) *devicePass {
 	p := &devicePass{run: d.Rank.begin(ctx, in), format: d.format, trace: trace.From(ctx)}
-	own := p.block(d.rank, d.rank)
-	p.shape = cuda.ShapeOf(own, d.format)
-	p.Session = d.engine.Begin(own, d.format)
+	p.Session = d.engine.Begin(p.block(d.rank, d.rank), d.format)
+	p.shape = p.Own().Shape
 	if p.trace != nil {
 		p.Trace()
 	}
 	if p.drops.Threshold != 0 {
-		rows, keys := d.longest(d.call.rows), d.longest(d.call.keys)
+		line := func(rows int) int { return cuda.LineBytes(p.shape.Heads, rows) }
 		p.dropKeys = p.Words(p.drops.Keys)
-		p.words = cuda.Words{Queries: p.Room(cuda.LineBytes(p.shape.Heads, rows)), Keys: p.Room(cuda.LineBytes(p.shape.Heads, keys))}
+		p.words = cuda.Words{Queries: p.Room(p.largest(d.call.rows, line)), Keys: p.Room(p.largest(d.call.keys, line))}
 	}
 	return p
 }
 
-// longest is the largest number of rows of a rank.
-func (d *deviceRank) longest(rows func(rank int) int) (most int) {
-	for rank := range d.size {
-		most = max(most, rows(rank))
+// largest is the most bytes that a rank's rows take.
+func (p *devicePass) largest(rows func(rank int) int, bytes func(rows int) int) (most int) {
+	for rank := range p.size {
+		most = max(most, bytes(rows(rank)))
 	}
 	return most
 }
@@ -191,7 +190,7 @@ func (s *slots) next() *cuda.Slot {
 	return s.of[s.used%2]
 }
 
-// room makes slots for messages of up to so many bytes, if the pass has any.
+// slots makes slots for messages of up to so many bytes, if the pass has any.
 func (p *devicePass) slots(bytes int) *slots {
 	if p.size == 1 {
 		return &slots{of: [2]*cuda.Slot{{}, {}}}

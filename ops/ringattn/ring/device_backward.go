@@ -64,7 +64,7 @@ func (b *deviceBackward) prepare(in Inputs[float32], s *Saved[float32], dOut []f
 	b.dq = b.Zeros(b.shape.RowsBytes(b.shape.Heads, b.rows))
 	dkv := b.Room(2 * b.shape.RowsBytes(b.shape.KVHeads, b.keys))
 	b.dk, b.dv = b.split(dkv, b.keys)
-	b.turns = b.Room(b.turnsBytes())
+	b.turns = b.Room(b.largest(c.rows, b.shape.TurnsBytes))
 	if b.plan.travel == KV {
 		b.arrived = b.slots(b.largest(c.keys, b.shape.KVBytes))
 		b.sums = b.slots(b.largest(c.keys, b.dkvBytes))
@@ -79,12 +79,6 @@ func (b *deviceBackward) prepare(in Inputs[float32], s *Saved[float32], dOut []f
 	t.before, t.work, t.merge = b.own, b.visitor, b.merge(c.rows, b.dqBytes)
 	t.home = func(sum []int64) { b.add(b.dq, b.pull(b.sums, sum), b.dqBytes(b.rows)) }
 	return t, own
-}
-
-// turnsBytes is enough for the counters of every block: a word for each tile of 64 queries.
-func (b *deviceBackward) turnsBytes() int {
-	const least = 64
-	return b.largest(b.call.rows, func(rows int) int { return 4 * b.shape.Heads * max(cuda.PaddedRows(rows)/least, 1) })
 }
 
 func (b *deviceBackward) dkvBytes(keys int) int { return 2 * b.shape.RowsBytes(b.shape.KVHeads, keys) }
@@ -109,8 +103,7 @@ func (b *deviceBackward) loadQueries(at device.Ptr, in Inputs[float32], s *Saved
 	}
 	b.Line(b.queries.high, float32(math.Inf(-1)), func(i int) float32 { return high[i] })
 	b.Line(b.queries.low, 0, func(i int) float32 { return low[i] })
-	own := b.Block(b.block(b.rank, b.rank), b.format)
-	b.Do("delta", func(e *cuda.Engine, st device.Stream) error { return e.Delta(st, own, d) })
+	b.Do("delta", func(e *cuda.Engine, st device.Stream) error { return e.Delta(st, b.Own(), d) })
 }
 
 // attend adds the gradients of one block.

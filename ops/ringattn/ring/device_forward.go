@@ -56,14 +56,6 @@ func (f *deviceForward) prepare(in Inputs[float32]) (t *tour[int64], own []int64
 	return t, own
 }
 
-// largest is the most bytes that a rank's rows take.
-func (p *devicePass) largest(rows func(rank int) int, bytes func(rows int) int) (most int) {
-	for rank := range p.size {
-		most = max(most, bytes(rows(rank)))
-	}
-	return most
-}
-
 // attend folds keys into a carry.
 func (f *deviceForward) attend(b *cuda.Block, x cuda.Forward) {
 	x.Words = f.words
@@ -129,8 +121,7 @@ func (f *deviceForward) finish(s *Saved[float32]) {
 	if f.rows == 0 {
 		return
 	}
-	b := f.Block(f.block(f.rank, f.rank), f.format)
-	line := cuda.LineBytes(f.shape.Heads, f.rows)
+	b, line := f.Own(), cuda.LineBytes(f.shape.Heads, f.rows)
 	x := cuda.Finish{Carry: f.carry, Out: f.carry.O, High: f.Room(line), Low: f.Room(line)}
 	if f.sinks != nil {
 		x.Sinks = f.Floats(cuda.SinkLogits(f.sinks))

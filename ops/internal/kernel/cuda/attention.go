@@ -255,7 +255,7 @@ func (a *Attention) Backward(g kernel.Gradients[float32], in kernel.Inputs[float
 			g.Nothing()
 			return
 		}
-		d := Backward{Fresh: g.Fresh, Words: w.words(b), Turns: w.room(w.block.TurnsBytes())}
+		d := Backward{Fresh: g.Fresh, Words: w.words(b), Turns: w.room(w.block.TurnsBytes(w.block.Rows))}
 		d.Q, d.DOut = w.operand(ofQueries(b, in.Q, b.Dim), false), w.operand(ofQueries(b, in.DOut, b.ValueDim), false)
 		d.K, d.V = a.keys(w, ofKeys(b, in.K, b.Dim)), a.keys(w, ofKeys(b, in.V, b.ValueDim))
 		d.High, d.Low, d.Delta = w.lse(in)

@@ -140,6 +140,7 @@ const (
 	columnUnit = 64
 	pieceUnit  = 256
 	flagBytes  = 16
+	leastTile  = 64 // rows of the smallest tile of a kernel
 )
 
 // PaddedRows is SP of S rows.
@@ -162,6 +163,9 @@ func (s Shape) KVBytes(keys int) int { return 2 * s.OperandBytes(s.KVHeads, keys
 
 // RowsBytes is the size of a float32 array [heads][SP][DP]: o, out, dO for Delta, dq, dk or dv.
 func (s Shape) RowsBytes(heads, rows int) int { return 4 * heads * PaddedRows(rows) * s.Width() }
+
+// TurnsBytes is the size of Backward's Turns for so many queries, whatever the kernel: a word for each tile, of at least 64 queries.
+func (s Shape) TurnsBytes(rows int) int { return 4 * s.Heads * max(PaddedRows(rows)/leastTile, 1) }
 
 // LineBytes is the size of an array [heads][SP] of words: m, l, high, low, delta, or dropout words.
 func LineBytes(heads, rows int) int { return 4 * heads * PaddedRows(rows) }

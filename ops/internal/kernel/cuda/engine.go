@@ -137,19 +137,5 @@ func (b *Block) Release() {
 	}
 }
 
-// Family is that of the block's kernels.
-func (b *Block) Family() Family { return b.kernels.family }
-
 // Empty reports whether no query sees any key.
 func (b *Block) Empty() bool { return b.table.pairs == 0 }
-
-// QueryPositions and KeyPositions are the global positions of the padded rows on the device, for Words.
-func (b *Block) QueryPositions() device.Ptr { return b.table.qpos }
-
-// KeyPositions is beside QueryPositions.
-func (b *Block) KeyPositions() device.Ptr { return b.table.kpos }
-
-// TurnsBytes is the size of Backward's Turns.
-func (b *Block) TurnsBytes() int {
-	return 4 * b.Heads * max(PaddedRows(b.Rows)/b.kernels.backward.queries, 1)
-}

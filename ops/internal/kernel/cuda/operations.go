@@ -147,7 +147,7 @@ func (e *Engine) Backward(st device.Stream, b *Block, g Backward) error {
 		return nil
 	}
 	if !e.options.Fast {
-		if err := st.Fill(g.Turns, 0, b.TurnsBytes()/4); err != nil {
+		if err := st.Fill(g.Turns, 0, b.TurnsBytes(b.Rows)/4); err != nil {
 			return fmt.Errorf("cuda: backward: %w", err)
 		}
 	}

@@ -42,7 +42,7 @@ func resident(t trial, e *Engine, f Format, alone bool) (out answers[float32], e
 		dk, dv := ofKeys(b, make([]float32, len(t.k[i])), b.Dim), ofKeys(b, make([]float32, len(t.v[i])), b.ValueDim)
 		g.K, g.V, g.Fresh = ks[i], vs[i], i == 0
 		g.DK, g.DV = s.emptyRows(dk, i > 0), s.emptyRows(dv, i > 0)
-		g.Turns = s.room(blocks[0].TurnsBytes())
+		g.Turns = s.room(blocks[0].TurnsBytes(blocks[0].Rows))
 		s.Do("backward", func(e *Engine, st device.Stream) error { return e.Backward(st, blocks[i], g) })
 		s.fetchRows(dk, g.DK)
 		s.fetchRows(dv, g.DV)

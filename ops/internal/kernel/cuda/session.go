@@ -46,12 +46,9 @@ func (e *Engine) Begin(own kernel.Block, f Format) *Session {
 // End waits for all work, takes results to where they were asked for and gives back what was taken.
 func (s *Session) End() error {
 	if s.copies != nil {
-		s.err = errors.Join(s.err, s.copies.Synchronize(), s.stream.Synchronize())
+		s.err = errors.Join(s.err, s.copies.Synchronize())
 		s.lanes.giveStream(s.copies)
-		s.trace.read(s)
 	}
-	unbind := s.unbind
-	s.unbind = func() {}
 	err := s.end()
 	for _, b := range s.blocks {
 		b.Release()
@@ -60,7 +57,6 @@ func (s *Session) End() error {
 		x.end(err != nil)
 	}
 	s.lanes.giveEvents(s.events...)
-	unbind()
 	return err
 }
 
@@ -69,6 +65,9 @@ func (s *Session) Fail(err error) { s.do(func() error { return err }) }
 
 // Failed is the first error so far.
 func (s *Session) Failed() error { return s.err }
+
+// Own is the own block.
+func (s *Session) Own() *Block { return s.block }
 
 // Block prepares a block until the end; nil once something has failed.
 func (s *Session) Block(b kernel.Block, f Format) (made *Block) {
@@ -83,7 +82,7 @@ func (s *Session) Block(b kernel.Block, f Format) (made *Block) {
 
 // Do enqueues an operation on the stream of work; its name is for traces.
 func (s *Session) Do(name string, f func(e *Engine, st device.Stream) error) {
-	s.traced(name, false, func() error { return f(s.Engine, s.stream) })
+	s.traced(name, s.stream, func() error { return f(s.Engine, s.stream) })
 }
 
 // Room is device memory until the end.
@@ -143,14 +142,11 @@ func (s *Session) Floats(x []float32) device.Ptr { return s.send(rawBytes(x)) }
 
 // Line sends a number for each of the queries, in the order of heads, to a line; rows of padding get filling.
 func (s *Session) Line(to device.Ptr, filling float32, f func(i int) float32) {
-	from := s.line(filling, f)
-	s.do(func() error { return s.stream.Copy(to, from, LineBytes(s.block.Heads, s.block.Rows)) })
+	s.sendTo(to, rawBytes(s.lineOf(filling, f)))
 }
 
-// FetchRows has rows, times factor, in t.Data at the end.
-func (s *Session) FetchRows(t Tokens, from device.Ptr) {
-	s.fetchRows(t.matrix(), from)
-}
+// FetchRows has rows in t.Data at the end.
+func (s *Session) FetchRows(t Tokens, from device.Ptr) { s.fetchRows(t.matrix(), from) }
 
 // FetchLine gives f the numbers of a line at the end.
 func (s *Session) FetchLine(from device.Ptr, f func(i int, x float32)) { s.fetchLine(from, f) }
@@ -167,9 +163,9 @@ func (s *Session) event() (e device.Event) {
 }
 
 // record is an event on a stream, now.
-func (s *Session) record(st func() device.Stream) device.Event {
+func (s *Session) record(st device.Stream) device.Event {
 	e := s.event()
-	s.do(func() error { return st().Record(e) })
+	s.do(func() error { return st.Record(e) })
 	return e
 }
 
@@ -196,16 +192,16 @@ func (s *Session) pull(to *Slot, from *Shared) (arrived device.Event, err error)
 	s.do(func() error { return s.copies.Wait(to.free) })
 	s.do(func() error { return s.copies.Wait(from.ready) })
 	if from.bytes > 0 {
-		s.traced("pull", true, func() error { return s.copies.CopyFrom(to.Ptr, from.engine.dev, from.Ptr, from.bytes) })
+		s.traced("pull", s.copies, func() error { return s.copies.CopyFrom(to.Ptr, from.engine.dev, from.Ptr, from.bytes) })
 	}
-	arrived = s.record(func() device.Stream { return s.copies })
+	arrived = s.record(s.copies)
 	s.do(func() error { return s.stream.Wait(arrived) })
 	return arrived, s.err
 }
 
 // Used says that the work on a slot's block so far is all there is.
 func (s *Session) Used(slot *Slot) {
-	slot.free = s.record(func() device.Stream { return s.stream })
+	slot.free = s.record(s.stream)
 }
 
 // Share is memory that other ranks may copy, once it is Ready, as often as it has readers.

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -40,25 +41,17 @@ type clocked interface{ Moment() time.Duration }
 // Trace makes the session take times, which Spans returns after End.
 func (s *Session) Trace() {
 	s.trace = &spans{}
+	s.after = append(s.after, s.readTimes)
 	s.do(func() error {
 		e := &s.epoch
 		e.once.Do(func() {
 			if e.event, e.err = s.dev.NewEvent(); e.err == nil {
-				e.err = firstOf(s.stream.Record(e.event), e.event.Synchronize())
+				e.err = errors.Join(s.stream.Record(e.event), e.event.Synchronize())
 				e.at = time.Now()
 			}
 		})
 		return e.err
 	})
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Spans are the operations that have ended, none without Trace.
@@ -70,30 +63,21 @@ func (s *Session) Spans() []Span {
 }
 
 // traced enqueues an operation, between two events if somebody wants to know.
-func (s *Session) traced(name string, ofCopy bool, f func() error) {
+func (s *Session) traced(name string, st device.Stream, f func() error) {
 	if s.trace == nil {
 		s.do(f)
 		return
 	}
-	stream := func() device.Stream {
-		if ofCopy {
-			return s.copies
-		}
-		return s.stream
-	}
-	x := openSpan{Span: Span{Name: name, Copy: ofCopy}}
-	x.from = s.record(stream)
+	x := openSpan{Span: Span{Name: name, Copy: st == s.copies}}
+	x.from = s.record(st)
 	s.do(f)
-	x.to = s.record(stream)
+	x.to = s.record(st)
 	s.trace.open = append(s.trace.open, x)
 }
 
-// read takes the times, once all has happened.
-func (t *spans) read(s *Session) {
-	if t == nil || s.err != nil {
-		return
-	}
-	for _, x := range t.open {
+// readTimes takes the times, once all has happened.
+func (s *Session) readTimes() {
+	for _, x := range s.trace.open {
 		start, err := x.from.Since(s.epoch.event)
 		if err == nil {
 			x.Start = s.epoch.at.Add(start)
@@ -106,6 +90,6 @@ func (t *spans) read(s *Session) {
 			s.err = err
 			return
 		}
-		t.done = append(t.done, x.Span)
+		s.trace.done = append(s.trace.done, x.Span)
 	}
 }

@@ -82,12 +82,17 @@ func (w *work) staging(bytes int) (b []byte) {
 
 // send copies data to new device memory.
 func (w *work) send(data []byte) device.Ptr {
-	to, b := w.room(len(data)), w.staging(len(data))
+	to := w.room(len(data))
+	w.sendTo(to, data)
+	return to
+}
+
+func (w *work) sendTo(to device.Ptr, data []byte) {
+	b := w.staging(len(data))
 	w.do(func() error {
 		copy(b, data)
 		return w.stream.ToDevice(to, b)
 	})
-	return to
 }
 
 // fetch lets take have so many bytes of the device at the end.
@@ -153,6 +158,10 @@ func (w *work) fetchRows(m matrix, from device.Ptr) {
 
 // line sends one number for each of S rows of H heads, in float32, as f has them, with filling between S and SP.
 func (w *work) line(filling float32, f func(i int) float32) device.Ptr {
+	return w.send(rawBytes(w.lineOf(filling, f)))
+}
+
+func (w *work) lineOf(filling float32, f func(i int) float32) []float32 {
 	sp := PaddedRows(w.block.Rows)
 	x := make([]float32, w.block.Heads*sp)
 	for h := range w.block.Heads {
@@ -163,7 +172,7 @@ func (w *work) line(filling float32, f func(i int) float32) device.Ptr {
 			}
 		}
 	}
-	return w.send(rawBytes(x))
+	return x
 }
 
 // emptyLine is a line without contents.

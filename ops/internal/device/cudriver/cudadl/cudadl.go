@@ -61,7 +61,7 @@ func result(r C.CUresult) error {
 
 // State says which library was opened, or tried, and why it is no use: it could not be opened, or its cuInit failed.
 func State() (library string, err error) {
-	library = C.GoString(C.cudadl.library)
+	library = C.GoString(C.cudadl.name)
 	if C.cudadl.error != nil {
 		return library, fmt.Errorf("cudadl: no CUDA driver: %s", C.GoString(C.cudadl.error))
 	}

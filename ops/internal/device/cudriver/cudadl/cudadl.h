@@ -7,7 +7,7 @@
 #include "include/cuda.h"
 
 struct cudadl_state {
-	const char *library; // that was opened, or tried
+	const char *name; // of the library that was opened, or tried
 	const char *error;   // why it could not be opened; NULL if it was
 	CUresult init;       // what its cuInit returned
 };

@@ -31,7 +31,7 @@
 #include "include/cuda_functions.h"
 #undef CU_FUNCTION
 
-HIDDEN struct cudadl_state cudadl = {.library = "libcuda.so.1"};
+HIDDEN struct cudadl_state cudadl = {.name = "libcuda.so.1"};
 
 // What stands in for functions of a driver that cannot be used.
 static CUresult no_device(void) { return CUDA_ERROR_NO_DEVICE; }
@@ -56,8 +56,8 @@ static void *find(void *driver, const char *symbol) {
 // Runs before the Go runtime, and so before package cu calls cuInit.
 __attribute__((constructor)) static void fill(void) {
 	const char *chosen = getenv("RINGGRAD_CUDA_LIBRARY");
-	if (chosen && *chosen) cudadl.library = chosen;
-	void *driver = dlopen(cudadl.library, RTLD_NOW | RTLD_LOCAL);
+	if (chosen && *chosen) cudadl.name = chosen;
+	void *driver = dlopen(cudadl.name, RTLD_NOW | RTLD_LOCAL);
 	if (!driver) cudadl.error = strdup(dlerror());
 #define CU_FUNCTION(name, version, parameters) cudadl_to_##name = find(driver, #name #version);
 #include "include/cuda_functions.h"
