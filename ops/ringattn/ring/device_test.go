@@ -37,7 +37,8 @@ func engines(t *testing.T, c sim.Config, wrap func(device.Device) device.Device)
 	t.Cleanup(func() {
 		restore()
 		for _, e := range all {
-			if err := e.Close(); err != nil {
+			// A device that a planted fault has lost says so again here; whoever planted it has looked at the pass's own error.
+			if err := e.Close(); err != nil && !(wrap != nil && errors.Is(err, device.ErrLost)) {
 				t.Error(err)
 			}
 		}
