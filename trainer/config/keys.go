@@ -33,6 +33,10 @@ type Config struct {
 	MicroBatchSize int `yaml:"micro_batch_size" jsonschema:"minimum=1"`
 	// Passes whose gradients are added up before an update.
 	GradientAccumulationSteps int `yaml:"gradient_accumulation_steps" jsonschema:"minimum=1"`
+	// Rings that train side by side, each on micro-batches of its own: a step has data_parallel_size times as many sequences. Times context_parallel_size is the number of ranks.
+	DataParallelSize int `yaml:"data_parallel_size" jsonschema:"minimum=1"`
+	// 1 shards the optimizer's state over the data_parallel_size rings: each process keeps and updates the share of its rings. Same bits as 0, where every process keeps all.
+	ZeroStage int `yaml:"zero_stage" jsonschema:"minimum=0,maximum=1"`
 	// Ring size: ranks that every sequence is split over. Loss and gradients do not depend on it.
 	ContextParallelSize int `yaml:"context_parallel_size" jsonschema:"minimum=1"`
 	// Which tokens a rank holds. zigzag and striped give every rank the same work under a causal mask, balanced under every mask: with packed documents and windows.
@@ -41,8 +45,8 @@ type Config struct {
 	RingTravel string `yaml:"ring_travel" jsonschema:"enum=kv,enum=q,enum=auto"`
 	// Ranks that exchange rows for heads (Ulysses), with a ring between such groups. Divides context_parallel_size and the model's query and KV heads.
 	UlyssesSize int `yaml:"ulysses_size" jsonschema:"minimum=1"`
-	// Ranks of an inner ring of a double ring, of which few hops leave the inner rings. Divides context_parallel_size by ulysses_size.
-	RingInnerSize int `yaml:"ring_inner_size" jsonschema:"minimum=1"`
+	// Ranks of an inner ring of a double ring, of which few hops leave the inner rings. Divides context_parallel_size by ulysses_size. 0 takes the ranks of a process where a ring spans several processes, else 1.
+	RingInnerSize int `yaml:"ring_inner_size" jsonschema:"minimum=0"`
 	// How long a rank waits for another before the run ends with an error that names it; 0s waits for ever.
 	RingTimeout Duration `yaml:"ring_timeout"`
 	// Most memory that the process may take, such as 6GiB or 900MB: a run that is estimated to take more is refused before it starts, and Go's collector works harder as it comes near. No limit when left out.

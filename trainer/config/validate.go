@@ -68,7 +68,7 @@ func (c Config) sharedProblems() []Problem {
 
 // ring checks how the ranks are grouped. That ulysses_size divides the heads is checked where the model is known.
 func (k *checks) ring(c Config) {
-	ranks, group, inner := c.ContextParallelSize, c.UlyssesSize, c.RingInnerSize
+	ranks, group, inner := c.ContextParallelSize, c.UlyssesSize, max(c.RingInnerSize, 1)
 	if ranks < 1 || group < 1 || inner < 1 { // reported as out of range
 		return
 	}

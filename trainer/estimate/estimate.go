@@ -151,7 +151,7 @@ func RunOf(c config.Config) Run {
 	return Run{
 		SequenceLen: c.SequenceLen, Ring: c.ContextParallelSize, MicroBatch: c.MicroBatchSize, Accumulation: c.GradientAccumulationSteps,
 		Steps: c.MaxSteps, Layout: shard.Layout(c.RingAttnFunc), Attention: c.AttentionDtype,
-		Travel: ring.Travel(c.RingTravel), Ulysses: c.UlyssesSize, Inner: c.RingInnerSize, Packed: c.SamplePacking,
+		Travel: ring.Travel(c.RingTravel), Ulysses: c.UlyssesSize, Inner: max(c.RingInnerSize, 1), Packed: c.SamplePacking,
 	}
 }
 
