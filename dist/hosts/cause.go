@@ -54,8 +54,7 @@ type packed struct {
 func pack(cause error) *packed {
 	p := &packed{Text: cause.Error()}
 	p.walk(cause)
-	var seen *dist.Error
-	if errors.As(cause, &seen) {
+	if seen, ok := errors.AsType[*dist.Error](cause); ok {
 		bare := *seen
 		bare.Err = nil
 		p.Seen = &bare
@@ -78,7 +77,7 @@ func (p *packed) walk(err error) {
 }
 
 func unwrap(err error) []error {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // it is the wrapping itself that is walked
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
 			return []error{inner}
