@@ -9,6 +9,13 @@
 #include <string.h>
 #include <time.h>
 
+#if defined RG_OPEN_MPI && !defined OPEN_MPI
+#error "the tag mpi is for Open MPI, but pkg-config ompi gives another mpi.h; for MPICH build with -tags mpi,mpich"
+#endif
+#if defined RG_MPICH && !defined MPICH_VERSION
+#error "the tags mpi,mpich are for MPICH, but pkg-config mpich gives another mpi.h"
+#endif
+
 // Mailboxes between Go and the owner. The owner sleeps on given, Go on done.
 typedef struct {
 	pthread_mutex_t mutex;

@@ -2,8 +2,11 @@
 
 package mpi
 
+// // Go's build cache knows flags, but not what pkg-config says: without flags of their own the two builds would be taken for one another.
 // #cgo !mpich pkg-config: ompi
+// #cgo !mpich CFLAGS: -DRG_OPEN_MPI
 // #cgo mpich pkg-config: mpich
+// #cgo mpich CFLAGS: -DRG_MPICH
 // #include <stdlib.h>
 // #include "owner.h"
 import "C"
