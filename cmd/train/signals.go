@@ -23,6 +23,7 @@ type signals struct {
 
 	mu     sync.Mutex
 	polite func() // what the first signal calls
+	second func() // what the second one calls, in place of ending the process
 }
 
 // watchSignals starts to watch. Until handle says otherwise, the first signal ends the returned context, and soon the process.
@@ -33,6 +34,7 @@ func watchSignals(parent context.Context, out *output) (*signals, context.Contex
 		cancel()
 		time.AfterFunc(patience, s.endNow)
 	}
+	s.second = s.endNow
 	signal.Notify(s.inbox, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		defer cancel()
@@ -42,7 +44,10 @@ func watchSignals(parent context.Context, out *output) (*signals, context.Contex
 			s.mu.Unlock()
 			polite()
 			if s.arrived() {
-				s.endNow()
+				s.mu.Lock()
+				second := s.second
+				s.mu.Unlock()
+				second()
 			}
 		}
 	}()
@@ -64,6 +69,13 @@ func (s *signals) handle(polite func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.polite = polite
+}
+
+// handleBoth makes both signals call f, which must end the command in its own time, the second time at once.
+func (s *signals) handleBoth(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.polite, s.second = f, f
 }
 
 // endNow ends the process, unless the command has ended meanwhile.

@@ -33,30 +33,33 @@ func findFlags(command []string) (f flags) {
 	return f
 }
 
-// auto is what resumes the newest checkpoint where there is one, and begins where there is none.
-const auto = "auto"
+// Training is what a command line says about the training that it starts.
+type Training struct {
+	Found     bool   // there is a --config
+	OutputDir string // where its checkpoints appear
+	SaveSteps int    // steps between them; 0: there are none
+}
 
-// Read finds the training that a command starts: with its config it returns the folder that the checkpoints appear in, and without
-// a --config "". Hosts is the number that stands for {hosts}. A training that would not go on from its newest checkpoint is refused.
-func Read(command []string, hosts int) (outputDir string, saves bool, err error) {
+// Read finds the training that a command starts. Hosts is the number that stands for {hosts}. A training that would not go on from its
+// newest checkpoint is refused, and so is a config that is wrong.
+func Read(command []string, hosts int) (Training, error) {
 	f := findFlags(fill(command, HostfilePlace, hosts))
 	if f.config == "" {
-		return "", true, nil
+		return Training{}, nil
 	}
 	cfg, err := config.Load(f.config, f.set)
 	if err != nil {
-		return "", false, err
+		return Training{}, err
 	}
 	resume := f.resume
 	if resume == "" {
 		resume = cfg.ResumeFromCheckpoint
 	}
 	switch resume {
-	case auto, "latest":
+	case "auto", "latest":
+		return Training{Found: true, OutputDir: cfg.OutputDir, SaveSteps: cfg.SaveSteps}, nil
 	case "":
-		return "", false, fmt.Errorf("supervise: %s does not resume: a restart would be refused, since %s holds a run then; add --set resume_from_checkpoint=auto to the command", f.config, cfg.OutputDir)
-	default:
-		return "", false, fmt.Errorf("supervise: the command resumes from %s at each start, so a restart would lose what came after; give --set resume_from_checkpoint=auto instead", resume)
+		return Training{}, fmt.Errorf("supervise: %s does not resume: a restart would be refused, since output_dir %s holds a run then; add --set resume_from_checkpoint=auto to the command", f.config, cfg.OutputDir)
 	}
-	return cfg.OutputDir, cfg.SaveSteps > 0, nil
+	return Training{}, fmt.Errorf("supervise: the command resumes from %s at each start, so a restart would lose what came after it; give resume_from_checkpoint=auto instead", resume)
 }
