@@ -23,7 +23,6 @@ type world struct {
 	files  []string          // the hostfile of each start
 	notes  []string          // what was told
 	asked  func(host string) // is called at each probe
-	begun  chan *played      // each start, where somebody wants to know
 	super  *Supervisor
 }
 

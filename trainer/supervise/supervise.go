@@ -115,7 +115,7 @@ func (r *run) verdict(ctx context.Context, s Start, end ending, idle int) (final
 	case r.interrupts > 0, end.status == statusInterrupted && !s.Stalled:
 		return true, ErrInterrupted
 	case end.status == statusRefused && !s.Stalled:
-		return true, fmt.Errorf("supervise: the command ended with %s: %w, which a restart does not mend", end.because(), ErrRefused)
+		return true, fmt.Errorf("supervise: %w, which a restart does not mend; the command ended with %s", ErrRefused, end.because())
 	case idle >= r.MaxRestarts:
 		return true, fmt.Errorf("supervise: %s; the command ended with %s", r.noProgress(s, idle), end.because())
 	}
