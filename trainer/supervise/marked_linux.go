@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// endWithUs has the command asked to end when this process is killed.
+// endWithUs has the command asked to end when this process is killed; the kernel may do so more than once.
 func endWithUs(cmd *exec.Cmd) { cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM }
 
 // killRest ends what is left of a leader's group and of all processes that were started with a mark in their environment, and tells

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ type world struct {
 	notes  []string          // what was told
 	asked  func(host string) // is called at each probe
 	super  *Supervisor
+	mu     sync.Mutex // of dead, for probes
 }
 
 // played is a command that is not there.
@@ -70,15 +72,20 @@ func newWorld(t *testing.T, hosts ...string) *world {
 	return w
 }
 
-// supervise runs the whole story.
-func (w *world) supervise(ctx context.Context) (Report, error) {
+// supervisor is made once, when all is said.
+func (w *world) supervisor() *Supervisor {
 	w.t.Helper()
+	if w.super != nil {
+		return w.super
+	}
 	s, err := New(w.config)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.super = s
 	s.probe = func(ctx context.Context, host string) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if w.asked != nil {
 			w.asked(host)
 		}
@@ -97,7 +104,13 @@ func (w *world) supervise(ctx context.Context) (Report, error) {
 		w.plays[min(len(w.seen), len(w.plays))-1](j)
 		return j, nil
 	}
-	return s.Run(ctx)
+	return s
+}
+
+// supervise runs the whole story.
+func (w *world) supervise(ctx context.Context) (Report, error) {
+	w.t.Helper()
+	return w.supervisor().Run(ctx)
 }
 
 func (w *world) wantNote(parts ...string) {
@@ -318,7 +331,7 @@ func TestAnInterruptEndsProbesAndPauses(t *testing.T) {
 		w := newWorld(t, "h1")
 		w.config.Wait = time.Hour
 		w.dead["h1"] = errors.New("exit 255")
-		time.AfterFunc(10*time.Second, func() { w.super.Interrupt() })
+		time.AfterFunc(10*time.Second, w.supervisor().Interrupt)
 		if report, err := w.supervise(t.Context()); !errors.Is(err, ErrInterrupted) || len(report.Starts) != 0 {
 			t.Errorf("%+v, %v", report, err)
 		}
@@ -326,7 +339,7 @@ func TestAnInterruptEndsProbesAndPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.plays = []func(*played){crash}
-		time.AfterFunc(500*time.Millisecond, func() { w.super.Interrupt() })
+		time.AfterFunc(500*time.Millisecond, w.supervisor().Interrupt)
 		if report, err := w.supervise(t.Context()); !errors.Is(err, ErrInterrupted) || len(report.Starts) != 1 {
 			t.Errorf("%+v, %v", report, err)
 		}
