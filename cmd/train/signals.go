@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ringgrad/ringgrad/trainer"
@@ -14,7 +13,7 @@ import (
 // patience is how long a command that has nothing to save may take to notice a signal.
 const patience = 300 * time.Millisecond
 
-// signals turns the first SIGINT or SIGTERM into a polite request and the second one into the end of the process.
+// signals turns the first SIGINT, SIGTERM or SIGUSR1 into a polite request and the second one into the end of the process.
 type signals struct {
 	out   *output
 	exit  func(status int)
@@ -35,7 +34,7 @@ func watchSignals(parent context.Context, out *output) (*signals, context.Contex
 		time.AfterFunc(patience, s.endNow)
 	}
 	s.second = s.endNow
-	signal.Notify(s.inbox, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(s.inbox, endSignals...)
 	go func() {
 		defer cancel()
 		if s.arrived() {

@@ -29,7 +29,7 @@ func newSupervise(out *output, signals *signals) *cobra.Command {
 			"{hostfile} becomes a file of those that answer, and {hosts} their number, so that a restart may have\n" +
 			"another ring. It gives up after --max-restarts in a row without a newer checkpoint.\n" +
 			"\n" +
-			"SIGINT and SIGTERM are passed on once, as SIGTERM to COMMAND alone (a script ends with `exec mpirun ...`),\n" +
+			"SIGINT and SIGTERM are passed on once, as --signal to COMMAND alone (a script ends with `exec mpirun ...`),\n" +
 			"so that the step is finished and saved; a second one kills all of COMMAND's processes. None is left when\n" +
 			"supervise ends or restarts.",
 		Example: "  train supervise -- train --config configs/long.yaml --set resume_from_checkpoint=auto\n" +
@@ -58,6 +58,7 @@ func newSupervise(out *output, signals *signals) *cobra.Command {
 	f.IntVar(&c.MaxRestarts, "max-restarts", 5, "end after so many restarts in a row without a newer checkpoint")
 	f.StringVar(&c.OutputDir, "output-dir", "", "the run's `DIR` (default: that of the --config and --set in COMMAND)")
 	f.DurationVar(&c.Stall, "stall", 0, "restart when metrics.jsonl has no new line for so long (default never)")
+	f.StringVar(&c.Signal, "signal", supervise.Signals[0], "what asks COMMAND to save and end: `NAME` is USR1, which mpirun and srun pass on, USR2, TERM or INT")
 	f.DurationVar(&c.KillAfter, "kill-after", supervise.DefaultKillAfter, "kill what has not ended so long after it was asked to")
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,10 @@ const (
 
 // DefaultProbe asks a host over ssh, as mpirun starts its daemons.
 const DefaultProbe = "ssh -o BatchMode=yes -o ConnectTimeout=5 {host} true"
+
+// Signals are those that may ask a command to save and end. USR1 is what launchers pass on to their ranks: mpirun and mpiexec of Open MPI
+// and MPICH, and srun. After a TERM or INT Open MPI's mpirun kills them within seconds.
+var Signals = []string{"USR1", "USR2", "TERM", "INT"}
 
 // Defaults of Config.
 const (
@@ -39,6 +44,7 @@ type Config struct {
 
 	MaxRestarts int           // end after so many in a row without a newer checkpoint; 0 never restarts
 	Stall       time.Duration // end a start that adds nothing to metrics.jsonl for so long; 0: never
+	Signal      string        // that asks the command to save and end: one of Signals; "": the first
 	KillAfter   time.Duration // kill what has not ended so long after it was asked to; 0: DefaultKillAfter
 
 	Stdout, Stderr io.Writer         // of the command; nil: nowhere
@@ -50,6 +56,7 @@ func (c *Config) EnsureDefaults() {
 	c.MinHosts = cmp.Or(c.MinHosts, 1)
 	c.Probe = cmp.Or(c.Probe, DefaultProbe)
 	c.ProbeTimeout = cmp.Or(c.ProbeTimeout, DefaultProbeTimeout)
+	c.Signal = cmp.Or(c.Signal, Signals[0])
 	c.KillAfter = cmp.Or(c.KillAfter, DefaultKillAfter)
 	if c.Note == nil {
 		c.Note = func(string) {}
@@ -71,6 +78,7 @@ func (c Config) Validate() error {
 	refuse(c.MinHosts < 0, "at least %d hosts: give 1 or more", c.MinHosts)
 	refuse(c.MaxHosts > 0 && c.MinHosts > c.MaxHosts, "at least %d hosts and at most %d: lower the one or raise the other", c.MinHosts, c.MaxHosts)
 	refuse(c.MaxRestarts < 0, "%d restarts: give 0 or more", c.MaxRestarts)
+	refuse(!slices.Contains(Signals, c.Signal), "signal %q: give one of %s", c.Signal, strings.Join(Signals, ", "))
 	for _, d := range []struct {
 		name  string
 		value time.Duration

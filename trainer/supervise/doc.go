@@ -17,7 +17,7 @@
 // The command must take up the newest checkpoint by itself (resume_from_checkpoint: auto). Read finds out whether it does, from the
 // flags of the training that stand in it.
 //
-// An interrupt is passed on once, as SIGTERM to the leader of the group alone: mpirun and srun pass it to their ranks, which end their
-// step and save. A shell does not pass it on, so a script ends with `exec mpirun ...`. Nothing of the group outlives the command; on
+// An interrupt is passed on once, as SIGUSR1 to the leader of the group alone: mpirun, mpiexec and srun pass that to their ranks, which
+// end their step and save. A shell does not pass it on, so a script ends with `exec mpirun ...`. Nothing of the group outlives the command; on
 // Linux nothing that inherited its environment does either, as ranks that their launcher gave a group of their own.
 package supervise

@@ -10,8 +10,8 @@ import (
 // ownGroup does nothing: these systems have no process groups, and only the command itself is ended.
 func ownGroup(*exec.Cmd) {}
 
-// terminate kills: there is no polite signal to another process.
-func terminate(leader *os.Process) { _ = leader.Kill() }
+// signalLeader kills: there is no polite signal to another process.
+func signalLeader(leader *os.Process, _ string) { _ = leader.Kill() }
 
 // killGroup ends the command. The error says that it has ended.
 func killGroup(leader *os.Process) error { return leader.Kill() }

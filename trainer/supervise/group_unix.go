@@ -11,8 +11,10 @@ import (
 // ownGroup makes a command the leader of a process group, which a terminal's Ctrl-C does not reach.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// terminate asks the leader alone: srun takes a first SIGINT for a question, and ranks that got a signal twice would end at once.
-func terminate(leader *os.Process) { _ = leader.Signal(syscall.SIGTERM) }
+var signals = map[string]os.Signal{"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "TERM": syscall.SIGTERM, "INT": os.Interrupt}
+
+// signalLeader tells the leader alone: ranks that got a signal from their launcher too would take it for the second one.
+func signalLeader(leader *os.Process, name string) { _ = leader.Signal(signals[name]) }
 
 // killGroup ends all of a group. The error says that there is none.
 func killGroup(leader *os.Process) error { return syscall.Kill(-leader.Pid, syscall.SIGKILL) }

@@ -59,7 +59,7 @@ func (p *process) live(started chan<- error) {
 
 func (p *process) done() <-chan ending { return p.ended }
 
-func (p *process) terminate() { terminate(p.cmd.Process) }
+func (p *process) signal(name string) { signalLeader(p.cmd.Process, name) }
 
 func (p *process) kill() { _ = killGroup(p.cmd.Process) }
 

@@ -56,7 +56,7 @@ func crasher(dir string) {
 // trainer saves when it is asked to end, as train does.
 func trainer(dir string) {
 	asked := make(chan os.Signal, 2)
-	signal.Notify(asked, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(asked, syscall.SIGUSR1, syscall.SIGTERM)
 	tell(dir, "trainer")
 	<-asked
 	signal.Stop(asked)
@@ -68,7 +68,7 @@ func trainer(dir string) {
 
 // deaf does not end when it is asked to.
 func deaf(dir string) {
-	signal.Ignore(syscall.SIGTERM, os.Interrupt)
+	signal.Ignore(syscall.SIGUSR1, syscall.SIGTERM)
 	tell(dir, "deaf")
 	time.Sleep(time.Minute)
 }

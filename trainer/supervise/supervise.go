@@ -24,7 +24,7 @@ type Supervisor struct {
 // job is a command under way.
 type job interface {
 	done() <-chan ending // told once, when nothing of it is left
-	terminate()          // asks it to end
+	signal(name string)  // tells its leader, one of Signals
 	kill()               // ends it
 }
 
@@ -107,13 +107,13 @@ const (
 // verdict says whether a start was the last one, and why.
 func (r *run) verdict(ctx context.Context, s Start, end ending, idle int) (final bool, err error) {
 	switch {
+	case ctx.Err() != nil:
+		return true, fmt.Errorf("supervise: %w", context.Cause(ctx))
+	case r.interrupts > 0, end.status == statusInterrupted && !s.Stalled: // the former even with 0, which MPICH's mpiexec gives then
+		return true, ErrInterrupted
 	case end.status == 0 && !s.Stalled:
 		r.report.Reason = "the command ended with " + end.text
 		return true, nil
-	case ctx.Err() != nil:
-		return true, fmt.Errorf("supervise: %w", context.Cause(ctx))
-	case r.interrupts > 0, end.status == statusInterrupted && !s.Stalled:
-		return true, ErrInterrupted
 	case end.status == statusRefused && !s.Stalled:
 		return true, fmt.Errorf("supervise: %w, which a restart does not mend; the command ended with %s", ErrRefused, end.because())
 	case idle >= r.MaxRestarts:

@@ -29,7 +29,7 @@ func (w *watch) wait(ctx context.Context) ending {
 		case <-look:
 			if !w.stalled && w.pulse.stopped() {
 				w.stalled = true
-				w.ask("metrics.jsonl has had no new line for %v", w.Stall)
+				w.ask("TERM", "metrics.jsonl has had no new line for %v", w.Stall) // there is nothing to save
 			}
 		case <-w.limit:
 			w.notef("the command has not ended within %v: killing it", w.KillAfter)
@@ -44,18 +44,18 @@ func (w *watch) wait(ctx context.Context) ending {
 func (w *watch) interrupted() {
 	w.interrupts++
 	if w.interrupts == 1 {
-		w.ask("interrupted")
+		w.ask(w.Signal, "interrupted")
 		return
 	}
 	w.notef("interrupted again: killing the command")
 	w.job.kill()
 }
 
-// ask gives the job time to save.
-func (w *watch) ask(why string, args ...any) {
+// ask gives the job time to end by itself.
+func (w *watch) ask(signal, why string, args ...any) {
 	w.notef(why+": the command has %v to end; a second signal kills it", append(args, w.KillAfter)...)
 	w.limit = time.After(w.KillAfter)
-	w.job.terminate()
+	w.job.signal(signal)
 }
 
 // pulse looks whether the run's metrics grow.
