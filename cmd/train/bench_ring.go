@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/hosts"
 	"github.com/ringgrad/ringgrad/dist/overlap"
 	"github.com/ringgrad/ringgrad/dist/trace"
 )
@@ -42,17 +43,16 @@ func newBenchRing(out *output) *cobra.Command {
 		Example: "  train bench ring --ranks 4\n" +
 			"  train bench ring --sizes 16,64 --compute 0.75 --trace hops.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			engine, hosts, here := ranksPlace(ranks)
 			for _, name := range []string{"compute", "rounds", "threads"} {
 				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "0" {
 					return fmt.Errorf("bench: --%s 0: give a positive number", name)
 				}
 			}
+			if !cmd.Flags().Changed("ranks") {
+				ranks = out.job.ranks(ranks)
+			}
 			if ranks < 2 {
 				return fmt.Errorf("bench: --ranks %d: a ring has hops from 2 ranks on", ranks)
-			}
-			if cfg.Threads == 0 {
-				cfg.Threads = max(1, runtime.GOMAXPROCS(0)/here)
 			}
 			if tracePath != "" {
 				cfg.Trace = &trace.Recorder{}
@@ -60,9 +60,8 @@ func newBenchRing(out *output) *cobra.Command {
 			if err := cfg.Validate(); err != nil {
 				return err
 			}
-			report := ringReport{Ranks: ranks, Hosts: hosts, Engine: engine, Threads: cfg.Threads}
-			first, err := measureRing(cmd.Context(), &report, cfg)
-			if err != nil || !first {
+			report := ringReport{Ranks: ranks, Hosts: 1, Engine: "local"}
+			if err := measureRing(cmd.Context(), out.job, &report, cfg); err != nil {
 				return err
 			}
 			if err := writeTrace(out, tracePath, cfg.Trace); err != nil {
@@ -75,7 +74,7 @@ func newBenchRing(out *output) *cobra.Command {
 		},
 	}
 	cmd.Flags().IntSliceVar(&cfg.MiB, "sizes", []int{1, 4, 16, 64}, "`MiB` of the blocks")
-	cmd.Flags().IntVar(&ranks, "ranks", 2, "ranks of the ring")
+	cmd.Flags().IntVar(&ranks, "ranks", 2, "ranks of the ring (default under a launcher: its processes)")
 	cmd.Flags().Float64Var(&cfg.Compute, "compute", 0.75, "time of compute over that of a transfer")
 	cmd.Flags().IntVar(&cfg.Rounds, "rounds", 9, "rounds that the medians are of")
 	cmd.Flags().IntVar(&cfg.Threads, "threads", 0, "threads that a rank computes on (default: its share of those of the process, as in a training)")
@@ -83,19 +82,34 @@ func newBenchRing(out *output) *cobra.Command {
 	return cmd
 }
 
-// measureRing fills in the results, in the process of the first rank: the only one that prints.
-func measureRing(ctx context.Context, report *ringReport, cfg overlap.Config) (first bool, err error) {
-	err = runRanks(ctx, report.Ranks, dist.Options{Timeout: hopTimeout}, func(ctx context.Context, c *dist.Comm) error {
+// measureRing fills in where the ranks are and, in the process of the first one, the results.
+func measureRing(ctx context.Context, j *job, report *ringReport, cfg overlap.Config) error {
+	here := report.Ranks
+	wire, err := j.join(ctx)
+	if err != nil {
+		return err
+	}
+	if wire != nil {
+		if report.Ranks%wire.Size() != 0 {
+			return fmt.Errorf("bench: --ranks %d cannot be dealt to %d processes; give a multiple", report.Ranks, wire.Size())
+		}
+		here, report.Hosts, report.Engine = report.Ranks/wire.Size(), len(j.hosts()), j.process.Library()
+	}
+	if cfg.Threads == 0 {
+		cfg.Threads = max(1, runtime.GOMAXPROCS(0)/here)
+	}
+	report.Threads = cfg.Threads
+	err = hosts.Run(ctx, wire, here, dist.Options{Timeout: hopTimeout}, func(ctx context.Context, c *dist.Comm) error {
 		results, err := overlap.Measure(ctx, c, cfg)
 		if c.Rank() == 0 {
-			report.Results, first = results, true
+			report.Results = results
 		}
 		return err
 	})
 	if err != nil {
-		return false, failed{err}
+		return failed{err}
 	}
-	return first, nil
+	return nil
 }
 
 func printRing(out *output, r ringReport, cfg overlap.Config) error {

@@ -95,15 +95,28 @@ func machineCores() int {
 	return n
 }
 
-// describe says in the header of a run what it runs on.
-func (j *job) describe() string {
+// hosts are those of the processes, each once.
+func (j *job) hosts() []string {
 	var names []string
 	for _, s := range j.seats {
 		if !slices.Contains(names, s.host) {
 			names = append(names, s.host)
 		}
 	}
-	return fmt.Sprintf("%d on %s, by %s under %s", len(j.seats), strings.Join(names, ", "), j.process.Library(), j.launch.By)
+	return names
+}
+
+// ranks is how many a ring has unless it is told: one in each process, or so many in a process on its own.
+func (j *job) ranks(alone int) int {
+	if j == nil {
+		return alone
+	}
+	return j.launch.Size
+}
+
+// describe says in the header of a run what it runs on.
+func (j *job) describe() string {
+	return fmt.Sprintf("%d on %s, by %s under %s", len(j.seats), strings.Join(j.hosts(), ", "), j.process.Library(), j.launch.By)
 }
 
 // warnings are about processes that were bound to one processor of several, as mpirun does unless it is told not to.
