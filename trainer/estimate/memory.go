@@ -107,10 +107,11 @@ func (m Model) moments(r Run) []moment {
 	}
 }
 
-func memoryOf(m Model, r Run) Memory {
+// memoryOf is the memory of a process that has the ranks from..to-1 of a run.
+func memoryOf(m Model, r Run, from, to int) Memory {
 	var fullest Memory
 	for _, at := range m.moments(r) {
-		if memory := memoryAt(m, r, at); memory.Process > fullest.Process {
+		if memory := memoryAt(m, r, at, from, to); memory.Process > fullest.Process {
 			fullest = memory
 		}
 	}
@@ -118,19 +119,19 @@ func memoryOf(m Model, r Run) Memory {
 	return fullest
 }
 
-func memoryAt(m Model, r Run, at moment) Memory {
+func memoryAt(m Model, r Run, at moment, from, to int) Memory {
 	memory := Memory{Shared: Shared{
 		Program:   programSize,
 		Weights:   m.Parameters * floatSize,
 		Gradients: at.settled * floatSize,
-		Optimizer: 2 * m.Parameters * floatSize,
+		Optimizer: 2 * m.Parameters * floatSize * int64(r.shards(from, to)) / int64(r.Data),
 		Data:      r.DataTokens * tokenSize,
 	}}
 	if r.Accumulation > 1 { // sums of the micro-batches before
 		memory.Shared.Gradients = m.Parameters * floatSize
 	}
 	memory.Process = memory.Shared.total()
-	for positions, ranks := range m.shards(r) {
+	for positions, ranks := range m.shards(r, from, to) {
 		part := rankMemory(m, r, at, int64(positions))
 		memory.Process += int64(ranks) * part.total()
 		memory.Garbage += int64(ranks) * m.gaps(r, int64(positions))
@@ -141,17 +142,25 @@ func memoryAt(m Model, r Run, at moment) Memory {
 	return memory
 }
 
-// shards counts the ranks by the positions that they hold of a sequence.
-func (m Model) shards(r Run) map[int]int {
+// shards counts the ranks from..to-1 by the positions that they hold of a sequence.
+func (m Model) shards(r Run, from, to int) map[int]int {
 	counts := map[int]int{}
 	s, err := m.sharding(r)
 	if err != nil { // more of something than shards allow; no run will come of it
-		return map[int]int{r.SequenceLen/r.Ring + 1: r.Ring}
+		return map[int]int{r.SequenceLen/r.Ring + 1: to - from}
 	}
-	for rank := range r.Ring {
-		counts[s.Len(rank)]++
+	for rank := from; rank < to; rank++ {
+		counts[s.Len(rank%r.Ring)]++
 	}
 	return counts
+}
+
+// shards is how many of the Data shards of the optimizer's state the ranks from..to-1 keep: those of their rings, or all.
+func (r Run) shards(from, to int) int {
+	if r.ZeroStage == 0 {
+		return r.Data
+	}
+	return (to-1)/r.Ring - from/r.Ring + 1
 }
 
 // rankMemory counts the buffers of a rank that holds the given positions of every sequence; see packages model, ops and ring.
