@@ -29,13 +29,17 @@ func (p predictor) best(r Run, seconds float64) Best {
 	}
 	best, tried := named(r, seconds), 1
 	best.Travel = p.travelOf(r)
+	limit := r.MemoryLimit
+	if limit > 0 { // a run that does not hold it may be replaced by one that takes as much
+		limit = max(limit, hostMemory(p.model, r, p.cluster))
+	}
 	for _, candidate := range p.candidates(r) {
 		f, err := p.forecast(candidate)
 		if err != nil {
 			continue
 		}
 		tried++
-		if f.Seconds < best.Seconds-worthwhile*seconds && p.fits(candidate, r.MemoryLimit) {
+		if f.Seconds < best.Seconds-worthwhile*seconds && p.fits(candidate, limit) {
 			best = named(candidate, f.Seconds)
 		}
 	}
@@ -78,9 +82,15 @@ func (p predictor) candidates(r Run) (all []Run) {
 	return all
 }
 
+// manyRanks is where a comparison of all layouts would take minutes: it takes the square of the ranks. Beyond, only balanced ones are compared.
+const manyRanks = 256
+
 // rings are the ways round the rings of a mesh: layouts, what travels, and inner rings of the ranks of a host.
 func (p predictor) rings(mesh Run) (all []Run) {
-	layouts := []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}
+	layouts, travels := []shard.Layout{shard.Contiguous, shard.Zigzag, shard.Striped}, []ring.Travel{ring.KV, ring.Q}
+	if mesh.ranks() > manyRanks {
+		layouts, travels = []shard.Layout{shard.Zigzag}, []ring.Travel{mesh.Travel}
+	}
 	if mesh.Packed || mesh.Documents != nil || p.model.WindowLayers > 0 {
 		layouts = append(layouts, shard.Balanced)
 	}
@@ -94,7 +104,7 @@ func (p predictor) rings(mesh Run) (all []Run) {
 		return []Run{mesh}
 	}
 	for _, mesh.Layout = range layouts {
-		for _, mesh.Travel = range []ring.Travel{ring.KV, ring.Q} {
+		for _, mesh.Travel = range travels {
 			for _, mesh.Inner = range inners {
 				all = append(all, mesh)
 			}

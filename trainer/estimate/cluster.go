@@ -45,7 +45,12 @@ func (c Cluster) perHost(r Run) (int, error) {
 		return 0, fmt.Errorf("estimate: %d ranks (data_parallel_size %d x context_parallel_size %d) cannot be dealt to %d hosts evenly; take %s hosts, or sizes whose product is a multiple of %d",
 			r.ranks(), r.Data, r.Ring, c.Hosts, divisors(r.ranks()), c.Hosts)
 	}
-	return r.ranks() / c.Hosts, nil
+	perHost := r.ranks() / c.Hosts
+	if r.ZeroStage > 0 && perHost%r.Ring != 0 && r.Ring%perHost != 0 {
+		return 0, fmt.Errorf("estimate: zero_stage is %d, but rings of %d ranks (context_parallel_size) and hosts of %d do not fit into each other; take another number of hosts, or zero_stage 0",
+			r.ZeroStage, r.Ring, perHost)
+	}
+	return perHost, nil
 }
 
 // divisors lists those of n: 1, 2 or 4.

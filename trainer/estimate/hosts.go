@@ -42,12 +42,14 @@ func Spread(m Model, r Run, c Cluster) (Estimate, Forecast, error) {
 	if err := c.Validate(); err != nil {
 		return Estimate{}, Forecast{}, err
 	}
+	inner := r.Inner
+	r.ensureDefaults()
 	perHost, err := c.perHost(r)
 	if err != nil {
 		return Estimate{}, Forecast{}, err
 	}
+	r.Inner = inner
 	r.Inner = r.inner(perHost)
-	r.ensureDefaults()
 	p := predictor{model: m, cluster: c, pairs: map[pairsKey][][]float64{}}
 	f, err := p.forecast(r)
 	if err != nil {

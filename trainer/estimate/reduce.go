@@ -20,7 +20,7 @@ func (s section) reduction(c Cluster) float64 {
 	return rounds*(c.Latency+pairs*c.Message) + float64(s.reduced())*c.byteSeconds()
 }
 
-// gathered is what a host receives of updated parameters from the other rings with zero_stage 1, and on average sends.
+// gathered is what a host receives of updated parameters with zero_stage 1: the shares of those that keep other ones. It sends as much on average.
 func (s section) gathered() int64 {
 	if s.run.ZeroStage == 0 {
 		return 0
@@ -28,12 +28,14 @@ func (s section) gathered() int64 {
 	return s.model.Parameters * floatSize * int64(s.run.Data-s.run.shards(0, s.perHost)) / int64(s.run.Data)
 }
 
+// gather is how long that takes: for every parameter its shares' lengths, then the shares, among the leaders of the hosts that keep different ones.
 func (s section) gather(c Cluster) float64 {
 	bytes := s.gathered()
 	if bytes == 0 {
 		return 0
 	}
-	return c.Latency + float64(s.run.Data)*c.Message + float64(bytes)*c.byteSeconds()
+	others := float64(s.run.Data/s.run.shards(0, s.perHost) - 1)
+	return 2*float64(s.model.Tensors)*(c.Latency+others*c.Message) + float64(bytes)*c.byteSeconds()
 }
 
 // swaps is how long the exchanges of rows for heads of one layer take, forward and backward, for which a rank waits one by one.
