@@ -7,6 +7,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 	"github.com/ringgrad/ringgrad/trainer/config"
+	"github.com/ringgrad/ringgrad/trainer/eval"
 )
 
 // mesh is the place of a rank among all of a run: data_parallel_size rings of context_parallel_size ranks each, dealt to processes in
@@ -60,6 +61,11 @@ func (m mesh) column(context int) int {
 
 // leads reports whether the rank keeps what its process shares.
 func (m mesh) leads() bool { return m.world.Rank()%m.perProcess == 0 }
+
+// evaluating shares evaluations out over the rings.
+func (m mesh) evaluating() eval.Rings {
+	return eval.Rings{World: m.world, Number: m.data, Of: m.rings}
+}
 
 // dealt is how the ranks of a run are dealt to processes.
 type dealt struct {

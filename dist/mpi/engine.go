@@ -38,7 +38,7 @@ func (e *engine) Rank() int   { return e.rank }
 func (e *engine) Size() int   { return e.size }
 func (e *engine) MaxTag() int { return e.process.maxTag }
 
-// Isend ends when MPI has taken the bytes: small messages may not have arrived then.
+// Isend ends when the peer has begun to receive, as package dist/hosts asks of its wire: no message is on its way that nobody knows of.
 func (e *engine) Isend(b []byte, to, tag int) dist.Handle {
 	return e.start(C.RG_SEND, b, to, tag)
 }

@@ -6,7 +6,7 @@
 //	        goroutines of the process                          one OS thread: the owner
 //	┌────────────────────────────────────┐           ┌─────────────────────────────────────────┐
 //	│ Isend, Irecv, World, Close ────────┼─ orders ─►│ MPI_Init_thread(FUNNELED)               │
-//	│                                    │           │ loop: take orders: MPI_Isend, MPI_Irecv │
+//	│                                    │           │ loop: take orders: MPI_Issend, …Irecv   │
 //	│ Handle.Wait ◄── reaper ◄───────────┼─ results ─┤       MPI_Testsome over all of them     │
 //	└────────────────────────────────────┘           │       nothing moved? sleep: 50 µs … 1 ms│
 //	                                                 │ MPI_Finalize                            │

@@ -172,7 +172,7 @@ static void start(rg_order *o) {
 		size_t n = left < o->limit ? left : o->limit;
 		MPI_Request *r = add(o, n);
 		if (o->kind == RG_SEND)
-			added(o, MPI_Isend(at, (int)n, MPI_BYTE, o->peer, o->tag, comm, r));
+			added(o, MPI_Issend(at, (int)n, MPI_BYTE, o->peer, o->tag, comm, r));
 		else
 			added(o, MPI_Irecv(at, (int)n, MPI_BYTE, o->peer, o->tag, comm, r));
 		at += n;
@@ -209,10 +209,13 @@ static void make_world(rg_order *o) {
 	worlds[o->world] = comm;
 }
 
-// of_world says whether request i is a transfer of a world; world -1 is all worlds.
+// left_behind is the world of transfers that their world has left.
+enum { left_behind = -2 };
+
+// of_world says whether request i is a transfer of a world; world -1 is all that were not left.
 static int of_world(int i, int world) {
 	rg_order *o = pending.order[i];
-	return (o->kind == RG_SEND || o->kind == RG_RECEIVE) && (world < 0 || o->world == world);
+	return (o->kind == RG_SEND || o->kind == RG_RECEIVE) && (world < 0 ? o->world != left_behind : o->world == world);
 }
 
 // cancel ends the receives that are under way.
@@ -230,9 +233,14 @@ static void wait_for_messages(rg_order *o) {
 	waiting = o;
 }
 
-static void leave(rg_order *o) {
+// leave ends a world. Where sends have met no receive the communicator is kept: a later one of its number would get what they sent.
+static void leave(rg_order *o, int left) {
 	if (o->kind == RG_LEAVE) {
-		MPI_Comm_free(&worlds[o->world]); // MPI frees what messages still need after them
+		if (left == 0)
+			MPI_Comm_free(&worlds[o->world]);
+		for (int i = 0; i < pending.count; i++)
+			if (of_world(i, o->world))
+				pending.order[i]->world = left_behind;
 		put(&done, o);
 	} else if (o->outcome == RG_OK) {
 		agree(o);
@@ -257,7 +265,7 @@ static void leave_ended(void) {
 			o->got = left;
 		}
 		*at = o->next;
-		leave(o);
+		leave(o, left);
 	}
 }
 
