@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 )
 
 // Cluster is the hosts of a run, one process each, and what joins them. Consecutive ranks are on a host: rank i of R·N is on host i/R.
@@ -55,19 +57,15 @@ func (c Cluster) perHost(r Run) (int, error) {
 
 // divisors lists those of n: 1, 2 or 4.
 func divisors(n int) string {
-	text := ""
-	all := divisorsOf(n)
-	for i, d := range all {
-		switch {
-		case i == 0:
-		case i == len(all)-1:
-			text += " or "
-		default:
-			text += ", "
-		}
-		text += fmt.Sprint(d)
+	var words []string
+	for _, d := range divisorsOf(n) {
+		words = append(words, strconv.Itoa(d))
 	}
-	return text
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 func divisorsOf(n int) (all []int) {

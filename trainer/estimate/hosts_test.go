@@ -106,7 +106,7 @@ func TestMemoryOfAHost(t *testing.T) {
 		t.Errorf("one host takes %d bytes, a process with all ranks %d", one, all)
 	}
 	four := spread(t, long, run, gigabit(4, 100)).HostMemory
-	shared := int64(programSize + 3*4*long.Parameters)
+	shared := programSize + 3*4*long.Parameters
 	near(t, "four hosts", float64(four-shared), float64(one-shared)/4, 0.2)
 
 	large := long
@@ -126,7 +126,7 @@ func TestAMeshScalesWhatAStepTakes(t *testing.T) {
 	if got, want := two.Wire[dist.ForwardKV], one.Wire[dist.ForwardKV]; got.Bytes != 2*want.Bytes || got.Hops != want.Hops {
 		t.Errorf("rings send %+v, one ring %+v", got, want)
 	}
-	if got, want := two.Wire[dist.Collective].Bytes, int64(2*7*4*long.Parameters); got != want {
+	if got, want := two.Wire[dist.Collective].Bytes, 2*7*4*long.Parameters; got != want {
 		t.Errorf("8 ranks sum gradients with %d bytes, want %d", got, want)
 	}
 	shared := one.Memory.Shared.total()

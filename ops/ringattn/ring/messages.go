@@ -35,8 +35,10 @@ type Route struct {
 	Block, Sum func(source int) int
 }
 
-// Forward and Backward are the passes of a plan.
-func (p *Plan) Forward() Route  { return p.forward.seen() }
+// Forward is the route of the forward pass.
+func (p *Plan) Forward() Route { return p.forward.seen() }
+
+// Backward is the route of the backward pass.
 func (p *Plan) Backward() Route { return p.backward.seen() }
 
 func (p pass) seen() Route {
