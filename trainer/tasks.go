@@ -200,11 +200,10 @@ func (m *loaded) stops() []int32 {
 // onMesh runs f on every rank, each with its own model over the shared parameters of its process.
 func (m *loaded) onMesh(ctx context.Context, processes dist.Engine, f func(context.Context, *model.Model[float32], mesh) error) error {
 	cfg := m.cfg
-	d, err := deal(cfg, processes)
+	d, err := deal(&cfg, processes)
 	if err != nil {
 		return inputError{err}
 	}
-	cfg.RingInnerSize = d.innerRing(cfg)
 	return hosts.Run(ctx, processes, d.ranks, dist.Options{Timeout: cfg.RingTimeout.Duration()}, func(ctx context.Context, comm *dist.Comm) error {
 		at, err := newMesh(ctx, comm, cfg, d.ranks)
 		if err != nil {
