@@ -127,16 +127,14 @@ func printPrediction(out *output, p prediction) error {
 	if err := printEstimate(out, p.Estimate); err != nil {
 		return err
 	}
-	process := p.Memory.Process
 	if p.Forecast != nil {
-		process = p.HostMemory
 		if err := printForecast(out, p); err != nil {
 			return err
 		}
 	}
 	if limit := p.MemoryLimit; limit > 0 {
 		verdict := "it holds"
-		if config.Bytes(process) > limit {
+		if config.Bytes(p.Memory.Process) > limit {
 			verdict = "a run is refused"
 		}
 		if err := out.printf("memory_limit %s: %s\n", limit, verdict); err != nil {
@@ -192,6 +190,9 @@ func memoryRows(m estimate.Memory) [][]string {
 	}
 	if s.Data > 0 {
 		rows = append(rows, shared("data", s.Data))
+	}
+	if s.Arriving > 0 {
+		rows = append(rows, shared("gradients, arriving", s.Arriving))
 	}
 	return append(rows,
 		ranked("inputs of layers", p.LayerInputs),

@@ -31,7 +31,7 @@ func (p predictor) best(r Run, seconds float64) Best {
 	best.Travel = p.travelOf(r)
 	limit := r.MemoryLimit
 	if limit > 0 { // a run that does not hold it may be replaced by one that takes as much
-		limit = max(limit, hostMemory(p.model, r, p.cluster))
+		limit = max(limit, memoryOf(p.model, r.folded()).Process)
 	}
 	for _, candidate := range p.candidates(r) {
 		f, err := p.forecast(candidate)
@@ -60,7 +60,7 @@ func (p predictor) travelOf(r Run) ring.Travel {
 }
 
 func (p predictor) fits(r Run, limit int64) bool {
-	return limit == 0 || hostMemory(p.model, r, p.cluster) <= limit
+	return limit == 0 || memoryOf(p.model, r.folded()).Process <= limit
 }
 
 // candidates are the legal ways for the same ranks and the same step.

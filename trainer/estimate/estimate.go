@@ -87,6 +87,9 @@ type Run struct {
 	Ulysses int         `json:"ulysses_size"`
 	Inner   int         `json:"ring_inner_size"`
 
+	// Processes is how many the ranks are dealt to, in order and evenly; Memory is that of the process with most.
+	Processes int `json:"-"`
+
 	// MemoryLimit, if set, is what a better layout may take of a host, in bytes.
 	MemoryLimit int64 `json:"-"`
 
@@ -98,7 +101,7 @@ type Run struct {
 }
 
 func (r *Run) ensureDefaults() {
-	for _, n := range []*int{&r.SequenceLen, &r.Data, &r.Ring, &r.MicroBatch, &r.Accumulation, &r.Ulysses, &r.Inner} {
+	for _, n := range []*int{&r.SequenceLen, &r.Data, &r.Ring, &r.Processes, &r.MicroBatch, &r.Accumulation, &r.Ulysses, &r.Inner} {
 		*n = max(*n, 1)
 	}
 	if r.Layout == "" {
@@ -184,7 +187,7 @@ func Compute(m Model, r Run) Estimate {
 	wire, travel := wireOf(m, r.folded())
 	return Estimate{
 		Model: m, Run: r, TokensPerStep: r.tokens() * r.micro(),
-		Memory: memoryOf(m, r.folded(), 0, r.ranks()), Wire: wire, Travel: travel, Mask: r.Mask(), Flops: flopsOf(m, r.folded()),
+		Memory: memoryOf(m, r.folded()), Wire: wire, Travel: travel, Mask: r.Mask(), Flops: flopsOf(m, r.folded()),
 	}
 }
 
@@ -197,7 +200,7 @@ func FlopsOf(m Model, r Run) Flops {
 // MemoryOf is Compute's Memory alone.
 func MemoryOf(m Model, r Run) Memory {
 	r.ensureDefaults()
-	return memoryOf(m, r.folded(), 0, r.ranks())
+	return memoryOf(m, r.folded())
 }
 
 // For estimates a step of the run that c describes, with the model m.

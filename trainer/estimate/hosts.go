@@ -36,14 +36,19 @@ func (f Forecast) Bytes() (sum int64) {
 	return sum
 }
 
-// Spread predicts a step of r's training of m on a cluster, and searches for the best way to lay out the same ranks. A Run.Inner of 0 is
-// replaced as a run replaces it: by the ranks of a ring that a host has, where a ring spans several hosts.
+// Spread predicts a step of r's training of m on a cluster, and searches for the best way to lay out the same ranks. What a run
+// leaves to its processes is completed as package trainer does: one rank becomes a ring with one on each host, and a Run.Inner of 0 the ranks of
+// a ring that a host has, where a ring spans several hosts. The Estimate's memory is that of a host.
 func Spread(m Model, r Run, c Cluster) (Estimate, Forecast, error) {
 	if err := c.Validate(); err != nil {
 		return Estimate{}, Forecast{}, err
 	}
 	inner := r.Inner
+	r.Processes = c.Hosts
 	r.ensureDefaults()
+	if r.ranks() == 1 {
+		r.Ring = c.Hosts
+	}
 	perHost, err := c.perHost(r)
 	if err != nil {
 		return Estimate{}, Forecast{}, err
@@ -55,9 +60,10 @@ func Spread(m Model, r Run, c Cluster) (Estimate, Forecast, error) {
 	if err != nil {
 		return Estimate{}, Forecast{}, err
 	}
-	f.HostMemory = hostMemory(m, r, c)
+	e := Compute(m, r)
+	f.HostMemory = e.Memory.Process
 	f.Best = p.best(r, f.Seconds)
-	return Compute(m, r), f, nil
+	return e, f, nil
 }
 
 // ForHosts is Spread for the run that c describes, with the model m.
@@ -74,27 +80,6 @@ func (r Run) inner(perHost int) int {
 		return max(size, 1)
 	}
 	return max(r.Inner, 1)
-}
-
-// hostMemory is that of the host with most.
-func hostMemory(m Model, r Run, c Cluster) (most int64) {
-	r, perHost := r.folded(), r.ranks()/c.Hosts
-	for from := 0; from < r.ranks(); from += perHost {
-		most = max(most, memoryOf(m, r, from, from+perHost).Process)
-		if r.Ring%perHost != 0 && perHost%r.Ring != 0 {
-			continue
-		}
-		if from+perHost >= max(r.Ring, perHost) { // the other rings are the same
-			break
-		}
-	}
-	return most + receiveRoom(m, r, perHost)
-}
-
-// receiveRoom is where the parts of a gradient arrive that come from other hosts: those of the largest matrix, for every rank.
-func receiveRoom(m Model, r Run, perHost int) int64 {
-	largest := int64(m.Hidden) * int64(max(m.Vocab, m.Intermediate))
-	return largest * floatSize * int64(perHost) * int64(r.ranks()-perHost) / int64(r.ranks())
 }
 
 // predictor forecasts runs of a model on a cluster.

@@ -35,9 +35,13 @@ type Shared struct {
 	Gradients int64 `json:"gradients"` // those that are summed over the ranks at that moment
 	Optimizer int64 `json:"optimizer"` // two moments of every parameter
 	Data      int64 `json:"data"`      // tokens of the data sets
+
+	Arriving int64 `json:"arriving,omitempty"` // parts of a gradient from other processes
 }
 
-func (s Shared) total() int64 { return s.Program + s.Weights + s.Gradients + s.Optimizer + s.Data }
+func (s Shared) total() int64 {
+	return s.Program + s.Weights + s.Gradients + s.Optimizer + s.Data + s.Arriving
+}
 
 // programSize is what the command takes before it has read anything.
 const programSize = 24 << 20
@@ -107,8 +111,22 @@ func (m Model) moments(r Run) []moment {
 	}
 }
 
-// memoryOf is the memory of a process that has the ranks from..to-1 of a run.
-func memoryOf(m Model, r Run, from, to int) Memory {
+// memoryOf is the memory of the process with most.
+func memoryOf(m Model, r Run) (most Memory) {
+	ranks := max(r.ranks()/r.Processes, 1)
+	for from := 0; from < r.ranks(); from += ranks {
+		if memory := memoryOfRanks(m, r, from, min(from+ranks, r.ranks())); memory.Process > most.Process {
+			most = memory
+		}
+		if even := r.Ring%ranks == 0 || ranks%r.Ring == 0; even && from+ranks >= r.Ring { // the other rings are the same
+			break
+		}
+	}
+	return most
+}
+
+// memoryOfRanks is that of a process that has the ranks from..to-1 of a run.
+func memoryOfRanks(m Model, r Run, from, to int) Memory {
 	var fullest Memory
 	for _, at := range m.moments(r) {
 		if memory := memoryAt(m, r, at, from, to); memory.Process > fullest.Process {
@@ -126,6 +144,7 @@ func memoryAt(m Model, r Run, at moment, from, to int) Memory {
 		Gradients: at.settled * floatSize,
 		Optimizer: 2 * m.Parameters * floatSize * int64(r.shards(from, to)) / int64(r.Data),
 		Data:      r.DataTokens * tokenSize,
+		Arriving:  arriving(m, r, int64(to-from)),
 	}}
 	if r.Accumulation > 1 { // sums of the micro-batches before
 		memory.Shared.Gradients = m.Parameters * floatSize
@@ -140,6 +159,13 @@ func memoryAt(m Model, r Run, at moment, from, to int) Memory {
 		}
 	}
 	return memory
+}
+
+// arriving is where the parts of a gradient arrive that ranks of a process get from other ones, at the largest parameter.
+func arriving(m Model, r Run, ranks int64) int64 {
+	largest := int64(m.Hidden) * int64(max(m.Vocab, m.Intermediate))
+	all := int64(r.ranks())
+	return largest * floatSize * ranks * (all - ranks) / all
 }
 
 // shards counts the ranks from..to-1 by the positions that they hold of a sequence.
