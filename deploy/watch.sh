@@ -32,6 +32,7 @@ watch_over() {
       printf 'mpirun.sh: lost the connection to %s; ending the job\n' "$(sort -u "$lost" | xargs)" >&2
       asked=1
       ask
+      deadline=$((SECONDS + 2)) # it would wait for the lost host for ever
     fi
   done
   wait "$job" || status=$?
