@@ -62,7 +62,6 @@ func TestAWrongValueIsRefused(t *testing.T) {
 	for _, change := range [][2]string{
 		{"mpiImplementation: OpenMPI", "mpiImplementation: NoMPI"},
 		{"cleanPodPolicy: Running", "cleanPodPolicy: Sometimes"},
-		{"launcherCreationPolicy: WaitForWorkersReady", "launcherCreationPolicy: Whenever"},
 		{"restartPolicy: OnFailure", "restartPolicy: Maybe"},
 		{"replicas: 1", "replicas: 2"},
 	} {
