@@ -131,9 +131,11 @@ func TestAThousandMessagesKeepNothing(t *testing.T) {
 	}
 	for _, e := range engines {
 		p := e.(*engine).peers[1-e.Rank()]
+		p.mu.Lock()
 		if len(p.asked.byID)+len(p.underWay.byID)+p.asked.receives+p.underWay.receives != 0 {
 			t.Errorf("rank %d still waits for %+v and %+v", e.Rank(), p.asked, p.underWay)
 		}
+		p.mu.Unlock()
 	}
 }
 

@@ -80,16 +80,17 @@ func (p *peer) ask(t *transfer) {
 		}
 	})
 	e.after(answered, func(err error) {
-		if err == nil {
-			p.answered(readAnswer(reply))
+		if err != nil {
+			p.failed(&p.asked, err)
+			return
 		}
-		p.received(&p.asked, err)
+		p.answered(readAnswer(reply))
 	})
 }
 
 // answered goes on with the send that an answer is for.
 func (p *peer) answered(a answer) {
-	t := p.take(&p.asked, a.id)
+	t := p.taken(&p.asked, a.id)
 	switch {
 	case t == nil: // has failed meanwhile, and the peer hears of it as this rank did
 	case !a.granted:
@@ -106,12 +107,11 @@ func (p *peer) awaitArrival(t *transfer) {
 	id := make([]byte, 8)
 	p.enter(&p.underWay, t)
 	p.e.after(p.e.cpu.Irecv(id, p.rank, p.e.ownTag(doneTag)), func(err error) {
-		if err == nil {
-			if t := p.take(&p.underWay, binary.LittleEndian.Uint64(id)); t != nil {
-				t.finish(nil)
-			}
+		if err != nil {
+			p.failed(&p.underWay, err)
+		} else if t := p.taken(&p.underWay, binary.LittleEndian.Uint64(id)); t != nil {
+			t.finish(nil)
 		}
-		p.received(&p.underWay, err)
 	})
 }
 
@@ -122,20 +122,32 @@ func (p *peer) enter(s *sends, t *transfer) {
 	s.receives++
 }
 
+// take takes a send out of a state; nil if it is no longer there.
 func (p *peer) take(s *sends, id uint64) *transfer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return s.takeLocked(id)
+}
+
+// taken does so by a receive that named it.
+func (p *peer) taken(s *sends, id uint64) *transfer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.receives--
+	return s.takeLocked(id)
+}
+
+func (s *sends) takeLocked(id uint64) *transfer {
 	t := s.byID[id]
 	delete(s.byID, id)
 	return t
 }
 
-// received counts a receive that has ended. If it failed and none is left, so have the sends of its state.
-func (p *peer) received(s *sends, err error) {
+// failed counts a receive that has failed. With the last one fail the sends that are left.
+func (p *peer) failed(s *sends, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.receives--
-	if err == nil || s.receives > 0 {
+	if s.receives--; s.receives > 0 {
 		return
 	}
 	for id, t := range s.byID {
