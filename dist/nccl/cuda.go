@@ -84,7 +84,9 @@ func openDevice(ordinal int) (*device, error) {
 	return d, nil
 }
 
-func (d *device) close() error { return d.check("cuDevicePrimaryCtxRelease", C.release(&d.f, d.number)) }
+func (d *device) close() error {
+	return d.check("cuDevicePrimaryCtxRelease", C.release(&d.f, d.number))
+}
 
 // check turns a result of the driver into an error with its name.
 func (d *device) check(call string, r C.CUresult) error {
@@ -163,7 +165,9 @@ func (s stream) download(at *slot, n int) error {
 }
 
 // mark puts the event of a slot behind what was started.
-func (s stream) mark(at *slot) error { return s.d.check("cuEventRecord", C.record(&s.d.f, at.event, s.s)) }
+func (s stream) mark(at *slot) error {
+	return s.d.check("cuEventRecord", C.record(&s.d.f, at.event, s.s))
+}
 
 // reached tells whether the stream has come to the event of a slot.
 func (s stream) reached(at *slot) (bool, error) {

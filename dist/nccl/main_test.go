@@ -57,7 +57,11 @@ var kept = []string{"contexts", "memory", "pinned", "streams", "events", "commun
 func world(t testing.TB, n int, o Options) []dist.Engine {
 	t.Helper()
 	libraries.Reset(uint64(n))
-	engines, errs := open(t, n, func(rank int) Options { o.Device = rank; return o })
+	engines, errs := open(t, n, func(rank int) Options {
+		own := o
+		own.Device = rank
+		return own
+	})
 	for _, err := range errs {
 		if err != nil {
 			t.Fatal(err)
