@@ -112,6 +112,7 @@ func (p *porter) job(t *transfer) {
 		return
 	}
 	err = fmt.Errorf("nccl: %v: %w", t, errors.Join(err, dropped))
+	t.p.lose(err) // its lane is gone, and the abort has yet to come round
 	t.finish(err)
 	p.e.cpu.Abort(err)
 	p.handBack(t, err)
@@ -141,6 +142,9 @@ func (p *porter) tell(to *peer, tag int, b []byte) {
 
 // move carries a message over the lane between the two ranks, which is made if it is the first.
 func (p *porter) move(t *transfer) error {
+	if err := p.interruption(t.p); err != nil {
+		return err
+	}
 	if err := p.e.device.bind(); err != nil {
 		return err
 	}

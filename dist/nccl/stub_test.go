@@ -33,7 +33,8 @@ func pair(t *testing.T) (l *library, d [2]*device, s [2]stream, c [2]communicato
 		for i := range 2 {
 			_ = d[i].bind()
 			_ = c[i].abort()
-			_, _ = s[i].idle()
+			for idle := false; !idle; idle, _ = s[i].idle() {
+			}
 			_ = d[i].free(at[i])
 			_ = s[i].destroy()
 			_ = d[i].close()
