@@ -3,6 +3,7 @@ package dist
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -50,10 +51,10 @@ func (c *Comm) Size() int { return len(c.ranks) }
 // Ledger counts what this rank sends through this group.
 func (c *Comm) Ledger() *Ledger { return c.ledger }
 
-// InProcess reports whether all ranks are in this process.
+// InProcess reports whether all ranks of the group are in this process.
 func (c *Comm) InProcess() bool {
 	t, ok := teller[Together](c.engine)
-	return ok && t.InProcess()
+	return ok && !slices.ContainsFunc(c.ranks, func(rank int) bool { return !t.InProcess(rank) })
 }
 
 // Abort ends the job of all ranks of the engine, members or not: what waits returns an error that wraps cause.

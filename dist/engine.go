@@ -75,10 +75,10 @@ type TagLimiter interface {
 	MaxTag() int
 }
 
-// Together is an extra ability of engines whose ranks are goroutines of one process, where a message may stand for something that all
-// of them can reach, such as a block in the memory of a device.
+// Together is an extra ability of engines some of whose ranks are goroutines of one process, where a message may stand for something
+// that all of them can reach, such as a block in the memory of a device.
 type Together interface {
-	InProcess() bool
+	InProcess(rank int) bool // whether a rank is in this process
 }
 
 // Wrapper is an engine put round another one, by Options.Wrap for example. Abilities that only tell (Witness, TagLimiter, Together) are looked for

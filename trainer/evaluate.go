@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/ops/bench"
+	"github.com/ringgrad/ringgrad/trainer/data"
 	"github.com/ringgrad/ringgrad/trainer/metrics"
 	"github.com/ringgrad/ringgrad/trainer/model"
 )
@@ -23,19 +24,21 @@ func (w *worker) evaluate(ctx context.Context, step int) error {
 		n = min(n, limit)
 	}
 	start := time.Now()
-	totals := []float64{0, 0} // sum of losses, targets; of this rank
-	for range n {
+	totals := []float64{0, 0}                  // sum of losses, targets; of this rank
+	for from := 0; from < n; from += w.rings { // a row for each ring at a time
 		if stop, err := w.agreeToStop(ctx); err != nil || stop {
-			if w.leader() {
+			if w.leads() {
 				w.run.state.evalPending = true
 			}
 			return err
 		}
-		next, err := held.Next()
+		b, some, err := w.ownRow(held, min(w.rings, n-from))
 		if err != nil {
 			return fmt.Errorf("trainer: evaluation after step %d: %w", step, err)
 		}
-		b := toModel(next)
+		if !some {
+			continue
+		}
 		losses, err := w.model.Losses(ctx, b)
 		if err != nil {
 			return fmt.Errorf("trainer: evaluation after step %d: %w", step, err)
@@ -43,17 +46,31 @@ func (w *worker) evaluate(ctx context.Context, step int) error {
 		for _, loss := range losses {
 			totals[0] += float64(loss)
 		}
-		if w.leader() {
+		if w.ring.Rank() == 0 {
 			totals[1] += float64(countTargets([]model.Batch{b}))
 		}
 	}
-	if err := dist.AllReduce(ctx, w.comm, totals); err != nil {
+	if err := dist.AllReduce(ctx, w.world, totals); err != nil {
 		return fmt.Errorf("trainer: evaluation after step %d: %w", step, err)
 	}
-	if !w.leader() || totals[1] == 0 {
+	if !w.leads() || totals[1] == 0 {
 		return nil
 	}
 	return w.run.recordEval(metrics.Eval{Step: step, EvalLoss: totals[0] / totals[1], Tokens: int(totals[1]), Seconds: time.Since(start).Seconds()})
+}
+
+// ownRow reads the next rows, of which the own ring has the one of its number, if there are so many.
+func (w *worker) ownRow(held *data.Loader, rows int) (own model.Batch, some bool, err error) {
+	for i := range rows {
+		next, err := held.Next()
+		if err != nil {
+			return own, false, err
+		}
+		if i == w.data {
+			own, some = toModel(next), true
+		}
+	}
+	return own, some, nil
 }
 
 func (r *run) recordEval(e metrics.Eval) error {
@@ -70,7 +87,7 @@ func (r *run) recordEval(e metrics.Eval) error {
 
 // record keeps what a step measured, for people and in metrics.jsonl.
 func (w *worker) record(step int, s stepStats) error {
-	if !w.leader() {
+	if !w.leads() {
 		return nil
 	}
 	r := w.run

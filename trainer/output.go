@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 	"github.com/ringgrad/ringgrad/trainer/metrics"
@@ -31,7 +30,6 @@ func (r *run) openOutput() (unlock func(), err error) {
 		unlock()
 		return nil, inputError{err}
 	}
-	r.state.began = time.Now()
 	return unlock, nil
 }
 

@@ -19,7 +19,10 @@ type Plan struct {
 	Accumulation  int               `json:"gradient_accumulation_steps"`
 	Steps         int               `json:"steps"`
 	FirstStep     int               `json:"first_step"` // updates done before this run: a resumed one starts later
+	Rings         int               `json:"data_parallel_size"`
 	Ring          int               `json:"context_parallel_size"`
+	ZeroStage     int               `json:"zero_stage"`
+	Processes     int               `json:"processes"`
 	Layout        string            `json:"ring_attn_func"`
 	Travel        string            `json:"ring_travel"`
 	Ulysses       int               `json:"ulysses_size"`
@@ -47,13 +50,16 @@ func (r *run) plan() Plan {
 		Parameters:    int64(r.model.NumParameters()),
 		TrainTokens:   int64(r.data.Train.Tokens()),
 		ValTokens:     int64(r.data.Val.Tokens()),
-		TokensPerStep: int64(c.SequenceLen) * int64(c.MicroBatchSize) * int64(c.GradientAccumulationSteps),
+		TokensPerStep: int64(c.SequenceLen) * int64(c.MicroBatchSize) * int64(c.GradientAccumulationSteps) * int64(c.DataParallelSize),
 		MicroBatch:    c.MicroBatchSize,
 		SequenceLen:   c.SequenceLen,
 		Accumulation:  c.GradientAccumulationSteps,
 		Steps:         r.steps,
 		FirstStep:     r.state.step,
+		Rings:         c.DataParallelSize,
 		Ring:          c.ContextParallelSize,
+		ZeroStage:     c.ZeroStage,
+		Processes:     r.dealt.processes,
 		Layout:        string(r.layout),
 		Travel:        e.Travel.Travel,
 		Ulysses:       c.UlyssesSize,

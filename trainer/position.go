@@ -35,7 +35,7 @@ func (w *worker) measureBefore(ctx context.Context) error {
 	if len(r.longDocuments) == 0 || r.state.position != nil {
 		return nil
 	}
-	before, err := eval.Ring(ctx, w.model, w.comm, r.longDocuments, w.evalOptions("before, full context"))
+	before, err := eval.Ring(ctx, w.model, w.ring, r.longDocuments, w.evalOptions("before, full context"))
 	if err != nil {
 		return err
 	}
@@ -47,27 +47,27 @@ func (w *worker) measureBefore(ctx context.Context) error {
 	}
 	defer func() { _ = short.Close() }() // only memory
 	window := eval.Window{Size: r.cfg.LossByPositionWindow}
-	windowed, err := eval.Sliding(ctx, short, w.comm, r.longDocuments, window, w.evalOptions(fmt.Sprintf("before, window of %d", window.Size)))
+	windowed, err := eval.Sliding(ctx, short, w.world, r.longDocuments, window, w.evalOptions(fmt.Sprintf("before, window of %d", window.Size)))
 	if err != nil {
 		return err
 	}
-	if w.leader() {
+	if w.leads() {
 		r.state.position = &Position{Documents: len(r.longDocuments), Tokens: before.Tokens, Window: window.Size, Before: before, Windowed: windowed}
 	}
 	return nil
 }
 
-// measureAfter completes the table with the trained model, on the leader; nil when none was asked for.
+// measureAfter completes the table with the trained model, on the root; nil when none was asked for.
 func (w *worker) measureAfter(ctx context.Context) (*Position, error) {
 	r := w.run
 	if len(r.longDocuments) == 0 {
 		return nil, nil
 	}
-	after, err := eval.Ring(ctx, w.model, w.comm, r.longDocuments, w.evalOptions("after, full context"))
+	after, err := eval.Ring(ctx, w.model, w.ring, r.longDocuments, w.evalOptions("after, full context"))
 	if err != nil {
 		return nil, err
 	}
-	if !w.leader() {
+	if !w.root() {
 		return nil, nil
 	}
 	position := *r.state.position
@@ -76,7 +76,7 @@ func (w *worker) measureAfter(ctx context.Context) (*Position, error) {
 }
 
 func (w *worker) evalOptions(what string) eval.Options {
-	o := eval.Options{Stop: w.stop}
+	o := eval.Options{Stop: w.stop, Rings: w.evaluating()}
 	if measuring := w.run.observer.Measuring; measuring != nil {
 		o.Progress = func(done, total int) { measuring(what, done, total) }
 	}

@@ -38,6 +38,9 @@ type run struct {
 	timeout  time.Duration
 	steps    int
 
+	processes dist.Engine // nil where there is one
+	dealt     dealt
+
 	model     hf.Config // the model that is trained, with the run's RoPE and length
 	baseModel hf.Config // as it was found
 	source    string    // its folder; "" when trained from scratch
@@ -58,9 +61,10 @@ type run struct {
 	mayStartAnew bool   // over a run that never reached a checkpoint
 	dataSum      string // of the training sequences, once it is needed
 
-	// Tests put other batches and faulty engines here.
-	feed func(rank int) batches
-	wrap func(dist.Engine) dist.Engine
+	// Tests put other batches and faulty engines here, and spoil the folder that a share of the optimizer's state goes into.
+	feed   func(rank int) batches
+	wrap   func(dist.Engine) dist.Engine
+	saving func(dir string)
 }
 
 // state is what changes from step to step, and what a checkpoint holds besides parameters and moments.
@@ -85,10 +89,20 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, inputError{err}
 	}
+	d, err := deal(&cfg, o.Processes)
+	if err := errors.Join(err, cfg.Validate()); err != nil { // the processes may make the ring a larger one
+		return nil, inputError{err}
+	}
 	if err := (ringattn.Config{Device: ring.Device(cfg.Device), DType: attentionDType(cfg)}).Validate(); err != nil {
 		return nil, inputError{fmt.Errorf("trainer: device is %s, attention_dtype is %s: %w", cfg.Device, cfg.AttentionDtype, err)}
 	}
-	r := &run{cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration()}
+	if d.process > 0 {
+		o.Observer = Observer{}
+	}
+	r := &run{
+		cfg: cfg, observer: o.Observer, layout: shard.Layout(cfg.RingAttnFunc), timeout: cfg.RingTimeout.Duration(),
+		processes: o.Processes, dealt: d,
+	}
 	stages := []func() error{r.readModel, r.readTokenizer, r.readData, r.checkMemory, r.readParameters, r.planSteps}
 	if o.Random {
 		stages = []func() error{r.readModel, r.drawData, r.checkMemory, r.drawParameters, r.planSteps}
@@ -251,7 +265,7 @@ func sources(list []config.Dataset) []data.Source {
 
 // drawData makes the sequences of one step, which an epoch repeats.
 func (r *run) drawData() error {
-	train := data.Random(r.cfg.MicroBatchSize*r.cfg.GradientAccumulationSteps, r.cfg.SequenceLen, r.model.VocabSize, r.cfg.Seed)
+	train := data.Random(r.cfg.MicroBatchSize*r.cfg.GradientAccumulationSteps*r.cfg.DataParallelSize, r.cfg.SequenceLen, r.model.VocabSize, r.cfg.Seed)
 	r.data = &data.Dataset{Train: train, Val: &data.Split{}}
 	return nil
 }
@@ -278,18 +292,19 @@ func (r *run) drawParameters() error {
 	return nil
 }
 
-// makeRoom is for the moments; gradients come and go with each step.
+// makeRoom is for the moments of this process's share; gradients come and go with each step.
 func (r *run) makeRoom() {
 	r.grads = map[string][]float32{}
 	r.moments = map[string]checkpoint.Moments{}
 	for _, p := range r.params.All() {
-		r.moments[p.Name] = checkpoint.Moments{M: make([]float32, len(p.Data)), V: make([]float32, len(p.Data))}
+		lo, hi := r.dealt.share.Bounds(len(p.Data))
+		r.moments[p.Name] = checkpoint.Moments{M: make([]float32, hi-lo), V: make([]float32, hi-lo)}
 	}
 }
 
 // planSteps turns epochs into steps, enough for every sequence, and makes the schedule.
 func (r *run) planSteps() error {
-	perStep := r.cfg.MicroBatchSize * r.cfg.GradientAccumulationSteps
+	perStep := r.cfg.MicroBatchSize * r.cfg.GradientAccumulationSteps * r.cfg.DataParallelSize
 	r.steps = r.cfg.MaxSteps
 	if r.steps == 0 {
 		r.steps = max(1, ceil(r.rows(r.cfg.NumEpochs)/float64(perStep)))

@@ -54,12 +54,18 @@ func (t *tracker) enter(part string) {
 	}
 }
 
-// end says that the step is over, and returns the operations that were done in it.
-func (t *tracker) end() (flops float64) {
+// work is how many operations were done in the step so far.
+func (t *tracker) work() (flops float64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return float64(meter.Work() - t.before)
+}
+
+// end says that the step is over.
+func (t *tracker) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.began = time.Time{}
-	return float64(meter.Work() - t.before)
 }
 
 func (t *tracker) progress() (Progress, bool) {

@@ -207,36 +207,44 @@ func (r *run) readCheckpoint(path string) error {
 	if embedding, ok := r.params.Get(hf.EmbeddingName); ok { // a head that stands for it lies elsewhere
 		copy(embedding.Data, weights[hf.EmbeddingName].Data)
 	}
-	return checkpoint.ReadOptimizer(path, r.model.Parameters(), r.moments)
+	return checkpoint.ReadOptimizer(path, r.dealt.share, r.model.Parameters(), r.moments)
 }
 
 // sameModel names the first difference that makes two configs different models.
 func sameModel(got, want hf.Config) error {
-	for _, field := range []struct {
-		name      string
-		got, want any
-	}{
-		{"model_type", got.ModelType, want.ModelType},
-		{"hidden_size", got.HiddenSize, want.HiddenSize},
-		{"intermediate_size", got.IntermediateSize, want.IntermediateSize},
-		{"num_hidden_layers", got.NumLayers, want.NumLayers},
-		{"num_attention_heads", got.NumHeads, want.NumHeads},
-		{"num_key_value_heads", got.NumKVHeads, want.NumKVHeads},
-		{"head_dim", got.HeadDim, want.HeadDim},
-		{"vocab_size", got.VocabSize, want.VocabSize},
-		{"tie_word_embeddings", got.TieWordEmbeddings, want.TieWordEmbeddings},
-		{"rms_norm_eps", got.RMSNormEps, want.RMSNormEps},
-		{"RoPE", got.RoPE, want.RoPE},
-		{"sliding_window by layer", fmt.Sprint(got.Windows), fmt.Sprint(want.Windows)},
-		{"softmax scale", got.SoftmaxScale, want.SoftmaxScale},
-		{"attn_logit_softcapping", got.AttentionSoftcap, want.AttentionSoftcap},
-		{"final_logit_softcapping", got.LogitSoftcap, want.LogitSoftcap},
-		{"swiglu_alpha", got.GateAlpha, want.GateAlpha},
-		{"swiglu_limit", got.GateLimit, want.GateLimit},
-	} {
-		if field.got != field.want {
-			return fmt.Errorf("%s is %v there and %v in this run", field.name, field.got, field.want)
+	there := modelFields(got)
+	for i, field := range modelFields(want) {
+		if there[i] != field {
+			return fmt.Errorf("%s is %v there and %v in this run", field.name, there[i].value, field.value)
 		}
 	}
 	return nil
+}
+
+type modelField struct {
+	name  string
+	value any
+}
+
+// modelFields are what makes a model another one.
+func modelFields(c hf.Config) []modelField {
+	return []modelField{
+		{"model_type", c.ModelType},
+		{"hidden_size", c.HiddenSize},
+		{"intermediate_size", c.IntermediateSize},
+		{"num_hidden_layers", c.NumLayers},
+		{"num_attention_heads", c.NumHeads},
+		{"num_key_value_heads", c.NumKVHeads},
+		{"head_dim", c.HeadDim},
+		{"vocab_size", c.VocabSize},
+		{"tie_word_embeddings", c.TieWordEmbeddings},
+		{"rms_norm_eps", c.RMSNormEps},
+		{"RoPE", c.RoPE},
+		{"sliding_window by layer", fmt.Sprint(c.Windows)},
+		{"softmax scale", c.SoftmaxScale},
+		{"attn_logit_softcapping", c.AttentionSoftcap},
+		{"final_logit_softcapping", c.LogitSoftcap},
+		{"swiglu_alpha", c.GateAlpha},
+		{"swiglu_limit", c.GateLimit},
+	}
 }

@@ -10,23 +10,39 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
+	"github.com/ringgrad/ringgrad/trainer/eval"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 )
 
-// checkpoint writes checkpoint-N on the leader while the other ranks wait. N updates are done.
+// checkpoint writes checkpoint-N: the root all but the optimizer's state, the leaders their shares of that, while the other ranks wait.
+// N updates are done.
 func (w *worker) checkpoint(ctx context.Context, step int) error {
-	if w.leader() && !w.run.state.onDisk {
-		if err := w.run.saveCheckpoint(step); err != nil {
+	if w.leads() && !w.run.state.onDisk {
+		if err := w.saveCheckpoint(ctx, step); err != nil {
 			return err
 		}
 	}
-	return dist.Barrier(ctx, w.comm)
+	return dist.Barrier(ctx, w.world)
 }
 
-func (r *run) saveCheckpoint(step int) error {
+func (w *worker) saveCheckpoint(ctx context.Context, step int) error {
+	r := w.run
 	if err := r.checkFinite(step); err != nil {
 		return err
 	}
+	if err := w.writeCheckpoint(ctx, step); err != nil {
+		return err
+	}
+	r.state.onDisk = true
+	return nil
+}
+
+// writeCheckpoint is the root's part, and that of a leader which keeps a share of the optimizer's state.
+func (w *worker) writeCheckpoint(ctx context.Context, step int) error {
+	if !w.root() {
+		return w.writeShareBeside(ctx)
+	}
+	r := w.run
 	if err := r.recorder.Sync(); err != nil {
 		return err
 	}
@@ -34,7 +50,7 @@ func (r *run) saveCheckpoint(step int) error {
 		if err := hf.Save(dir, r.folder(hf.Float32)); err != nil {
 			return err
 		}
-		if err := checkpoint.WriteOptimizer(dir, r.model.Parameters(), r.moments); err != nil {
+		if err := w.writeShares(ctx, dir); err != nil {
 			return err
 		}
 		return checkpoint.WriteState(dir, r.savedState(step))
@@ -42,11 +58,56 @@ func (r *run) saveCheckpoint(step int) error {
 	if err != nil {
 		return err
 	}
-	r.state.onDisk = true
 	if r.observer.Saved != nil {
 		r.observer.Saved(step, path)
 	}
 	return checkpoint.Prune(r.cfg.OutputDir, r.cfg.SaveTotalLimit)
+}
+
+// writeShares has the optimizer's state written into the folder: by the root or, where it is shared out, by a leader of each share.
+func (w *worker) writeShares(ctx context.Context, dir string) error {
+	if w.run.dealt.share.Whole() {
+		return w.writeShare(dir)
+	}
+	if _, err := dist.AllGather(ctx, w.across, []byte(dir)); err != nil {
+		return err
+	}
+	own := w.writeShare(dir)
+	all, err := dist.AllGather(ctx, w.across, []byte{})
+	if err != nil {
+		return errors.Join(own, err)
+	}
+	for i, text := range all {
+		if len(text) > 0 {
+			own = errors.Join(own, fmt.Errorf("share %d of the optimizer's state: %s", i+1, text))
+		}
+	}
+	return own
+}
+
+// writeShareBeside is what the other leaders do meanwhile: the first one of each ring, since those of a ring keep the same. It gives no
+// error of the disk, which is the root's to tell when it has removed what was written.
+func (w *worker) writeShareBeside(ctx context.Context) error {
+	if w.run.dealt.share.Whole() || w.ring.Rank() != 0 {
+		return nil
+	}
+	folders, err := dist.AllGather(ctx, w.across, []byte{})
+	if err != nil {
+		return err
+	}
+	outcome := ""
+	if err := w.writeShare(string(folders[0])); err != nil {
+		outcome = fmt.Sprintf("on %s: %v", hostname(), err)
+	}
+	_, err = dist.AllGather(ctx, w.across, []byte(outcome))
+	return err
+}
+
+func (w *worker) writeShare(dir string) error {
+	if w.run.saving != nil {
+		w.run.saving(dir)
+	}
+	return checkpoint.WriteOptimizer(dir, w.run.dealt.share, w.run.model.Parameters(), w.run.moments)
 }
 
 func (r *run) savedState(step int) savedState {
@@ -80,21 +141,27 @@ func (r *run) folder(dtype string) hf.Folder {
 	return hf.Folder{Config: r.model, Tensors: r.params.HF(), DType: dtype, SourceDir: r.tokenizerDir}
 }
 
-// saveFinal writes the trained model into output_dir itself. If that fails, a run that has no checkpoint of its last step gets one,
-// so that nothing is trained in vain.
-func (r *run) saveFinal() error {
-	if err := r.checkFinite(r.steps); err != nil {
+// saveFinal has the root write the trained model into output_dir itself. If that fails, a run that has no checkpoint of its last step gets
+// one, so that nothing is trained in vain.
+func (w *worker) saveFinal(ctx context.Context) error {
+	r := w.run
+	var failure error
+	if w.root() {
+		if err := r.checkFinite(r.steps); err != nil {
+			return err
+		}
+		if err := r.writeFinal(); err != nil {
+			failure = fmt.Errorf("trainer: the final model could not be saved: %w", err)
+		}
+	}
+	failed, err := eval.AnyWantsToStop(ctx, w.world, func() bool { return failure != nil })
+	switch {
+	case err != nil || !failed:
 		return err
+	case r.state.onDisk && failure != nil:
+		return fmt.Errorf("%w; the checkpoint of step %d is whole", failure, r.steps)
 	}
-	err := r.writeFinal()
-	if err == nil {
-		return nil
-	}
-	err = fmt.Errorf("trainer: the final model could not be saved: %w", err)
-	if r.state.onDisk {
-		return fmt.Errorf("%w; the checkpoint of step %d is whole", err, r.steps)
-	}
-	return errors.Join(err, r.saveCheckpoint(r.steps))
+	return errors.Join(failure, w.checkpoint(ctx, r.steps))
 }
 
 // writeFinal completes all files before the first of them appears in output_dir.

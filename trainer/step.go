@@ -27,7 +27,7 @@ type stepStats struct {
 	targets  int
 	seconds  float64
 	ringWait float64 // share of the step that a rank waited on the ring, mean over ranks
-	flops    float64 // that were done, by all ranks of the process; the leader's alone
+	flops    float64 // that were done, by all processes
 }
 
 // step trains on the next micro-batches: forward and backward of each, sum of gradients, clip, update.
@@ -42,12 +42,12 @@ func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
 	if stats.targets == 0 {
 		return stats, fmt.Errorf("trainer: step %d has no target token; check the datasets' documents and sequence_len", step+1)
 	}
-	if w.leader() {
-		w.run.tracker.begin(step, w.run.flopsOf(batches), w.comm)
+	if w.leads() {
+		w.run.tracker.begin(step, w.run.flopsOf(batches)/float64(w.run.dealt.processes), w.ring)
 		defer w.run.tracker.end()
 	}
 	sum := 0.0
-	for _, b := range batches {
+	for _, b := range w.own(batches) {
 		local, _, err := w.model.LossAndGrad(ctx, b, 1/float64(stats.targets), w.collect(ctx))
 		if err != nil {
 			return stats, fmt.Errorf("trainer: step %d: %w", step+1, err)
@@ -55,33 +55,33 @@ func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
 		sum += local
 	}
 	wait := (w.ringWait() - waited).Seconds()
-	totals := []float64{sum, wait}
-	if err := dist.AllReduce(ctx, w.comm, totals); err != nil {
+	totals := []float64{sum, wait, 0}
+	if w.leads() {
+		totals[2] = w.run.tracker.work()
+	}
+	if err := dist.AllReduce(ctx, w.world, totals); err != nil {
 		return stats, fmt.Errorf("trainer: step %d: loss: %w", step+1, err)
 	}
-	stats.loss = totals[0] / float64(stats.targets)
-	if w.leader() {
+	stats.loss, stats.flops = totals[0]/float64(stats.targets), totals[2]
+	if w.leads() {
 		w.run.tracker.enter("update")
 	}
 	if err := w.update(ctx, step, &stats); err != nil {
 		return stats, err
 	}
 	stats.seconds = time.Since(start).Seconds()
-	if w.leader() {
-		stats.flops = w.run.tracker.end()
-	}
-	stats.ringWait = totals[1] / float64(w.comm.Size()) / stats.seconds
+	stats.ringWait = totals[1] / float64(w.world.Size()) / stats.seconds
 	return stats, nil
 }
 
-// collect adds one parameter's gradient over the ranks; the process's leader keeps the sum.
+// collect adds one parameter's gradient over the ranks of all rings; the leaders of processes keep the sum.
 func (w *worker) collect(ctx context.Context) model.Sink[float32] {
 	return func(name string, grad []float32) error {
-		if err := dist.AllReduce(ctx, w.comm, grad); err != nil {
+		if err := dist.AllReduce(ctx, w.world, grad); err != nil {
 			return fmt.Errorf("gradient of %s: %w", name, err)
 		}
 		switch sum := w.run.grads; {
-		case !w.leader():
+		case !w.leads():
 		case sum[name] == nil && w.run.cfg.GradientAccumulationSteps == 1:
 			sum[name] = grad
 		case sum[name] == nil:
@@ -93,10 +93,10 @@ func (w *worker) collect(ctx context.Context) model.Sink[float32] {
 	}
 }
 
-// update clips and applies the gradients on the process's leader while the other ranks wait.
+// update clips and applies the gradients on the leader of each process while its other ranks wait.
 func (w *worker) update(ctx context.Context, step int, stats *stepStats) error {
 	norm := []float64{0}
-	if w.leader() {
+	if w.leads() {
 		span := meter.Start(meter.Update)
 		n, err := w.run.gradNorm(stats.loss)
 		if err != nil {
@@ -106,9 +106,12 @@ func (w *worker) update(ctx context.Context, step int, stats *stepStats) error {
 			return fmt.Errorf("trainer: step %d: %w", step+1, err)
 		}
 		span.End()
+		if err := w.gatherShares(ctx); err != nil {
+			return fmt.Errorf("trainer: step %d: update: %w", step+1, err)
+		}
 		norm[0] = n
 	}
-	if err := dist.Broadcast(ctx, w.comm, norm, 0); err != nil {
+	if err := dist.Broadcast(ctx, w.inside, norm, 0); err != nil {
 		return fmt.Errorf("trainer: step %d: update: %w", step+1, err)
 	}
 	stats.gradNorm = norm[0]
@@ -142,7 +145,26 @@ func notFinite(values []float32) (v float32, found bool) {
 	return 0, false
 }
 
-// applyAdamW updates every parameter and lets go of the gradients. The step is zero-based.
+// gatherShares gives the leaders' shares of all parameters, which each has updated, to each other.
+func (w *worker) gatherShares(ctx context.Context) error {
+	if w.run.dealt.share.Whole() {
+		return nil
+	}
+	for _, p := range w.run.params.All() {
+		lo, hi := w.run.dealt.share.Bounds(len(p.Data))
+		parts, err := dist.AllGather(ctx, w.across, p.Data[lo:hi])
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		at := 0
+		for _, part := range parts {
+			at += copy(p.Data[at:], part)
+		}
+	}
+	return nil
+}
+
+// applyAdamW updates this process's share of every parameter and lets go of the gradients. The step is zero-based.
 func (r *run) applyAdamW(step int, norm float64) error {
 	scale := 1.0
 	if limit := r.cfg.MaxGradNorm; limit > 0 {
@@ -151,12 +173,13 @@ func (r *run) applyAdamW(step int, norm float64) error {
 	optimizer := adamw.Config{Beta1: given(r.cfg.AdamBeta1), Beta2: given(r.cfg.AdamBeta2), Epsilon: r.cfg.AdamEpsilon}
 	for _, p := range r.params.All() {
 		moments := r.moments[p.Name]
+		lo, hi := r.dealt.share.Bounds(len(p.Data))
 		err := adamw.Update(optimizer, adamw.Step{
 			LR:          r.schedule.LR(step),
 			WeightDecay: r.decay(p),
 			Step:        step + 1,
-			Param:       p.Data,
-			Grad:        r.grads[p.Name],
+			Param:       p.Data[lo:hi],
+			Grad:        r.grads[p.Name][lo:hi],
 			M:           moments.M,
 			V:           moments.V,
 			GradScale:   given(scale),

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
-	"github.com/ringgrad/ringgrad/dist/local"
+	"github.com/ringgrad/ringgrad/dist/hosts"
 	"github.com/ringgrad/ringgrad/ops/bench"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/eval"
@@ -21,9 +21,13 @@ var ErrInterrupted = errors.New("interrupted")
 
 // Options of a run that are not part of its config.
 type Options struct {
-	Resume   string // "": start; "latest": the newest checkpoint in output_dir; else a checkpoint folder
-	Random   bool   // draw weights and tokens: of base_model only config.json is read, of tokenizer and datasets nothing
-	Observer Observer
+	Resume string // "": start; "latest": the newest checkpoint in output_dir; else a checkpoint folder
+	// Processes, if set, joins the processes that train together, one of which this is: an engine between them, such as that of package
+	// dist/mpi. The ranks of the config are dealt to them. All call New and Run together, and after an error end; the first one writes the
+	// files and is the only one that its Observer hears of.
+	Processes dist.Engine
+	Random    bool // draw weights and tokens: of base_model only config.json is read, of tokenizer and datasets nothing
+	Observer  Observer
 }
 
 // Observer is told what happens; every field may be nil. Calls come from one goroutine at a time.
@@ -77,6 +81,11 @@ func New(cfg config.Config, o Options) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Processes != nil {
+		if err := r.agree(context.Background(), o.Processes); err != nil {
+			return nil, inputError{err}
+		}
+	}
 	return &Trainer{run: r}, nil
 }
 
@@ -89,18 +98,21 @@ func (t *Trainer) Stop() { t.stop.Store(true) }
 // Run trains to the end, or until Stop, ctx's end or an error. Checkpoints that it wrote stay in every case.
 func (t *Trainer) Run(ctx context.Context) (Result, error) {
 	r := t.run
-	unlock, err := r.openOutput()
-	if err != nil {
-		return Result{}, err
+	r.state.began = time.Now()
+	if r.dealt.process == 0 {
+		unlock, err := r.openOutput()
+		if err != nil {
+			return Result{}, err
+		}
+		defer unlock()
 	}
-	defer unlock()
 	if r.observer.Started != nil {
 		r.observer.Started(r.plan())
 	}
 	result := Result{OutputDir: r.cfg.OutputDir}
 	var interrupted error
-	err = local.Run(ctx, r.cfg.ContextParallelSize, dist.Options{Timeout: r.timeout, Wrap: r.wrap}, func(ctx context.Context, comm *dist.Comm) error {
-		w, err := newWorker(r, comm, t.stop.Load)
+	err := hosts.Run(ctx, r.processes, r.dealt.ranks, dist.Options{Timeout: r.timeout, Wrap: r.wrap}, func(ctx context.Context, comm *dist.Comm) error {
+		w, err := newWorker(ctx, r, comm, t.stop.Load)
 		if err != nil {
 			return err
 		}
@@ -108,7 +120,7 @@ func (t *Trainer) Run(ctx context.Context) (Result, error) {
 		if !errors.Is(err, ErrInterrupted) {
 			return err
 		}
-		if w.leader() {
+		if w.leads() {
 			interrupted = err
 		}
 		return nil // all ranks stop together, none because of another
@@ -178,25 +190,20 @@ func (w *worker) stopped(ctx context.Context, err error, step int) error {
 // due reports whether something that happens every n steps (0: never) happens after this one; the last step always counts.
 func due(every, step, steps int) bool { return every > 0 && (step%every == 0 || step == steps) }
 
-// agreeToStop shares the leader's wish to stop, so that all ranks end at the same step. The end of ctx is an error.
+// agreeToStop shares the processes' wishes to stop, so that all ranks end at the same step. The end of ctx is an error.
 func (w *worker) agreeToStop(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil { // a ring of one waits for nobody who would see it
 		return false, context.Cause(ctx)
 	}
-	flag := []float32{0}
-	if w.leader() && w.stop() {
-		flag[0] = 1
-	}
-	err := dist.Broadcast(ctx, w.comm, flag, 0)
-	return flag[0] != 0, err
+	return eval.AnyWantsToStop(ctx, w.world, w.stop)
 }
 
 // finish writes the final model and, when asked for, the table of loss by position.
 func (w *worker) finish(ctx context.Context, result *Result) error {
-	if w.leader() {
-		if err := w.run.saveFinal(); err != nil {
-			return err
-		}
+	if err := w.saveFinal(ctx); err != nil {
+		return err
+	}
+	if w.root() {
 		result.Steps = w.run.steps
 		result.Loss = w.run.state.lastLoss
 		result.LastRingWait = w.run.state.lastRingWait

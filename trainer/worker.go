@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -22,8 +23,8 @@ var _ batches = (*data.Loader)(nil)
 
 // worker is one rank of a run: its own model graphs and its own place in the data, over the state its process shares.
 type worker struct {
+	mesh
 	run     *run
-	comm    *dist.Comm
 	model   *model.Model[float32]
 	batches batches
 	stop    func() bool
@@ -32,10 +33,13 @@ type worker struct {
 	beganStep int
 }
 
-func newWorker(r *run, comm *dist.Comm, stop func() bool) (*worker, error) {
-	w := &worker{run: r, comm: comm, stop: stop}
+func newWorker(ctx context.Context, r *run, comm *dist.Comm, stop func() bool) (*worker, error) {
+	w := &worker{run: r, stop: stop}
 	var err error
-	if w.model, err = model.New(r.model, r.params, comm, w.modelOptions()); err != nil {
+	if w.mesh, err = newMesh(ctx, comm, r.cfg, r.dealt.ranks); err != nil {
+		return nil, err
+	}
+	if w.model, err = model.New(r.model, r.params, w.ring, w.modelOptions()); err != nil {
 		return nil, err
 	}
 	if r.feed != nil {
@@ -63,7 +67,7 @@ func (r *run) loader() *data.Loader {
 func (w *worker) modelOptions() model.Options {
 	o := ringOptions(w.run.cfg)
 	o.Dropout, o.DropoutSeed, o.Checkpoint = w.run.dropout(), uint64(w.run.cfg.Seed), w.run.cfg.GradientCheckpointing
-	if w.leader() {
+	if w.leads() {
 		o.Entered = w.run.tracker.enter
 	}
 	return o
@@ -85,12 +89,21 @@ func (r *run) dropout() float64 {
 	return r.model.AttentionDropout
 }
 
-// leader is the rank that owns the process's shared state and its files.
-func (w *worker) leader() bool { return w.comm.Rank() == 0 }
+// root is the rank that writes the run's files and tells people.
+func (w *worker) root() bool { return w.world.Rank() == 0 }
 
-// nextBatches reads the micro-batches of a step.
+// own are the micro-batches of the own ring: of every data_parallel_size one.
+func (w *worker) own(all []model.Batch) []model.Batch {
+	var own []model.Batch
+	for i := w.data; i < len(all); i += w.rings {
+		own = append(own, all[i])
+	}
+	return own
+}
+
+// nextBatches reads the micro-batches of a step, those of all rings.
 func (w *worker) nextBatches(step int) ([]model.Batch, error) {
-	list := make([]model.Batch, w.run.cfg.GradientAccumulationSteps)
+	list := make([]model.Batch, w.run.cfg.GradientAccumulationSteps*w.rings)
 	for i := range list {
 		b, err := w.batches.Next()
 		if err != nil {
@@ -109,7 +122,7 @@ func toModel(b data.Batch) model.Batch {
 // ringWait is how long this rank has waited for what goes round the ring, and for Ulysses' exchanges, so far.
 func (w *worker) ringWait() time.Duration {
 	total := time.Duration(0)
-	for kind, entry := range w.comm.Ledger().Snapshot() {
+	for kind, entry := range w.ring.Ledger().Snapshot() {
 		if kind != dist.Collective {
 			total += entry.Wait
 		}

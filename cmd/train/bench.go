@@ -20,7 +20,7 @@ type benchFlags struct {
 func newBench(out *output) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure attention, matrix products and training steps against what the machine can do",
+		Short: "Measure attention, matrix products, training steps and hops of the ring against what the machine can do",
 		Long: "bench compares with two loops that run in the same rounds, on as many cores: multiply-adds on\n" +
 			"registers alone (the FMA peak), and tiles of a matrix product in the first-level cache (the GEMM\n" +
 			"loop). Shares are those of the rates by processor time, which other programs on the machine do not\n" +
@@ -34,13 +34,14 @@ func newBench(out *output) *cobra.Command {
 			"  train bench matmul --m 2048 --n 2048 --k 2048 --trans nn,nt,tn\n" +
 			"  train bench matmul --config configs/long.yaml\n" +
 			"  train bench step --config configs/long.yaml\n" +
+			"  train bench ring --ranks 4\n" +
 			"  train bench memory --seq 16384 --head-dim 64 --heads 4 --ring 8\n" +
 			"  RINGGRAD_ISA=avx2 train bench attention --seq 2048 --head-dim 64 --heads 8",
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("bench needs what to measure; train bench --help lists it")
 		},
 	}
-	cmd.AddCommand(newBenchAttention(out), newBenchMatmul(out), newBenchStep(out), newBenchMemory(out))
+	cmd.AddCommand(newBenchAttention(out), newBenchMatmul(out), newBenchStep(out), newBenchMemory(out), newBenchRing(out))
 	for _, sub := range cmd.Commands() {
 		sub.Args = noArguments
 	}

@@ -1,7 +1,7 @@
 // Command train fine-tunes long-context models with ring attention, checks gradients, evaluates, and generates.
 //
 //	train --config configs/long.yaml      the main job
-//	train gradcheck | bench | eval | generate | estimate | init | tokenize | devices | schema
+//	train gradcheck | bench | eval | generate | estimate | init | tokenize | devices | schema | supervise
 //
 // Exit status: 0 done and all checks hold; 1 a check failed or training stopped on an error; 2 usage, configuration or input
 // files are wrong (nothing was written); 130 interrupted, after a checkpoint was written.
@@ -41,16 +41,33 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = out.stdout.err
 	}
 	if err == nil {
+		err = out.job.end(0)
+	}
+	if err == nil {
 		return 0
 	}
-	if slices.Contains(args, "--json") {
+	if slices.Contains(own(args), "--json") {
 		out.json = true // a mistake before it on the command line ends the parsing early
 	}
 	if ctx.Err() != nil && !errors.Is(err, trainer.ErrInterrupted) {
 		err = trainer.ErrInterrupted // whatever it ended, it was the signal's doing
 	}
-	out.failure(err)
-	return exitStatus(err)
+	status := exitStatus(err)
+	if status != exitInterrupted || out.job.speaks() {
+		out.failure(err)
+	}
+	if err := out.job.end(status); err != nil {
+		out.notef("train: %v", err)
+	}
+	return status
+}
+
+// own leaves out what stands behind --: the command that supervise starts.
+func own(args []string) []string {
+	if i := slices.Index(args, "--"); i >= 0 {
+		return args[:i]
+	}
+	return args
 }
 
 // failed marks an error of a command that was properly set up: exit status 1 instead of 2.

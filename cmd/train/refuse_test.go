@@ -32,11 +32,16 @@ func refuses(ts *testscript.TestScript, _ bool, args []string) {
 	if out := ts.ReadFile("stdout"); out != "" {
 		ts.Fatalf("stdout of a refused command: %s", out)
 	}
-	ts.Check(ignoreExit(ts.Exec(args[1], append(args[2:], "--json")...)))
+	ts.Check(ignoreExit(ts.Exec(args[1], withJSON(args[2:])...)))
 	wantDocument(ts, strings.TrimSuffix(strings.TrimPrefix(text, "train: "), "\n"))
 	if after := snapshot(ts); !maps.Equal(before, after) {
 		ts.Fatalf("files were touched: %v before, %v after", before, after)
 	}
+}
+
+// withJSON adds --json, before what supervise starts.
+func withJSON(args []string) []string {
+	return slices.Insert(slices.Clone(args), len(own(args)), "--json")
 }
 
 func ignoreExit(err error) error {

@@ -26,6 +26,7 @@ func newRoot(out *output, signals *signals) *cobra.Command {
 	for _, cmd := range root.Commands() {
 		cmd.Args = noArguments
 	}
+	root.AddCommand(newSupervise(out, signals)) // the only one with arguments
 	showHelp(root, out)
 	return root
 }

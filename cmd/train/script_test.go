@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"train": main})
+	testscript.Main(m, map[string]func(){"train": main, "crashing": crashing, "asked": asked})
 }
 
 // TestStories runs the scripts under testdata/script: each tells what a user does, what is printed, and what lies on the disk then.

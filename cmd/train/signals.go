@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ringgrad/ringgrad/trainer"
@@ -14,7 +13,7 @@ import (
 // patience is how long a command that has nothing to save may take to notice a signal.
 const patience = 300 * time.Millisecond
 
-// signals turns the first SIGINT or SIGTERM into a polite request and the second one into the end of the process.
+// signals turns the first SIGINT, SIGTERM or SIGUSR1 into a polite request and the second one into the end of the process.
 type signals struct {
 	out   *output
 	exit  func(status int)
@@ -23,6 +22,7 @@ type signals struct {
 
 	mu     sync.Mutex
 	polite func() // what the first signal calls
+	second func() // what the second one calls, in place of ending the process
 }
 
 // watchSignals starts to watch. Until handle says otherwise, the first signal ends the returned context, and soon the process.
@@ -33,7 +33,8 @@ func watchSignals(parent context.Context, out *output) (*signals, context.Contex
 		cancel()
 		time.AfterFunc(patience, s.endNow)
 	}
-	signal.Notify(s.inbox, os.Interrupt, syscall.SIGTERM)
+	s.second = s.endNow
+	signal.Notify(s.inbox, endSignals...)
 	go func() {
 		defer cancel()
 		if s.arrived() {
@@ -42,7 +43,10 @@ func watchSignals(parent context.Context, out *output) (*signals, context.Contex
 			s.mu.Unlock()
 			polite()
 			if s.arrived() {
-				s.endNow()
+				s.mu.Lock()
+				second := s.second
+				s.mu.Unlock()
+				second()
 			}
 		}
 	}()
@@ -64,6 +68,13 @@ func (s *signals) handle(polite func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.polite = polite
+}
+
+// handleBoth makes both signals call f, which must end the command in its own time, the second time at once.
+func (s *signals) handleBoth(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.polite, s.second = f, f
 }
 
 // endNow ends the process, unless the command has ended meanwhile.

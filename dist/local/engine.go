@@ -28,10 +28,9 @@ var (
 
 // NewWorld joins n (>= 1) engines in memory, one for each rank.
 func NewWorld(n int) []dist.Engine {
-	w := newWorld(n)
-	engines := make([]dist.Engine, n)
-	for rank := range engines {
-		engines[rank] = &Engine{world: w, rank: rank}
+	var engines []dist.Engine
+	for _, e := range NewPart(n, 0, n, nil).Engines() {
+		engines = append(engines, e)
 	}
 	return engines
 }
@@ -42,8 +41,8 @@ func (e *Engine) Rank() int { return e.rank }
 // Size is the number of ranks.
 func (e *Engine) Size() int { return e.world.size }
 
-// InProcess is true.
-func (e *Engine) InProcess() bool { return true }
+// InProcess is true for the ranks that are goroutines here.
+func (e *Engine) InProcess(rank int) bool { return e.world.here(rank) }
 
 // Isend starts sending b. It ends when the peer has received it.
 func (e *Engine) Isend(b []byte, to, tag int) dist.Handle {
@@ -65,7 +64,7 @@ func (e *Engine) Borrow(size, from, tag int) dist.Loan {
 	return e.start(&transfer{route: route{from, e.rank, tag}, size: size, byLoan: true})
 }
 
-// Abort frees everybody with dist.Aborted(cause).
+// Abort frees everybody here with dist.Aborted(cause).
 func (e *Engine) Abort(cause error) { e.world.abort(cause) }
 
 // Close leaves: peers that wait for this rank, now or later, get dist.ErrPeerLost.
@@ -83,6 +82,10 @@ func (e *Engine) start(t *transfer) *transfer {
 		t.finish(fmt.Errorf("rank %d does not exist in a world of %d", peer, e.world.size))
 		return t
 	}
-	e.world.post(t)
+	if e.world.here(t.peer()) {
+		e.world.post(t)
+	} else {
+		e.world.postFar(t)
+	}
 	return t
 }

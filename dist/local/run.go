@@ -42,14 +42,19 @@ func Run(ctx context.Context, n int, opts dist.Options, f func(ctx context.Conte
 	if n < 1 {
 		return fmt.Errorf("local: a world of %d ranks: give 1 or more", n)
 	}
-	r := &run{world: newWorld(n), parent: ctx}
+	return NewPart(n, 0, n, nil).Run(ctx, opts, func(e *Engine) dist.Engine { return e }, f)
+}
+
+// Run is Run for the ranks of a part; engine puts something round their engines, which closes them.
+func (p *Part) Run(ctx context.Context, opts dist.Options, engine func(*Engine) dist.Engine, f func(ctx context.Context, c *dist.Comm) error) error {
+	r := &run{world: p.world, parent: ctx}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r.world.onAbort = cancel
+	p.OnAbort(cancel)
 	stop := r.watch()
 	var ranks sync.WaitGroup
-	for rank := range n {
-		ranks.Go(func() { r.rank(ctx, &Engine{world: r.world, rank: rank}, opts, f) })
+	for _, e := range p.Engines() {
+		ranks.Go(func() { r.rank(ctx, engine(e), opts, f) })
 	}
 	ranks.Wait()
 	stop()
@@ -93,16 +98,16 @@ func (r *run) cancelled() error {
 }
 
 // rank is the life of one rank.
-func (r *run) rank(ctx context.Context, e *Engine, opts dist.Options, f func(context.Context, *dist.Comm) error) {
+func (r *run) rank(ctx context.Context, e dist.Engine, opts dist.Options, f func(context.Context, *dist.Comm) error) {
 	err := errGoexit
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{Rank: e.rank, Value: v, Stack: debug.Stack()}
+			err = &PanicError{Rank: e.Rank(), Value: v, Stack: debug.Stack()}
 		}
 		if err != nil {
-			r.fail(e.rank, err)
+			r.fail(e.Rank(), err)
 		}
-		e.world.leave(e.rank)
+		_ = e.Close() // only says that the rank has left
 	}()
 	err = f(ctx, dist.New(e, opts))
 }
@@ -111,10 +116,11 @@ func (r *run) fail(rank int, err error) {
 	r.mu.Lock()
 	r.errs = append(r.errs, rankError{rank, err})
 	r.mu.Unlock()
+	cause := r.named(rankError{rank, err})
 	if ended := r.parent.Err(); ended != nil && (errors.Is(err, ended) || errors.Is(err, context.Cause(r.parent))) {
-		err = r.cancelled() // a rank saw the end of the context before watch did
+		cause = r.cancelled() // a rank saw the end of the context before watch did
 	}
-	r.world.abort(err)
+	r.world.abort(cause)
 }
 
 // result picks the first cause. Where the watchdog or an Abort gave it, the rank has often wrapped it in words of its own: those are kept.

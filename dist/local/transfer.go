@@ -50,8 +50,8 @@ func (t *transfer) finish(err error) {
 	close(t.done)
 }
 
-// pair moves the message of two halves that have met, and ends both.
-func pair(a, b *transfer) {
+// handOver moves the message of two halves that have met, and ends both.
+func handOver(a, b *transfer) {
 	sent, received := a, b
 	if b.sending {
 		sent, received = b, a

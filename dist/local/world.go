@@ -11,26 +11,34 @@ import (
 
 // world is the meeting place of n ranks. Transfers wait in queues, one a route, until their other half comes.
 type world struct {
-	size int
-	dead chan struct{} // closed by the first abort
+	size        int
+	first, next int // the ranks from first to next-1 are here; the carrier reaches the others
+	carrier     Carrier
+	dead        chan struct{} // closed by the first abort
 
 	mu      sync.Mutex
 	queues  map[route][]*transfer // halves of one direction, oldest first; never empty
 	blocked [][]*transfer         // by rank: what goroutines of the rank are inside Wait for, or have given up on
 	gone    []bool                // ranks that have left
+	far     map[pair]*traffic     // with ranks elsewhere
 	cause   error                 // the first one
-	onAbort func(error)           // called once, after dead is closed
+	onAbort []func(error)         // called once, in this order, after dead is closed
 }
 
 func newWorld(n int) *world {
 	return &world{
 		size:    n,
+		next:    n,
 		dead:    make(chan struct{}),
 		queues:  map[route][]*transfer{},
+		far:     map[pair]*traffic{},
 		blocked: make([][]*transfer, n),
 		gone:    make([]bool, n),
 	}
 }
+
+// here reports whether a rank is a goroutine of this process.
+func (w *world) here(rank int) bool { return rank >= w.first && rank < w.next }
 
 // post pairs t with the oldest half that waits for it, or queues it.
 func (w *world) post(t *transfer) {
@@ -51,7 +59,7 @@ func (w *world) post(t *transfer) {
 	w.dequeueLocked(t.route, queue[1:])
 	t.met, other.met = true, true
 	w.mu.Unlock()
-	pair(t, other) // bytes are copied outside the lock
+	handOver(t, other) // bytes are copied outside the lock
 }
 
 func (w *world) dequeueLocked(r route, rest []*transfer) {
@@ -85,6 +93,7 @@ func (w *world) leave(rank int) {
 		return
 	}
 	w.gone[rank] = true
+	w.leaveFarLocked(rank)
 	for r, queue := range w.queues {
 		if r.from != rank && r.to != rank {
 			continue
@@ -115,8 +124,8 @@ func (w *world) abort(cause error) {
 	close(w.dead)
 	notify := w.onAbort
 	w.mu.Unlock()
-	if notify != nil {
-		notify(dist.Aborted(cause))
+	for _, f := range notify {
+		f(dist.Aborted(cause))
 	}
 }
 

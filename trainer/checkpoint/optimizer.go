@@ -14,7 +14,31 @@ import (
 	"github.com/ringgrad/ringgrad/trainer/internal/mapped"
 )
 
-const optimizerFile = "optimizer.safetensors"
+// The file of the whole state, and those of its shares.
+const (
+	optimizerFile = "optimizer.safetensors"
+	shareFile     = "optimizer-%05d-of-%05d.safetensors"
+	anyShare      = "optimizer-*-of-*.safetensors"
+)
+
+// Share is a part of the state: of every parameter, taken as a row of numbers, part Number of Of equal ones. The zero value is all.
+type Share struct{ Number, Of int }
+
+// Bounds of the share of a parameter of n numbers: lo to hi-1.
+func (s Share) Bounds(n int) (lo, hi int) {
+	of := max(s.Of, 1)
+	return n * s.Number / of, n * (s.Number + 1) / of
+}
+
+// Whole reports whether the share is all.
+func (s Share) Whole() bool { return s.Of <= 1 }
+
+func (s Share) file() string {
+	if s.Whole() {
+		return optimizerFile
+	}
+	return fmt.Sprintf(shareFile, s.Number+1, s.Of)
+}
 
 // The names that torch's AdamW gives its state.
 const (
@@ -28,27 +52,47 @@ var ErrOtherModel = errors.New("it belongs to another model")
 // Moments are AdamW's running means of the gradient and of its square for one parameter.
 type Moments struct{ M, V []float32 }
 
-// WriteOptimizer writes optimizer.safetensors: exp_avg.NAME and exp_avg_sq.NAME for every parameter, float32, in its shape.
-func WriteOptimizer(dir string, parameters []hf.Parameter, moments map[string]Moments) error {
+// WriteOptimizer writes optimizer.safetensors: exp_avg.NAME and exp_avg_sq.NAME for every parameter, float32, in its shape. A share
+// goes into a file of its own, optimizer-00001-of-00004.safetensors, where they are rows of numbers. The moments are those of the share.
+func WriteOptimizer(dir string, share Share, parameters []hf.Parameter, moments map[string]Moments) error {
 	tensors := make([]hf.Tensor, 0, 2*len(parameters))
 	for _, p := range parameters {
-		m := moments[p.Name]
+		m, shape := moments[p.Name], p.Shape
+		if !share.Whole() {
+			shape = []int{len(m.M)}
+		}
 		tensors = append(tensors,
-			hf.Tensor{Name: meanPrefix + p.Name, Shape: p.Shape, Data: m.M},
-			hf.Tensor{Name: squarePrefix + p.Name, Shape: p.Shape, Data: m.V})
+			hf.Tensor{Name: meanPrefix + p.Name, Shape: shape, Data: m.M},
+			hf.Tensor{Name: squarePrefix + p.Name, Shape: shape, Data: m.V})
 	}
-	return hf.WriteTensors(filepath.Join(dir, optimizerFile), tensors, hf.Float32, nil)
+	return hf.WriteTensors(filepath.Join(dir, share.file()), tensors, hf.Float32, nil)
 }
 
-// ReadOptimizer reads the moments of exactly these parameters into moments, whose slices have their lengths. The file is mapped:
-// beyond the moments themselves nothing is held in memory.
-func ReadOptimizer(dir string, parameters []hf.Parameter, moments map[string]Moments) (err error) {
-	path := filepath.Join(dir, optimizerFile)
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("checkpoint: %s: %w; resume from another checkpoint, or start anew in another output_dir", path, err)
+// ReadOptimizer reads a share of the moments of exactly these parameters into moments, whose slices have its lengths, from a checkpoint
+// that was written whole or in any number of shares. Files are mapped: beyond the moments themselves nothing is held in memory.
+func ReadOptimizer(dir string, share Share, parameters []hf.Parameter, moments map[string]Moments) error {
+	files, err := filepath.Glob(filepath.Join(dir, anyShare))
+	if err != nil {
+		return fmt.Errorf("checkpoint: %s: %w", dir, err)
+	}
+	written := len(files) // Glob sorts by name, which is by number
+	if written == 0 {
+		files, written = []string{filepath.Join(dir, optimizerFile)}, 1
+	}
+	for i, path := range files {
+		from := Share{i, written}
+		if filepath.Base(path) != from.file() {
+			return fmt.Errorf("checkpoint: %s: %s is missing; resume from another checkpoint, or start anew in another output_dir", dir, from.file())
 		}
-	}()
+		if err := readShare(path, from, share, parameters, moments); err != nil {
+			return fmt.Errorf("checkpoint: %s: %w; resume from another checkpoint, or start anew in another output_dir", path, err)
+		}
+	}
+	return nil
+}
+
+// readShare copies what a file's share and the wanted one have in common.
+func readShare(path string, from, want Share, parameters []hf.Parameter, moments map[string]Moments) (err error) {
 	file, err := mapped.Open(path)
 	if err != nil {
 		return err
@@ -63,35 +107,52 @@ func ReadOptimizer(dir string, parameters []hf.Parameter, moments map[string]Mom
 	}
 	for _, p := range parameters {
 		m := moments[p.Name]
-		if err := errors.Join(readTensor(tensors, meanPrefix+p.Name, p.Shape, m.M), readTensor(tensors, squarePrefix+p.Name, p.Shape, m.V)); err != nil {
+		if err := errors.Join(readPart(tensors, meanPrefix, p, from, want, m.M), readPart(tensors, squarePrefix, p, from, want, m.V)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readTensor copies one tensor, which must have the shape, be float32 and hold finite numbers.
-func readTensor(tensors safetensors.SafeTensors, name string, shape []int, into []float32) error {
-	t, ok := tensors.Tensor(name)
-	if !ok {
-		return fmt.Errorf("there is no %s: %w", name, ErrOtherModel)
+// readPart copies the numbers of one tensor that lie in both shares. It must have the shape, be float32, and what is copied be finite.
+func readPart(tensors safetensors.SafeTensors, prefix string, p hf.Parameter, from, want Share, into []float32) error {
+	lo, hi := from.Bounds(p.Len())
+	shape := p.Shape
+	if !from.Whole() {
+		shape = []int{hi - lo}
 	}
-	got := make([]int, len(t.Shape()))
-	for i, n := range t.Shape() {
-		got[i] = int(n)
+	data, err := tensorData(tensors, prefix+p.Name, shape)
+	if err != nil {
+		return err
 	}
-	if !slices.Equal(got, shape) || len(t.Data()) != 4*len(into) {
-		return fmt.Errorf("%s has shape %v and the model's is %v: %w", name, got, shape, ErrOtherModel)
-	}
-	if t.DType() != safetensors.F32 {
-		return fmt.Errorf("%s is %s, not F32", name, t.DType())
-	}
-	defer mapped.Forget(t.Data())
-	for i := range into {
-		into[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data()[4*i:]))
-		if x := float64(into[i]); math.IsNaN(x) || math.IsInf(x, 0) {
-			return fmt.Errorf("%s holds %v", name, x)
+	defer mapped.Forget(data)
+	first, last := want.Bounds(p.Len())
+	for i := max(lo, first); i < min(hi, last); i++ {
+		x := math.Float32frombits(binary.LittleEndian.Uint32(data[4*(i-lo):]))
+		if x-x != 0 {
+			return fmt.Errorf("%s holds %v", prefix+p.Name, x)
 		}
+		into[i-first] = x
 	}
 	return nil
+}
+
+// tensorData are the bytes of a float32 tensor that must have the shape.
+func tensorData(tensors safetensors.SafeTensors, name string, shape []int) ([]byte, error) {
+	t, ok := tensors.Tensor(name)
+	if !ok {
+		return nil, fmt.Errorf("there is no %s: %w", name, ErrOtherModel)
+	}
+	got, n := make([]int, len(t.Shape())), 1
+	for i, length := range t.Shape() {
+		got[i] = int(length)
+		n *= got[i]
+	}
+	if !slices.Equal(got, shape) || len(t.Data()) != 4*n {
+		return nil, fmt.Errorf("%s has shape %v and the model's is %v: %w", name, got, shape, ErrOtherModel)
+	}
+	if t.DType() != safetensors.F32 {
+		return nil, fmt.Errorf("%s is %s, not F32", name, t.DType())
+	}
+	return t.Data(), nil
 }

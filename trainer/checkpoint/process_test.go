@@ -69,7 +69,7 @@ func process(t *testing.T, role, root string) *exec.Cmd {
 func writeModel(dir string, n int) error {
 	p := []hf.Parameter{{Name: "w", Shape: []int{n}}}
 	moments := map[string]checkpoint.Moments{"w": {M: make([]float32, n), V: make([]float32, n)}}
-	return errors.Join(checkpoint.WriteOptimizer(dir, p, moments), checkpoint.WriteState(dir, map[string]int{"global_step": n}))
+	return errors.Join(checkpoint.WriteOptimizer(dir, checkpoint.Share{}, p, moments), checkpoint.WriteState(dir, map[string]int{"global_step": n}))
 }
 
 // rootWithOne is a run's folder with checkpoint-1.

@@ -104,11 +104,11 @@ func TestMomentsComeBackBitForBit(t *testing.T) {
 			m.M[i], m.V[i] = -1/float32(i+3), math.SmallestNonzeroFloat32*float32(i+1)
 		}
 	}
-	if err := WriteOptimizer(dir, parameters, saved); err != nil {
+	if err := WriteOptimizer(dir, Share{}, parameters, saved); err != nil {
 		t.Fatal(err)
 	}
 	got := room(parameters)
-	if err := ReadOptimizer(dir, parameters, got); err != nil {
+	if err := ReadOptimizer(dir, Share{}, parameters, got); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range saved {
@@ -120,7 +120,7 @@ func TestMomentsComeBackBitForBit(t *testing.T) {
 
 func TestMomentsOfAnotherModelAreRefused(t *testing.T) {
 	dir := t.TempDir()
-	if err := WriteOptimizer(dir, parameters, room(parameters)); err != nil {
+	if err := WriteOptimizer(dir, Share{}, parameters, room(parameters)); err != nil {
 		t.Fatal(err)
 	}
 	for want, other := range map[string][]hf.Parameter{
@@ -129,7 +129,7 @@ func TestMomentsOfAnotherModelAreRefused(t *testing.T) {
 		"lm_head.weight has shape [2 3] and the model's is [3 2]":      {parameters[0], {Name: "lm_head.weight", Shape: []int{3, 2}}},
 		"exp_avg.model.norm.weight has shape [3] and the model's is [": {{Name: "model.norm.weight", Shape: []int{4}}, parameters[1]},
 	} {
-		err := ReadOptimizer(dir, other, room(other))
+		err := ReadOptimizer(dir, Share{}, other, room(other))
 		if !errors.Is(err, ErrOtherModel) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), filepath.Join(dir, optimizerFile)) {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -139,19 +139,19 @@ func TestMomentsOfAnotherModelAreRefused(t *testing.T) {
 func TestMomentsThatAreNoNumbersAreRefused(t *testing.T) {
 	dir, bad := t.TempDir(), room(parameters)
 	bad["lm_head.weight"].V[4] = float32(math.NaN())
-	if err := WriteOptimizer(dir, parameters, bad); err != nil {
+	if err := WriteOptimizer(dir, Share{}, parameters, bad); err != nil {
 		t.Fatal(err)
 	}
-	if err := ReadOptimizer(dir, parameters, room(parameters)); err == nil || !strings.Contains(err.Error(), "exp_avg_sq.lm_head.weight holds NaN") {
+	if err := ReadOptimizer(dir, Share{}, parameters, room(parameters)); err == nil || !strings.Contains(err.Error(), "exp_avg_sq.lm_head.weight holds NaN") {
 		t.Errorf("%v", err)
 	}
 	if err := os.Truncate(filepath.Join(dir, optimizerFile), 30); err != nil {
 		t.Fatal(err)
 	}
-	if err := ReadOptimizer(dir, parameters, room(parameters)); err == nil || !strings.Contains(err.Error(), dir) {
+	if err := ReadOptimizer(dir, Share{}, parameters, room(parameters)); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a truncated file: %v", err)
 	}
-	if err := ReadOptimizer(t.TempDir(), parameters, room(parameters)); !errors.Is(err, os.ErrNotExist) {
+	if err := ReadOptimizer(t.TempDir(), Share{}, parameters, room(parameters)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/trainer/model"
@@ -26,8 +27,16 @@ type Options struct {
 	Packs [][]int
 	// Progress, if set, is called on rank 0 after every document with the number done.
 	Progress func(done, total int)
-	// Stop, if set, is asked before every document, on rank 0 alone; the answer is shared with all ranks.
+	// Stop, if set, is asked before every document; if any rank's says so, all stop.
 	Stop func() bool
+	// Rings share the passes out; the zero value is one ring.
+	Rings Rings
+}
+
+// Rings are the rings that evaluate documents side by side.
+type Rings struct {
+	World      *dist.Comm // the ranks of all rings; nil for one ring
+	Number, Of int        // the own ring's number, and how many there are
 }
 
 // Result of an evaluation; the JSON form is that of `train eval --json`.
@@ -64,24 +73,58 @@ func Ring(ctx context.Context, m *model.Model[float32], comm *dist.Comm, documen
 		}
 	}
 	losses := make([][]float32, len(documents))
+	all, rings := comm, max(o.Rings.Of, 1)
+	if rings > 1 {
+		all = o.Rings.World
+	}
 	done := 0
-	for _, pass := range passes {
-		if err := agreeToGoOn(ctx, comm, o.Stop); err != nil {
+	for round := range slices.Chunk(passes, rings) {
+		if err := agreeToGoOn(ctx, all, o.Stop); err != nil {
 			return Result{}, err
 		}
-		if err := passLosses(ctx, m, comm, documents, pass, losses); err != nil {
-			return Result{}, fmt.Errorf("eval: document %d of %d: %w", pass[0]+1, len(documents), err)
+		for i, pass := range round {
+			done += len(pass)
+			if i != o.Rings.Number {
+				continue
+			}
+			if err := passLosses(ctx, m, comm, documents, pass, losses); err != nil {
+				return Result{}, fmt.Errorf("eval: document %d of %d: %w", pass[0]+1, len(documents), err)
+			}
 		}
-		done += len(pass)
-		if o.Progress != nil && isLeader(comm) {
+		if o.Progress != nil && isLeader(all) {
 			o.Progress(done, len(documents))
 		}
+	}
+	if err := o.Rings.exchange(ctx, comm, documents, losses); err != nil {
+		return Result{}, err
 	}
 	acc := newAccumulator(documents, o.BinSize)
 	for _, l := range losses {
 		acc.add(l)
 	}
 	return acc.result(), nil
+}
+
+// exchange gives the losses of every ring's documents to all: the first rank of the ring that has a document adds it to nothing.
+func (r Rings) exchange(ctx context.Context, comm *dist.Comm, documents [][]int32, losses [][]float32) error {
+	if r.Of <= 1 {
+		return nil
+	}
+	var flat []float32
+	for i, ids := range documents {
+		part := make([]float32, max(len(ids)-1, 0))
+		if comm.Rank() == 0 {
+			copy(part, losses[i])
+		}
+		flat = append(flat, part...)
+	}
+	if err := dist.AllReduce(ctx, r.World, flat); err != nil {
+		return fmt.Errorf("eval: losses of all rings: %w", err)
+	}
+	for i, ids := range documents {
+		losses[i], flat = flat[:len(ids)-1:len(ids)-1], flat[len(ids)-1:]
+	}
+	return nil
 }
 
 // passLosses computes some documents in one pass: the loss at every position of each, the same on all ranks.
@@ -137,24 +180,29 @@ func gather(ctx context.Context, comm *dist.Comm, local []float32, err *error) [
 
 func isLeader(comm *dist.Comm) bool { return comm == nil || comm.Rank() == 0 }
 
-// agreeToGoOn shares rank 0's wish to stop, so that all ranks stop at the same document.
+// agreeToGoOn shares the wish of any rank to stop, so that all stop at the same document.
 func agreeToGoOn(ctx context.Context, comm *dist.Comm, stop func() bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	flag := []float32{0}
-	if stop != nil && isLeader(comm) && stop() {
-		flag[0] = 1
-	}
-	if comm != nil {
-		if err := dist.Broadcast(ctx, comm, flag, 0); err != nil {
-			return err
-		}
-	}
-	if flag[0] != 0 {
+	stopped, err := AnyWantsToStop(ctx, comm, stop)
+	if err == nil && stopped {
 		return ErrStopped
 	}
-	return nil
+	return err
+}
+
+// AnyWantsToStop reports to all ranks of comm (nil: one rank) whether stop, which may be nil, is true on any.
+func AnyWantsToStop(ctx context.Context, comm *dist.Comm, stop func() bool) (bool, error) {
+	flag := []int32{0}
+	if stop != nil && stop() {
+		flag[0] = 1
+	}
+	if comm == nil {
+		return flag[0] != 0, nil
+	}
+	err := dist.AllReduce(ctx, comm, flag)
+	return flag[0] != 0, err
 }
 
 // accumulator sums losses in float64, in document order, so that the result does not depend on the number of ranks.

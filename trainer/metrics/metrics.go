@@ -36,7 +36,7 @@ type Eval struct {
 	Seconds  float64 `json:"eval_seconds"`
 }
 
-// Recorder appends to a metrics file. One goroutine uses it at a time.
+// Recorder appends to a metrics file. One goroutine uses it at a time. A nil one records nothing.
 type Recorder struct {
 	file *os.File
 	path string
@@ -63,6 +63,9 @@ func (r *Recorder) Step(s Step) error { return r.line(s.Step, s) }
 func (r *Recorder) Eval(e Eval) error { return r.line(e.Step, e) }
 
 func (r *Recorder) line(step int, v any) error {
+	if r == nil {
+		return nil
+	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("metrics: step %d: %w", step, err)
@@ -76,13 +79,16 @@ func (r *Recorder) line(step int, v any) error {
 // Sync makes the lines written so far survive a loss of power. Call it before a checkpoint appears, so that no checkpoint is
 // ahead of its metrics.
 func (r *Recorder) Sync() error {
+	if r == nil {
+		return nil
+	}
 	if err := r.file.Sync(); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil
 }
 
-// Close ends the recording. A nil Recorder closes without an error.
+// Close ends the recording.
 func (r *Recorder) Close() error {
 	if r == nil {
 		return nil
