@@ -58,9 +58,9 @@ func highestTag(e dist.Engine) int {
 }
 
 // InProcess is what the CPU engine says.
-func (e *engine) InProcess() bool {
+func (e *engine) InProcess(rank int) bool {
 	t, ok := find[dist.Together](e.cpu)
-	return ok && t.InProcess()
+	return ok && t.InProcess(rank)
 }
 
 // find looks for an ability through wrappers.

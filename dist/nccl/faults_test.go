@@ -60,7 +60,7 @@ func TestAnErrorOfACommunicatorEndsAllRanks(t *testing.T) {
 			}
 			libraries.Fail(what, broken, n)
 			for rank, err := range each(engines, func(e dist.Engine) error { return ring(ctx, e) }) {
-				wantText(t, err, "nccl: rank 2: ", " of 131072 bytes ", " rank ", "forward_kv hop ", words)
+				wantText(t, err, "nccl: rank 2: ", " of 131072 bytes ", " rank ", ", tag ", words)
 				if aborted := errors.Is(err, dist.ErrAborted); aborted && rank == broken && what != "async" {
 					t.Errorf("rank %d has %v: want its own error", rank, err)
 				} else if !aborted && rank != broken {

@@ -53,11 +53,11 @@ func (t *transfer) finish(err error) {
 
 // String is for errors.
 func (t *transfer) String() string {
-	what := "receive of %d bytes from rank %d, %s"
+	what := "receive of %d bytes from rank %d, tag %d"
 	if t.sending {
-		what = "send of %d bytes to rank %d, %s"
+		what = "send of %d bytes to rank %d, tag %d"
 	}
-	return fmt.Sprintf("rank %d: "+what, t.e.Rank(), len(t.b), t.p.rank, dist.TagName(t.tag))
+	return fmt.Sprintf("rank %d: "+what, t.e.Rank(), len(t.b), t.p.rank, t.tag)
 }
 
 // begin makes a transfer, which has failed already if the engine is closed.
