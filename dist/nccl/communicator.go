@@ -41,7 +41,7 @@ func openLibrary(name string) (*library, error) {
 	l := &library{}
 	path, missing, version := C.CString(name), C.int(0), C.int(0)
 	defer C.free(unsafe.Pointer(path))
-	if why := C.find_nccl(path, &l.f, &missing); why != nil {
+	if why := C.ringgrad_find_nccl(path, &l.f, &missing); why != nil {
 		defer C.free(unsafe.Pointer(why))
 		if missing != 0 {
 			return nil, fmt.Errorf("not NCCL, or older than 2.17: %s", C.GoString(why))
@@ -91,7 +91,7 @@ type communicator struct {
 // begin starts to make a communicator on the device of this thread; it can be used once settled says so.
 func (l *library) begin(id uniqueID, rank int) (communicator, error) {
 	c := communicator{l: l}
-	r := C.begin(&l.f, &c.c, unsafe.Pointer(&id), C.int(rank))
+	r := C.ringgrad_begin(&l.f, &c.c, unsafe.Pointer(&id), C.int(rank))
 	return c, l.check("ncclCommInitRankConfig", r, c.c)
 }
 

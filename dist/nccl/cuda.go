@@ -62,7 +62,7 @@ func openDevice(ordinal int) (*device, error) {
 	}
 	name, missing := C.CString(library), C.int(0)
 	defer C.free(unsafe.Pointer(name))
-	if why := C.find_cuda(name, &d.f, &missing); why != nil {
+	if why := C.ringgrad_find_cuda(name, &d.f, &missing); why != nil {
 		defer C.free(unsafe.Pointer(why))
 		return nil, fmt.Errorf("no CUDA driver: %s", C.GoString(why))
 	}

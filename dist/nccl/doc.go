@@ -2,7 +2,14 @@
 // GPUs (NVLink, InfiniBand, sockets), moved by NVIDIA's NCCL.
 //
 // It has not run on hardware: no machine with two GPUs was at hand. It is tested against a stand-in for NCCL and for the CUDA driver
-// (package stub) that has their binary interface and refuses what they punish.
+// (package stub) that has their binary interface and notes what they punish, and NVIDIA's own library has been opened, without a GPU.
+//
+// With a process for each GPU, the CPU engine is package mpi's, and the result takes its place: package hosts runs over it, with one
+// rank in each process, and tells the other processes of aborts and waits.
+//
+//	cpu, err := process.World(process.Size())                                // package mpi
+//	wire, err := nccl.Open(ctx, cpu, nccl.Options{Device: rankOnThisHost})   // all ranks together
+//	world, err := hosts.Join(ctx, wire, 1)
 //
 // Nothing of NVIDIA's is needed to build it, only a C compiler and the tag ringcuda; without them Open returns ErrNotBuilt. NCCL is
 // looked for when Open is called: the library that RINGGRAD_NCCL_LIBRARY names, or libnccl.so.2; likewise RINGGRAD_CUDA_LIBRARY, or

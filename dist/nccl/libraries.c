@@ -19,21 +19,21 @@ static char *lacks(const char *library, const char *symbol, int *missing) {
 #define FIND(result, name, symbol, parameters) \
 	if (!(f->name = (result(*) parameters)dlsym(handle, #symbol))) return lacks(library, #symbol, missing);
 
-char *find_nccl(const char *library, struct nccl_functions *f, int *missing) {
+char *ringgrad_find_nccl(const char *library, struct nccl_functions *f, int *missing) {
 	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 	if (!handle) return strdup(dlerror());
 	NCCL_FUNCTIONS(FIND)
 	return NULL;
 }
 
-char *find_cuda(const char *library, struct cuda_functions *f, int *missing) {
+char *ringgrad_find_cuda(const char *library, struct cuda_functions *f, int *missing) {
 	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 	if (!handle) return strdup(dlerror());
 	CUDA_FUNCTIONS(FIND)
 	return NULL;
 }
 
-ncclResult_t begin(const struct nccl_functions *f, ncclComm_t *comm, const void *id, int rank) {
+ncclResult_t ringgrad_begin(const struct nccl_functions *f, ncclComm_t *comm, const void *id, int rank) {
 	ncclConfig_t config = {
 		.size = sizeof config,
 		.magic = NCCL_API_MAGIC,

@@ -10,12 +10,12 @@ struct nccl_functions { NCCL_FUNCTIONS(POINTER) };
 struct cuda_functions { CUDA_FUNCTIONS(POINTER) };
 #undef POINTER
 
-// find_… open a library and fill in its functions. Where that fails they return why, to be freed, with *missing set if the library is
+// ringgrad_find_… open a library and fill in its functions. Where that fails they return why, to be freed, with *missing set if the library is
 // there and lacks a function.
-char *find_nccl(const char *library, struct nccl_functions *f, int *missing);
-char *find_cuda(const char *library, struct cuda_functions *f, int *missing);
+char *ringgrad_find_nccl(const char *library, struct nccl_functions *f, int *missing);
+char *ringgrad_find_cuda(const char *library, struct cuda_functions *f, int *missing);
 
-// begin is ncclCommInitRankConfig of a communicator of two ranks that does not block.
-ncclResult_t begin(const struct nccl_functions *f, ncclComm_t *comm, const void *id, int rank);
+// ringgrad_begin is ncclCommInitRankConfig of a communicator of two ranks that does not block.
+ncclResult_t ringgrad_begin(const struct nccl_functions *f, ncclComm_t *comm, const void *id, int rank);
 
 #endif
