@@ -7,6 +7,7 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 	"github.com/ringgrad/ringgrad/trainer/config"
+	"github.com/ringgrad/ringgrad/trainer/eval"
 )
 
 // mesh is the place of a rank among all of a run: data_parallel_size rings of context_parallel_size ranks each, dealt to processes in
@@ -61,6 +62,11 @@ func (m mesh) column(context int) int {
 // leads reports whether the rank keeps what its process shares.
 func (m mesh) leads() bool { return m.world.Rank()%m.perProcess == 0 }
 
+// evaluating shares evaluations out over the rings.
+func (m mesh) evaluating() eval.Rings {
+	return eval.Rings{World: m.world, Number: m.data, Of: m.rings}
+}
+
 // dealt is how the ranks of a run are dealt to processes.
 type dealt struct {
 	process, processes int              // own number, and of all
@@ -68,18 +74,23 @@ type dealt struct {
 	share              checkpoint.Share // of the optimizer that this process keeps
 }
 
-// deal refuses numbers of processes that the ranks cannot be dealt to.
-func deal(c config.Config, processes dist.Engine) (dealt, error) {
-	all := c.DataParallelSize * c.ContextParallelSize
-	d := dealt{processes: 1, ranks: all}
+// deal deals the ranks of a config to processes, and completes what it leaves to them: a config of one rank becomes a ring with one in each
+// process, and ring_inner_size 0 the part of a process in a ring that spans several. Numbers of processes that do not fit are refused.
+func deal(c *config.Config, processes dist.Engine) (dealt, error) {
+	d := dealt{processes: 1}
 	if processes != nil {
 		d.process, d.processes = processes.Rank(), processes.Size()
 	}
+	if c.DataParallelSize*c.ContextParallelSize == 1 {
+		c.ContextParallelSize = d.processes
+	}
+	all := c.DataParallelSize * c.ContextParallelSize
 	if all%d.processes != 0 {
-		return d, fmt.Errorf("trainer: %d ranks (data_parallel_size %d x context_parallel_size %d) cannot be dealt to %d processes; start a number of processes that divides %d, or set context_parallel_size to a multiple of %d",
-			all, c.DataParallelSize, c.ContextParallelSize, d.processes, all, d.processes)
+		return d, fmt.Errorf("trainer: the ranks of data_parallel_size %d x context_parallel_size %d cannot be dealt to %d processes; start a number of processes that divides %d, or set context_parallel_size to a multiple of %d",
+			c.DataParallelSize, c.ContextParallelSize, d.processes, all, d.processes)
 	}
 	d.ranks = all / d.processes
+	c.RingInnerSize = d.innerRing(*c)
 	if c.ZeroStage == 0 {
 		return d, nil
 	}
@@ -95,7 +106,7 @@ func deal(c config.Config, processes dist.Engine) (dealt, error) {
 	return d, nil
 }
 
-// innerRing is ring_inner_size where the config leaves the choice: the part of a process in a ring that spans several.
+// innerRing is ring_inner_size, which a config may leave to the processes.
 func (d dealt) innerRing(c config.Config) int {
 	group := max(c.UlyssesSize, 1)
 	inner := d.ranks / group

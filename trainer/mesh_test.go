@@ -230,7 +230,7 @@ func TestRanksThatCannotBeDealtAreRefused(t *testing.T) {
 		rings, size, stage, processes int
 		want                          string
 	}{
-		{1, 4, 0, 3, "4 ranks (data_parallel_size 1 x context_parallel_size 4) cannot be dealt to 3 processes"},
+		{1, 4, 0, 3, "the ranks of data_parallel_size 1 x context_parallel_size 4 cannot be dealt to 3 processes"},
 		{3, 2, 1, 2, "rings of 2 ranks (context_parallel_size) and processes of 3 do not fit"},
 	} {
 		cfg := meshed(t, c.rings, c.size)
@@ -241,18 +241,25 @@ func TestRanksThatCannotBeDealtAreRefused(t *testing.T) {
 	}
 }
 
+func TestAConfigOfOneRankBecomesARingOfTheProcesses(t *testing.T) {
+	cfg := meshed(t, 1, 1)
+	mustTrain(t, 3, cfg, Options{})
+	want := outputIn(cfg, "goroutines")
+	want.ContextParallelSize = 3
+	trained(t, want, Options{})
+	if weights(t, cfg.OutputDir) != weights(t, want.OutputDir) {
+		t.Error("not the bits of a ring of 3")
+	}
+}
+
 func TestARingOverProcessesOfSeveralRanksIsADoubleRing(t *testing.T) {
 	for _, c := range []struct{ size, ulysses, inner, processes, want int }{
 		{4, 1, 0, 2, 2}, {4, 1, 1, 2, 1}, {4, 1, 0, 1, 1}, {4, 1, 0, 4, 1}, {8, 2, 0, 2, 2}, {8, 2, 0, 4, 1}, {8, 1, 4, 4, 4},
 	} {
 		cfg := config.Default()
 		cfg.ContextParallelSize, cfg.UlyssesSize, cfg.RingInnerSize = c.size, c.ulysses, c.inner
-		d, err := deal(cfg, local.NewWorld(c.processes)[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := d.innerRing(cfg); got != c.want {
-			t.Errorf("%+v: inner ring of %d", c, got)
+		if _, err := deal(&cfg, local.NewWorld(c.processes)[0]); err != nil || cfg.RingInnerSize != c.want {
+			t.Errorf("%+v: inner ring of %d, %v", c, cfg.RingInnerSize, err)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (w *worker) measureAfter(ctx context.Context) (*Position, error) {
 }
 
 func (w *worker) evalOptions(what string) eval.Options {
-	o := eval.Options{Stop: w.stop, Rings: eval.Rings{World: w.world, Number: w.data, Of: w.rings}}
+	o := eval.Options{Stop: w.stop, Rings: w.evaluating()}
 	if measuring := w.run.observer.Measuring; measuring != nil {
 		o.Progress = func(done, total int) { measuring(what, done, total) }
 	}

@@ -89,14 +89,13 @@ func prepare(cfg config.Config, o Options) (*run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, inputError{err}
 	}
+	d, err := deal(&cfg, o.Processes)
+	if err := errors.Join(err, cfg.Validate()); err != nil { // the processes may make the ring a larger one
+		return nil, inputError{err}
+	}
 	if err := (ringattn.Config{Device: ring.Device(cfg.Device), DType: attentionDType(cfg)}).Validate(); err != nil {
 		return nil, inputError{fmt.Errorf("trainer: device is %s, attention_dtype is %s: %w", cfg.Device, cfg.AttentionDtype, err)}
 	}
-	d, err := deal(cfg, o.Processes)
-	if err != nil {
-		return nil, inputError{err}
-	}
-	cfg.RingInnerSize = d.innerRing(cfg)
 	if d.process > 0 {
 		o.Observer = Observer{}
 	}

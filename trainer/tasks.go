@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ringgrad/ringgrad/dist"
-	"github.com/ringgrad/ringgrad/dist/local"
+	"github.com/ringgrad/ringgrad/dist/hosts"
 	"github.com/ringgrad/ringgrad/trainer/config"
 	"github.com/ringgrad/ringgrad/trainer/data"
 	"github.com/ringgrad/ringgrad/trainer/eval"
@@ -23,6 +23,8 @@ type EvalOptions struct {
 	BinSize  int      // tokens in a position bin; 0 makes about eight bins
 	Set      []string // key=value of config keys
 	Progress func(done, total int)
+
+	Processes dist.Engine // as Options.Processes; every process gets the result
 }
 
 // Evaluate measures a model on documents, one by one or with sample_packing several in a pass, over the ring that the config keys ask
@@ -37,9 +39,10 @@ func Evaluate(ctx context.Context, o EvalOptions) (eval.Result, error) {
 		return eval.Result{}, inputError{err}
 	}
 	var result eval.Result
-	err = m.onRing(ctx, func(ctx context.Context, rank *model.Model[float32], comm *dist.Comm) error {
-		r, err := eval.Ring(ctx, rank, comm, documents, eval.Options{BinSize: o.BinSize, Progress: o.Progress, Packs: m.packs(documents)})
-		if comm.Rank() == 0 {
+	err = m.onMesh(ctx, o.Processes, func(ctx context.Context, rank *model.Model[float32], at mesh) error {
+		options := eval.Options{BinSize: o.BinSize, Progress: o.Progress, Packs: m.packs(documents), Rings: at.evaluating()}
+		r, err := eval.Ring(ctx, rank, at.ring, documents, options)
+		if at.leads() {
 			result = r
 		}
 		return err
@@ -57,7 +60,9 @@ type GenerateOptions struct {
 	TopP         float64
 	Seed         int64
 	Set          []string
-	Stream       func(text string) // called with the whole text so far after every token
+	Stream       func(text string) // called with the whole text so far after every token, in the first process
+
+	Processes dist.Engine // as Options.Processes
 }
 
 // Generated is the JSON form of `train generate --json`.
@@ -91,13 +96,16 @@ func Generate(ctx context.Context, o GenerateOptions) (Generated, error) {
 	if err := g.Validate(); err != nil {
 		return Generated{}, inputError{err}
 	}
+	if n := m.cfg.DataParallelSize; n > 1 {
+		return Generated{}, inputError{fmt.Errorf("trainer: data_parallel_size is %d, but a text is continued by one ring; set data_parallel_size=1", n)}
+	}
 	if len(prompt) == 0 {
 		return Generated{}, inputError{fmt.Errorf("trainer: the prompt has no tokens; give --prompt")}
 	}
 	result := Generated{Prompt: o.Prompt, PromptIDs: prompt}
-	err = m.onRing(ctx, func(ctx context.Context, rank *model.Model[float32], comm *dist.Comm) error {
-		ids, err := generate.Tokens(ctx, rank, comm, prompt, g)
-		if comm.Rank() == 0 {
+	err = m.onMesh(ctx, o.Processes, func(ctx context.Context, rank *model.Model[float32], at mesh) error {
+		ids, err := generate.Tokens(ctx, rank, at.ring, prompt, g)
+		if at.leads() {
 			result.IDs = ids
 		}
 		return err
@@ -189,13 +197,22 @@ func (m *loaded) stops() []int32 {
 	return ids
 }
 
-// onRing runs f on every rank, each with its own model over the shared parameters.
-func (m *loaded) onRing(ctx context.Context, f func(context.Context, *model.Model[float32], *dist.Comm) error) error {
-	return local.Run(ctx, m.cfg.ContextParallelSize, dist.Options{Timeout: m.cfg.RingTimeout.Duration()}, func(ctx context.Context, comm *dist.Comm) error {
-		rank, err := model.New(m.model, m.params, comm, ringOptions(m.cfg))
+// onMesh runs f on every rank, each with its own model over the shared parameters of its process.
+func (m *loaded) onMesh(ctx context.Context, processes dist.Engine, f func(context.Context, *model.Model[float32], mesh) error) error {
+	cfg := m.cfg
+	d, err := deal(&cfg, processes)
+	if err != nil {
+		return inputError{err}
+	}
+	return hosts.Run(ctx, processes, d.ranks, dist.Options{Timeout: cfg.RingTimeout.Duration()}, func(ctx context.Context, comm *dist.Comm) error {
+		at, err := newMesh(ctx, comm, cfg, d.ranks)
 		if err != nil {
 			return err
 		}
-		return f(ctx, rank, comm)
+		rank, err := model.New(m.model, m.params, at.ring, ringOptions(cfg))
+		if err != nil {
+			return err
+		}
+		return f(ctx, rank, at)
 	})
 }

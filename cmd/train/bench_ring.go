@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/hosts"
 	"github.com/ringgrad/ringgrad/dist/overlap"
 	"github.com/ringgrad/ringgrad/dist/trace"
 )
@@ -47,6 +48,9 @@ func newBenchRing(out *output) *cobra.Command {
 		Example: "  train bench ring --ranks 4\n" +
 			"  train bench ring --sizes 16,64 --compute 0.75 --trace hops.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("ranks") {
+				b.ranks = out.job.ranks(b.ranks)
+			}
 			if err := b.check(cmd); err != nil {
 				return err
 			}
@@ -55,7 +59,7 @@ func newBenchRing(out *output) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntSliceVar(&b.MiB, "sizes", []int{1, 4, 16, 64}, "`MiB` of the blocks")
-	f.IntVar(&b.ranks, "ranks", 2, "ranks of the ring")
+	f.IntVar(&b.ranks, "ranks", 2, "ranks of the ring (default under a launcher: its processes)")
 	f.Float64Var(&b.Compute, "compute", 0.75, "time of compute over that of a transfer")
 	f.IntVar(&b.Rounds, "rounds", 9, "rounds that the medians are of")
 	f.IntVar(&b.Threads, "threads", 0, "threads that a rank computes on (default: its share of the process's, as in a training)")
@@ -76,17 +80,12 @@ func (b *ringBench) check(cmd *cobra.Command) error {
 }
 
 func (b *ringBench) run(ctx context.Context, out *output) error {
-	engine, hosts, here := ranksPlace(b.ranks)
-	if b.Threads == 0 {
-		b.Threads = max(1, runtime.GOMAXPROCS(0)/here)
-	}
 	if b.trace != "" {
 		b.Trace = &trace.Recorder{}
 	}
-	report := ringReport{Ranks: b.ranks, Hosts: hosts, Engine: engine, Threads: b.Threads}
-	first, err := b.measure(ctx, &report)
-	if err != nil || !first {
-		return err
+	report := ringReport{Ranks: b.ranks, Hosts: 1, Engine: "local"}
+	if err := b.measure(ctx, out.job, &report); err != nil || !out.job.speaks() {
+		return err // only the first process has what is written now
 	}
 	if err := writeTrace(out, b.trace, b.Trace); err != nil {
 		return failed{err}
@@ -97,19 +96,34 @@ func (b *ringBench) run(ctx context.Context, out *output) error {
 	return b.print(out, report)
 }
 
-// measure fills in the results, in the process of the first rank: the only one that prints.
-func (b *ringBench) measure(ctx context.Context, report *ringReport) (first bool, err error) {
-	err = runRanks(ctx, b.ranks, dist.Options{Timeout: hopTimeout}, func(ctx context.Context, c *dist.Comm) error {
+// measure fills in where the ranks are and, in the process of the first one, the results.
+func (b *ringBench) measure(ctx context.Context, j *job, report *ringReport) error {
+	here := report.Ranks
+	wire, err := j.join(ctx)
+	if err != nil {
+		return err
+	}
+	if wire != nil {
+		if report.Ranks%wire.Size() != 0 {
+			return fmt.Errorf("bench: --ranks %d cannot be dealt to %d processes; give a multiple", report.Ranks, wire.Size())
+		}
+		here, report.Hosts, report.Engine = report.Ranks/wire.Size(), len(j.hosts()), j.process.Library()
+	}
+	if b.Threads == 0 {
+		b.Threads = max(1, runtime.GOMAXPROCS(0)/here)
+	}
+	report.Threads = b.Threads
+	err = hosts.Run(ctx, wire, here, dist.Options{Timeout: hopTimeout}, func(ctx context.Context, c *dist.Comm) error {
 		results, err := overlap.Measure(ctx, c, b.Config)
 		if c.Rank() == 0 {
-			report.Results, first = results, true
+			report.Results = results
 		}
 		return err
 	})
 	if err != nil {
-		return false, failed{err}
+		return failed{err}
 	}
-	return first, nil
+	return nil
 }
 
 func (b *ringBench) print(out *output, r ringReport) error {

@@ -32,8 +32,11 @@ func (c *console) observer() trainer.Observer {
 }
 
 func (c *console) started(p trainer.Plan) {
-	for _, row := range headerRows(p) {
+	for _, row := range headerRows(p, c.out.job) {
 		c.line("%-10s %s", row[0], row[1])
+	}
+	for _, warning := range c.out.job.warnings() {
+		c.line("%s", warning)
 	}
 	c.showNotes()
 	c.steps = p.Steps
@@ -71,17 +74,21 @@ func (c *console) measuring(what string, done, total int) {
 	}
 }
 
-func headerRows(p trainer.Plan) [][2]string {
-	return [][2]string{
+func headerRows(p trainer.Plan, j *job) [][2]string {
+	rows := [][2]string{
 		{"model", p.Model},
 		{"parameters", thousands(p.Parameters)},
 		{"data", fmt.Sprintf("%s tokens to train on, %s held back", thousands(p.TrainTokens), thousands(p.ValTokens))},
-		{"step", fmt.Sprintf("%s tokens: %d x %s%s; %s", thousands(p.TokensPerStep), p.MicroBatch, thousands(int64(p.SequenceLen)), accumulated(p.Accumulation), count(p.Steps, "step"))},
+		{"step", fmt.Sprintf("%s tokens: %d x %s%s%s; %s", thousands(p.TokensPerStep), p.MicroBatch, thousands(int64(p.SequenceLen)), accumulated(p.Accumulation), beside(p.Rings), count(p.Steps, "step"))},
 		{"ring", fmt.Sprintf("%s, %s, %s tokens a rank, attention in %s%s", count(p.Ring, "rank"), p.Layout, thousands(int64((p.SequenceLen+p.Ring-1)/p.Ring)), p.Attention, waysOf(p))},
 		{"memory", fmt.Sprintf("%s in all, %s of it for each rank (estimated)", bytesText(p.Memory.Process), bytesText(p.Memory.Rank))},
 		{"wire", fmt.Sprintf("%s between ranks each step", bytesText(p.WireBytes))},
 		{"output", p.OutputDir},
 	}
+	if j != nil {
+		rows = append(rows, [2]string{"processes", j.describe()})
+	}
+	return rows
 }
 
 // waysOf names what of a run's attention is not as usual.
@@ -93,6 +100,7 @@ func waysOf(p trainer.Plan) (text string) {
 		{p.Ring > 1 && p.Travel != "kv", p.Travel + " travels"},
 		{p.Ulysses > 1, fmt.Sprintf("Ulysses groups of %d", p.Ulysses)},
 		{p.InnerRing > 1, fmt.Sprintf("inner rings of %d", p.InnerRing)},
+		{p.ZeroStage > 0 && p.Rings > 1, "optimizer shared out"},
 		{p.Packed, "packed documents"},
 		{p.Dropout > 0, fmt.Sprintf("dropout %g", p.Dropout)},
 	} {
@@ -108,4 +116,12 @@ func accumulated(times int) string {
 		return ""
 	}
 	return fmt.Sprintf(", accumulated %d times", times)
+}
+
+// beside says how many rings take their own sequences.
+func beside(rings int) string {
+	if rings == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" in each of %d rings", rings)
 }

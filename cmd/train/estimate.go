@@ -112,7 +112,7 @@ func printPrediction(out *output, p prediction) error {
 
 // printPlan shows what a run would do: --dry-run.
 func printPlan(out *output, p trainer.Plan) error {
-	for _, row := range headerRows(p) {
+	for _, row := range headerRows(p, out.job) {
 		if _, err := fmt.Fprintf(out.stdout, "%-10s %s\n", row[0], row[1]); err != nil {
 			return err
 		}

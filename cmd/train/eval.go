@@ -22,6 +22,10 @@ func newEval(out *output) *cobra.Command {
 			if o.BinSize < 0 {
 				return fmt.Errorf("eval: --bin-size %d is negative; leave it out for about eight bins", o.BinSize)
 			}
+			var err error
+			if o.Processes, err = out.job.join(cmd.Context()); err != nil {
+				return err
+			}
 			bar := progress{out: out}
 			defer bar.close()
 			o.Progress = func(done, total int) { bar.show("evaluating", done, total) }

@@ -17,6 +17,10 @@ func newGenerate(out *output) *cobra.Command {
 		Short:   "Continue a prompt, greedily or by sampling",
 		Example: "  train generate --model runs/long --prompt \"func main() {\" --max-new-tokens 200 --temperature 0.8",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.Processes, err = out.job.join(cmd.Context()); err != nil {
+				return err
+			}
 			stream := stream{out: out}
 			if !out.json {
 				o.Stream = stream.grown

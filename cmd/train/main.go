@@ -41,6 +41,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = out.stdout.err
 	}
 	if err == nil {
+		err = out.job.end(0)
+	}
+	if err == nil {
 		return 0
 	}
 	if slices.Contains(own(args), "--json") {
@@ -49,8 +52,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil && !errors.Is(err, trainer.ErrInterrupted) {
 		err = trainer.ErrInterrupted // whatever it ended, it was the signal's doing
 	}
-	out.failure(err)
-	return exitStatus(err)
+	status := exitStatus(err)
+	if status != exitInterrupted || out.job.speaks() {
+		out.failure(err)
+	}
+	if err := out.job.end(status); err != nil {
+		out.notef("train: %v", err)
+	}
+	return status
 }
 
 // own leaves out what stands behind --: the command that supervise starts.

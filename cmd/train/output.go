@@ -15,14 +15,20 @@ import (
 type output struct {
 	stdout *sink
 	stderr io.Writer
-	json   bool // --json
+	last   io.Writer // what stderr would be if this process were the one that people hear
+	json   bool      // --json
+	job    *job      // nil for a process on its own
 
 	mu      sync.Mutex
 	written bool // the JSON document is out
 }
 
 func newOutput(stdout, stderr io.Writer) *output {
-	return &output{stdout: &sink{Writer: stdout}, stderr: stderr}
+	o := &output{stdout: &sink{Writer: stdout}, stderr: stderr, last: stderr, job: findJob()}
+	if !o.job.speaks() {
+		o.stdout.Writer, o.stderr = io.Discard, io.Discard
+	}
+	return o
 }
 
 // sink remembers the first error of writing a result, which tables and help do not tell.
@@ -74,9 +80,11 @@ func (o *output) raw(document []byte) error {
 	return err
 }
 
-// failure ends a command with an error on stderr, and keeps the promise of one JSON document when it has not printed its own.
+// failure ends a command with an error on stderr, and keeps the promise of one JSON document when it has not printed its own. Of the
+// processes of a job the first one that can does so.
 func (o *output) failure(err error) {
-	o.notef("train: %s", message(err))
+	o.job.wait()
+	_, _ = fmt.Fprintf(o.last, "train: %s\n", message(err))
 	if o.json {
 		_ = o.document(map[string]any{"ok": false, "error": message(err)})
 	}

@@ -50,9 +50,13 @@ func runTraining(ctx context.Context, out *output, signals *signals, f trainingF
 	if err != nil {
 		return err
 	}
+	processes, err := out.job.join(ctx)
+	if err != nil {
+		return err
+	}
 	view := newConsole(out)
 	defer view.close()
-	t, err := trainer.New(cfg, trainer.Options{Resume: f.resume, Observer: view.observer()})
+	t, err := trainer.New(cfg, trainer.Options{Resume: f.resume, Observer: view.observer(), Processes: processes})
 	if err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}

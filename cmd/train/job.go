@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/mpi"
+)
+
+// job is what a launcher such as mpirun has started: this process and others of the same command line, of which the first one speaks for all.
+type job struct {
+	launch  mpi.Launch
+	process mpi.Process // nil until join
+	engine  dist.Engine // between the processes
+	seats   []seat      // of the processes
+}
+
+// seat is where a process sits.
+type seat struct {
+	host             string
+	cores, ofMachine int // processors that it may use, and that the machine has
+}
+
+// findJob asks the environment; nil for a process on its own.
+func findJob() *job {
+	launch, ok := mpi.Launched()
+	if !ok || launch.Size == 1 {
+		return nil
+	}
+	return &job{launch: launch}
+}
+
+// speaks reports whether this process is the one that people hear.
+func (j *job) speaks() bool { return j == nil || j.launch.Rank == 0 }
+
+// join gives the engine between the processes of the job; nil for a process on its own.
+func (j *job) join(ctx context.Context) (dist.Engine, error) {
+	if j == nil {
+		return nil, nil
+	}
+	process, err := mpi.Start()
+	if err != nil {
+		return nil, fmt.Errorf("this is process %d of several that %s has started: %w", j.launch.Rank, j.launch.By, err)
+	}
+	j.process = process
+	if j.engine, err = process.World(process.Size()); err != nil {
+		return nil, err
+	}
+	return j.engine, j.meet(ctx)
+}
+
+// meet lets the processes tell each other where they sit.
+func (j *job) meet(ctx context.Context) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	c := dist.New(j.engine, dist.Options{})
+	names, err := dist.AllGather(ctx, c, []byte(host))
+	if err != nil {
+		return err
+	}
+	cores, err := dist.AllGather(ctx, c, []int32{int32(runtime.NumCPU()), int32(machineCores())})
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		j.seats = append(j.seats, seat{string(name), int(cores[i][0]), int(cores[i][1])})
+	}
+	return nil
+}
+
+// machineCores is how many processors the machine has, whatever this process may use of them; 0 where that cannot be found out.
+func machineCores() int {
+	text, err := os.ReadFile("/sys/devices/system/cpu/online") // such as 0-7,16-23
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for part := range strings.SplitSeq(strings.TrimSpace(string(text)), ",") {
+		var first, last int
+		switch found, _ := fmt.Sscanf(part, "%d-%d", &first, &last); found {
+		case 1:
+			n++
+		case 2:
+			n += last - first + 1
+		}
+	}
+	return n
+}
+
+// hosts are those of the processes, each once.
+func (j *job) hosts() []string {
+	var names []string
+	for _, s := range j.seats {
+		if !slices.Contains(names, s.host) {
+			names = append(names, s.host)
+		}
+	}
+	return names
+}
+
+// ranks is how many a ring has unless it is told: one in each process, or so many in a process on its own.
+func (j *job) ranks(alone int) int {
+	if j == nil {
+		return alone
+	}
+	return j.launch.Size
+}
+
+// describe says in the header of a run what it runs on.
+func (j *job) describe() string {
+	return fmt.Sprintf("%d on %s, by %s under %s", len(j.seats), strings.Join(j.hosts(), ", "), j.process.Library(), j.launch.By)
+}
+
+// warnings are about processes that were bound to one processor of several, as mpirun does unless it is told not to.
+func (j *job) warnings() []string {
+	if j == nil {
+		return nil
+	}
+	var list []string
+	for i, s := range j.seats {
+		if s.cores == 1 && s.ofMachine > 1 {
+			list = append(list, fmt.Sprintf("warning: process %d on %s may use 1 of %d processors; start with --bind-to none (Open MPI, MPICH) or --cpus-per-task (srun)", i, s.host, s.ofMachine))
+		}
+	}
+	return list
+}
+
+// turn is how long a process waits before it tells an error that the first one may be telling, too: process i takes i+1 turns.
+const turn = 500 * time.Millisecond
+
+// wait gives the processes before this one the time to say what went wrong, and to end the job with that.
+func (j *job) wait() {
+	if !j.speaks() {
+		time.Sleep(time.Second + time.Duration(j.launch.Rank)*turn)
+	}
+}
+
+// end leaves the job: together with the others after good work or an interruption, else by ending all of them.
+func (j *job) end(status int) error {
+	switch {
+	case j == nil || j.process == nil:
+		return nil
+	case status != 0 && status != exitInterrupted:
+		j.process.Abort(status)
+	}
+	return j.process.Close()
+}

@@ -1,0 +1,44 @@
+# Sourced by mpirun.sh: runs mpirun, hands signals on, and ends what will not end.
+# shellcheck shell=bash disable=SC2154 # mpirun.sh sets command, kind, polite, grace and lost
+
+asked=0     # how often the job was asked to end
+deadline='' # when it is asked again, in seconds of SECONDS
+
+# ask asks the job to end: politely, then mpirun to kill it, then kills mpirun, whose daemons and ranks end by that.
+ask() {
+  asked=$((asked + 1))
+  case $asked in
+    1) kill -s "$polite" "$job" && deadline=$((SECONDS + grace)) ;;
+    2) kill -s TERM "$job" && deadline=$((SECONDS + 6)) ;;
+    *) kill -s KILL "$job" ;;
+  esac 2>/dev/null || true
+}
+
+# watch_over runs command and ends as it did; 130 where the job was asked to end and MPICH, which forgets the ranks' status, says 0.
+watch_over() {
+  local own_session=(setsid) status=0
+  # Nothing outlives this script, even where it is killed.
+  if command -v setpriv >/dev/null; then own_session+=(setpriv --pdeathsig TERM); fi
+  "${own_session[@]}" "${command[@]}" </dev/null &
+  job=$!
+  trap ask TERM INT
+  while kill -0 "$job" 2>/dev/null; do
+    sleep 0.5 &
+    wait -n || true
+    if [ -n "$deadline" ] && ((SECONDS >= deadline)); then
+      ask
+    fi
+    if [ -s "$lost" ] && [ $asked -lt 2 ]; then
+      printf 'mpirun.sh: lost the connection to %s; ending the job\n' "$(sort -u "$lost" | xargs)" >&2
+      asked=1
+      ask
+    fi
+  done
+  wait "$job" || status=$?
+  if [ -s "$lost" ]; then
+    [ $status != 0 ] || status=1
+  elif [ $status = 0 ] && [ $asked -gt 0 ] && [ "$kind" = mpich ]; then
+    status=130
+  fi
+  return $status
+}
