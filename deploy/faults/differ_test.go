@@ -116,7 +116,7 @@ func TestAProgramWithoutMPIIsRefusedUnderMpirun(t *testing.T) {
 func TestProcessesThatCannotShareTheRanksAreRefused(t *testing.T) {
 	r := newTraining(t)
 	three := filepath.Join(filepath.Dir(r.out), "three")
-	if err := os.WriteFile(three, []byte("flt1\nflt2\nflt3\n"), 0o644); err != nil {
+	if err := os.WriteFile(three, []byte(host(1)+"\n"+host(2)+"\n"+host(3)+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	command := r.mpirun()

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -15,8 +16,9 @@ import (
 )
 
 // prefix begins the names of the hosts: flt1 to flt4.
+var prefix = cmp.Or(os.Getenv("RINGGRAD_NETNS"), "flt")
+
 const (
-	prefix    = "flt"
 	hostCount = 4
 	network   = "10.77.0.0/24"
 )
