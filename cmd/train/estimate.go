@@ -15,22 +15,27 @@ import (
 // prediction is `train estimate --json`.
 type prediction struct {
 	estimate.Estimate
-	WireBytes       int64          `json:"wire_bytes_per_step"`
-	Speed           estimate.Speed `json:"speed"` // of this machine, or as given
-	SecondsPerStep  float64        `json:"seconds_per_step"`
-	TokensPerSecond float64        `json:"tokens_per_second"`
-	MemoryLimit     config.Bytes   `json:"memory_limit_bytes,omitempty"`
+	*estimate.Forecast                // with --hosts
+	WireBytes          int64          `json:"wire_bytes_per_step"`
+	Speed              estimate.Speed `json:"speed"` // of this machine, or as given
+	SecondsPerStep     float64        `json:"seconds_per_step"`
+	TokensPerSecond    float64        `json:"tokens_per_second"`
+	MemoryLimit        config.Bytes   `json:"memory_limit_bytes,omitempty"`
 }
 
 func newEstimate(out *output) *cobra.Command {
 	var path string
 	var set []string
 	var gflops float64
+	var hosts hostsFlags
 	cmd := &cobra.Command{
 		Use:   "estimate --config FILE",
 		Short: "Predict memory per rank, bytes on the wire and time per step, before a run",
 		Long: "estimate reads the config and the model's config.json, neither weights nor data. The time is that of the arithmetic, at the\n" +
-			"speed of this machine, which is measured in a moment; --gflops gives another one.",
+			"speed of this machine, which is measured in a moment; --gflops gives another one.\n\n" +
+			"With --hosts and --link it is that of a step on so many machines as fast as this one, each with cores of its own and one process, and\n" +
+			"with what of communication is not hidden; and the fastest layout for as many ranks is named. Where hosts share the cores of one machine,\n" +
+			"give each its part: --gflops.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(path, set)
@@ -44,19 +49,26 @@ func newEstimate(out *output) *cobra.Command {
 			if cmd.Flags().Changed("gflops") && !(gflops > 0) {
 				return fmt.Errorf("estimate: --gflops %v: give the machine's speed in 10^9 operations a second, such as 100", gflops)
 			}
+			if err := hosts.check(); err != nil {
+				return err
+			}
 			speed := estimate.Speed{Products: gflops, Attention: gflops}
 			if gflops == 0 {
 				if speed, err = measureSpeed(cmd.Context(), m); err != nil {
 					return failed{err}
 				}
 			}
-			p := predict(estimate.For(m, cfg), speed)
+			p, err := predict(m, cfg, speed, hosts)
+			if err != nil {
+				return err
+			}
 			p.MemoryLimit = cfg.MemoryLimit
 			return printPrediction(out, p)
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the run's YAML file")
 	cmd.Flags().Float64Var(&gflops, "gflops", 0, "the machine's speed in 10^9 operations a second (default: measured)")
+	hosts.add(cmd.Flags())
 	addSet(cmd, &set)
 	required(cmd, "config")
 	return cmd
@@ -75,12 +87,27 @@ func modelOf(cfg config.Config) (m hf.Config, err error) {
 	return m, cfg.CheckHeads(m.NumHeads, m.NumKVHeads)
 }
 
-func predict(e estimate.Estimate, s estimate.Speed) prediction {
-	p := prediction{Estimate: e, WireBytes: e.WireBytes(), Speed: s, SecondsPerStep: e.Seconds(s)}
-	if p.SecondsPerStep > 0 {
-		p.TokensPerSecond = float64(e.TokensPerStep) / p.SecondsPerStep
+func predict(m hf.Config, cfg config.Config, s estimate.Speed, hosts hostsFlags) (prediction, error) {
+	p := prediction{Speed: s}
+	if hosts.hosts == 0 {
+		p.Estimate = estimate.For(m, cfg)
+		p.SecondsPerStep = p.Estimate.Seconds(s)
+	} else {
+		on, err := hosts.cluster(s)
+		if err != nil {
+			return p, err
+		}
+		e, f, err := estimate.ForHosts(m, cfg, on)
+		if err != nil {
+			return p, err
+		}
+		p.Estimate, p.Forecast, p.SecondsPerStep = e, &f, f.Seconds
 	}
-	return p
+	p.WireBytes = p.Estimate.WireBytes()
+	if p.SecondsPerStep > 0 {
+		p.TokensPerSecond = float64(p.TokensPerStep) / p.SecondsPerStep
+	}
+	return p, nil
 }
 
 func printPrediction(out *output, p prediction) error {
@@ -88,13 +115,22 @@ func printPrediction(out *output, p prediction) error {
 		return out.document(p)
 	}
 	r := p.Run
-	_, err := fmt.Fprintf(out.stdout, "%s parameters; a step has %s tokens: %d x %s, accumulated %d times; ring of %d, %s\n",
-		thousands(p.Model.Parameters), thousands(p.TokensPerStep), r.MicroBatch, thousands(int64(r.SequenceLen)), r.Accumulation, r.Ring, r.Layout)
+	rings := fmt.Sprintf("ring of %d", r.Ring)
+	if r.Data > 1 {
+		rings = fmt.Sprintf("%d rings of %d", r.Data, r.Ring)
+	}
+	_, err := fmt.Fprintf(out.stdout, "%s parameters; a step has %s tokens: %d x %s, accumulated %d times; %s, %s\n",
+		thousands(p.Model.Parameters), thousands(p.TokensPerStep), r.Data*r.MicroBatch, thousands(int64(r.SequenceLen)), r.Accumulation, rings, r.Layout)
 	if err != nil {
 		return err
 	}
 	if err := printEstimate(out, p.Estimate); err != nil {
 		return err
+	}
+	if p.Forecast != nil {
+		if err := printForecast(out, p); err != nil {
+			return err
+		}
 	}
 	if limit := p.MemoryLimit; limit > 0 {
 		verdict := "it holds"
@@ -154,6 +190,9 @@ func memoryRows(m estimate.Memory) [][]string {
 	}
 	if s.Data > 0 {
 		rows = append(rows, shared("data", s.Data))
+	}
+	if s.Arriving > 0 {
+		rows = append(rows, shared("gradients, arriving", s.Arriving))
 	}
 	return append(rows,
 		ranked("inputs of layers", p.LayerInputs),

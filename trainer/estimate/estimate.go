@@ -73,17 +73,25 @@ func ModelOf(c hf.Config) Model {
 // Run is how the model is trained. Zero fields count as 1, and as no data.
 type Run struct {
 	SequenceLen  int          `json:"sequence_len"`                // T, of every sequence
-	Ring         int          `json:"context_parallel_size"`       // W ranks, all in one process
+	Data         int          `json:"data_parallel_size"`          // D rings side by side, each with micro-batches of its own
+	Ring         int          `json:"context_parallel_size"`       // W ranks of a ring
 	MicroBatch   int          `json:"micro_batch_size"`            // B
 	Accumulation int          `json:"gradient_accumulation_steps"` // micro-batches of a step
 	Steps        int          `json:"max_steps,omitempty"`         // 0: not known
 	Layout       shard.Layout `json:"ring_attn_func"`
+	ZeroStage    int          `json:"zero_stage"`            // 1: the optimizer's state is dealt to the rings
 	Attention    string       `json:"attention_dtype"`       // float32, or bfloat16 for what attention multiplies and sends
 	DataTokens   int64        `json:"data_tokens,omitempty"` // held in memory
 
 	Travel  ring.Travel `json:"ring_travel"`
 	Ulysses int         `json:"ulysses_size"`
 	Inner   int         `json:"ring_inner_size"`
+
+	// Processes is how many the ranks are dealt to, in order and evenly; Memory is that of the process with most.
+	Processes int `json:"-"`
+
+	// MemoryLimit, if set, is what a better layout may take of a host, in bytes.
+	MemoryLimit int64 `json:"-"`
 
 	// Packed says that a micro-batch is one sequence of packed documents. DocumentLen is the mean length of these, 0 if it is not known.
 	Packed      bool `json:"sample_packing,omitempty"`
@@ -93,7 +101,7 @@ type Run struct {
 }
 
 func (r *Run) ensureDefaults() {
-	for _, n := range []*int{&r.SequenceLen, &r.Ring, &r.MicroBatch, &r.Accumulation, &r.Ulysses, &r.Inner} {
+	for _, n := range []*int{&r.SequenceLen, &r.Data, &r.Ring, &r.Processes, &r.MicroBatch, &r.Accumulation, &r.Ulysses, &r.Inner} {
 		*n = max(*n, 1)
 	}
 	if r.Layout == "" {
@@ -143,13 +151,19 @@ func (r Run) Mask() string {
 	return "a pack is taken to be one document, as no data were read: short documents take less"
 }
 
-// tokens of one micro-batch.
+// tokens of one micro-batch of a ring.
 func (r Run) tokens() int64 { return int64(r.SequenceLen) * int64(r.MicroBatch) }
+
+// micro is how many micro-batches all rings go through in a step.
+func (r Run) micro() int64 { return int64(r.Accumulation) * int64(r.Data) }
+
+// ranks is how many ranks there are in all.
+func (r Run) ranks() int { return r.Data * r.Ring }
 
 // RunOf takes a run from its config.
 func RunOf(c config.Config) Run {
 	return Run{
-		SequenceLen: c.SequenceLen, Ring: c.ContextParallelSize, MicroBatch: c.MicroBatchSize, Accumulation: c.GradientAccumulationSteps,
+		SequenceLen: c.SequenceLen, Data: c.DataParallelSize, ZeroStage: c.ZeroStage, Ring: c.ContextParallelSize, MicroBatch: c.MicroBatchSize, Accumulation: c.GradientAccumulationSteps,
 		Steps: c.MaxSteps, Layout: shard.Layout(c.RingAttnFunc), Attention: c.AttentionDtype,
 		Travel: ring.Travel(c.RingTravel), Ulysses: c.UlyssesSize, Inner: max(c.RingInnerSize, 1), Packed: c.SamplePacking,
 	}
@@ -172,7 +186,7 @@ func Compute(m Model, r Run) Estimate {
 	r.ensureDefaults()
 	wire, travel := wireOf(m, r.folded())
 	return Estimate{
-		Model: m, Run: r, TokensPerStep: r.tokens() * int64(r.Accumulation),
+		Model: m, Run: r, TokensPerStep: r.tokens() * r.micro(),
 		Memory: memoryOf(m, r.folded()), Wire: wire, Travel: travel, Mask: r.Mask(), Flops: flopsOf(m, r.folded()),
 	}
 }

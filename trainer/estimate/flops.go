@@ -18,7 +18,7 @@ type Flops struct {
 // of the window.
 // The backward of a product is two products; that of attention recomputes the scores and takes 2.5 times its forward.
 func flopsOf(m Model, r Run) Flops {
-	tokens := float64(r.tokens()) * float64(r.Accumulation)
+	tokens := float64(r.tokens()) * float64(r.micro())
 	hidden, queries, keys := float64(m.Hidden), float64(m.queries()), float64(m.keys())
 	layer := hidden * (2*queries + 2*keys + 3*float64(m.Intermediate))
 	products := 2 * tokens * float64(m.Layers) * layer
@@ -27,7 +27,7 @@ func flopsOf(m Model, r Run) Flops {
 		Recompute:        products,
 		Backward:         2 * products,
 		Head:             6 * tokens * hidden * float64(m.Vocab),
-		AttentionForward: 4 * m.pairs(r) * float64(r.MicroBatch) * float64(r.Accumulation) * queries,
+		AttentionForward: 4 * m.pairs(r) * float64(r.MicroBatch) * float64(r.micro()) * queries,
 	}
 	f.AttentionBackward = 2.5 * f.AttentionForward
 	f.Total = f.products() + f.attention()

@@ -35,9 +35,13 @@ type Shared struct {
 	Gradients int64 `json:"gradients"` // those that are summed over the ranks at that moment
 	Optimizer int64 `json:"optimizer"` // two moments of every parameter
 	Data      int64 `json:"data"`      // tokens of the data sets
+
+	Arriving int64 `json:"arriving,omitempty"` // parts of a gradient from other processes
 }
 
-func (s Shared) total() int64 { return s.Program + s.Weights + s.Gradients + s.Optimizer + s.Data }
+func (s Shared) total() int64 {
+	return s.Program + s.Weights + s.Gradients + s.Optimizer + s.Data + s.Arriving
+}
 
 // programSize is what the command takes before it has read anything.
 const programSize = 24 << 20
@@ -107,10 +111,25 @@ func (m Model) moments(r Run) []moment {
 	}
 }
 
-func memoryOf(m Model, r Run) Memory {
+// memoryOf is the memory of the process with most.
+func memoryOf(m Model, r Run) (most Memory) {
+	ranks := max(r.ranks()/r.Processes, 1)
+	for from := 0; from < r.ranks(); from += ranks {
+		if memory := memoryOfRanks(m, r, from, min(from+ranks, r.ranks())); memory.Process > most.Process {
+			most = memory
+		}
+		if even := r.Ring%ranks == 0 || ranks%r.Ring == 0; even && from+ranks >= r.Ring { // the other rings are the same
+			break
+		}
+	}
+	return most
+}
+
+// memoryOfRanks is that of a process that has the ranks from..to-1 of a run.
+func memoryOfRanks(m Model, r Run, from, to int) Memory {
 	var fullest Memory
 	for _, at := range m.moments(r) {
-		if memory := memoryAt(m, r, at); memory.Process > fullest.Process {
+		if memory := memoryAt(m, r, at, from, to); memory.Process > fullest.Process {
 			fullest = memory
 		}
 	}
@@ -118,19 +137,20 @@ func memoryOf(m Model, r Run) Memory {
 	return fullest
 }
 
-func memoryAt(m Model, r Run, at moment) Memory {
+func memoryAt(m Model, r Run, at moment, from, to int) Memory {
 	memory := Memory{Shared: Shared{
 		Program:   programSize,
 		Weights:   m.Parameters * floatSize,
 		Gradients: at.settled * floatSize,
-		Optimizer: 2 * m.Parameters * floatSize,
+		Optimizer: 2 * m.Parameters * floatSize * int64(r.shards(from, to)) / int64(r.Data),
 		Data:      r.DataTokens * tokenSize,
+		Arriving:  arriving(m, r, int64(to-from)),
 	}}
 	if r.Accumulation > 1 { // sums of the micro-batches before
 		memory.Shared.Gradients = m.Parameters * floatSize
 	}
 	memory.Process = memory.Shared.total()
-	for positions, ranks := range m.shards(r) {
+	for positions, ranks := range m.shards(r, from, to) {
 		part := rankMemory(m, r, at, int64(positions))
 		memory.Process += int64(ranks) * part.total()
 		memory.Garbage += int64(ranks) * m.gaps(r, int64(positions))
@@ -141,17 +161,32 @@ func memoryAt(m Model, r Run, at moment) Memory {
 	return memory
 }
 
-// shards counts the ranks by the positions that they hold of a sequence.
-func (m Model) shards(r Run) map[int]int {
+// arriving is where the parts of a gradient arrive that ranks of a process get from other ones, at the largest parameter.
+func arriving(m Model, r Run, ranks int64) int64 {
+	largest := int64(m.Hidden) * int64(max(m.Vocab, m.Intermediate))
+	all := int64(r.ranks())
+	return largest * floatSize * ranks * (all - ranks) / all
+}
+
+// shards counts the ranks from..to-1 by the positions that they hold of a sequence.
+func (m Model) shards(r Run, from, to int) map[int]int {
 	counts := map[int]int{}
 	s, err := m.sharding(r)
 	if err != nil { // more of something than shards allow; no run will come of it
-		return map[int]int{r.SequenceLen/r.Ring + 1: r.Ring}
+		return map[int]int{r.SequenceLen/r.Ring + 1: to - from}
 	}
-	for rank := range r.Ring {
-		counts[s.Len(rank)]++
+	for rank := from; rank < to; rank++ {
+		counts[s.Len(rank%r.Ring)]++
 	}
 	return counts
+}
+
+// shards is how many of the Data shards of the optimizer's state the ranks from..to-1 keep: those of their rings, or all.
+func (r Run) shards(from, to int) int {
+	if r.ZeroStage == 0 {
+		return r.Data
+	}
+	return (to-1)/r.Ring - from/r.Ring + 1
 }
 
 // rankMemory counts the buffers of a rank that holds the given positions of every sequence; see packages model, ops and ring.

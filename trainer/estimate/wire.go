@@ -39,11 +39,12 @@ type Choice struct {
 // Gradients are summed over the ranks for each micro-batch: each element goes to the rank that adds it up from the W-1 others, and back
 // to them.
 func wireOf(m Model, r Run) (Wire, Choice) {
-	micro, others := int64(r.Accumulation), int64(r.Ring)-1
+	micro, others := int64(r.Accumulation), int64(r.ranks())-1
 	w := Wire{
 		dist.ForwardKV: {}, dist.BackwardKV: {}, dist.BackwardDKV: {},
 		dist.Collective: {Hops: micro * int64(m.Tensors), Bytes: micro * 2 * others * m.Parameters * floatSize},
 	}
+	rings := int64(r.Data)
 	choice := Choice{Travel: string(ring.KV)}
 	calls, err := m.calls(r)
 	if err != nil { // no run will come of it
@@ -52,10 +53,10 @@ func wireOf(m Model, r Run) (Wire, Choice) {
 	travels := map[ring.Travel]bool{}
 	for _, c := range calls {
 		times := int64(c.layers) * micro
-		w.add(c.Call, times)
+		w.add(c.Call, times, rings)
 		travels[c.Plan().Travel()] = true
-		choice.KVBytes += times * bytesOf(c.Call, ring.KV)
-		choice.QBytes += times * bytesOf(c.Call, ring.Q)
+		choice.KVBytes += times * rings * bytesOf(c.Call, ring.KV)
+		choice.QBytes += times * rings * bytesOf(c.Call, ring.Q)
 	}
 	choice.Travel = travelOf(travels)
 	choice.Reason = m.reason(r, choice)
@@ -93,6 +94,7 @@ func (m Model) reason(r Run, c Choice) string {
 type layersOf struct {
 	ring.Call
 	layers int
+	window int // 0: none
 }
 
 // calls are the attentions of a model's layers over the ring.
@@ -117,7 +119,7 @@ func (m Model) calls(r Run) ([]layersOf, error) {
 		for range kind.layers {
 			all = append(all, seen)
 		}
-		calls = append(calls, layersOf{layers: kind.layers, Call: ring.Call{
+		calls = append(calls, layersOf{layers: kind.layers, window: kind.window, Call: ring.Call{
 			Batch: r.MicroBatch, Heads: m.Heads, KVHeads: m.KVHeads, Dim: m.HeadDim, ValueDim: m.HeadDim, Mask: seen, DType: r.narrow(),
 			Travel: r.Travel, Inner: r.Inner, Ulysses: r.Ulysses,
 		}})
@@ -142,8 +144,8 @@ func (m Model) sharding(r Run) (shard.Sharding, error) {
 	return calls[0].Sharding, nil
 }
 
-// add enters what all ranks send in a number of calls.
-func (w Wire) add(c ring.Call, times int64) {
+// add enters what all ranks of a number of rings send in a number of calls.
+func (w Wire) add(c ring.Call, times, rings int64) {
 	most := map[dist.Kind]int{}
 	for rank := range c.Sharding.Ranks() {
 		sent := c.Plan().Sends(rank/c.Ulysses, floatSize)
@@ -152,7 +154,7 @@ func (w Wire) add(c ring.Call, times int64) {
 		}
 		for kind, e := range sent {
 			t := w[kind]
-			t.Bytes += times * e.Bytes
+			t.Bytes += times * rings * e.Bytes
 			w[kind] = t
 			most[kind] = max(most[kind], e.Hops)
 		}

@@ -186,16 +186,16 @@ func (p *Plan) Travel() Travel { return p.travel }
 
 // elements is all that is sent in a forward and a backward pass.
 func (p *Plan) elements() (n int) {
-	p.eachHop(func(_, elements int, _ dist.Kind, _ cargo) { n += elements })
+	p.eachHop(func(_, _, elements int, _ dist.Kind, _ cargo) { n += elements })
 	return n
 }
 
 // eachHop calls f for all messages of both passes.
-func (p *Plan) eachHop(f func(from, elements int, kind dist.Kind, c cargo)) {
+func (p *Plan) eachHop(f func(from, to, elements int, kind dist.Kind, c cargo)) {
 	for _, way := range []pass{p.forward, p.backward} {
 		for source := range way.stops {
 			book := func(c cargo) func(from, to int) {
-				return func(from, to int) { f(from, c.length(source), way.kind(c.kind, from, to), c) }
+				return func(from, to int) { f(from, to, c.length(source), way.kind(c.kind, from, to), c) }
 			}
 			way.eachHop(source, false, book(way.block))
 			if way.sum.kind != "" {
@@ -212,7 +212,7 @@ func (p *Plan) Bytes(element int) int64 { return int64(p.elements()) * int64(ele
 // exchange of rows for heads is not part of it.
 func (p *Plan) Sends(rank, element int) map[dist.Kind]dist.Entry {
 	sent := map[dist.Kind]dist.Entry{}
-	p.eachHop(func(from, elements int, kind dist.Kind, c cargo) {
+	p.eachHop(func(from, _, elements int, kind dist.Kind, c cargo) {
 		if from == rank {
 			sent[kind] = sent[kind].Plus(dist.Entry{Hops: 1, Tensors: c.tensors, Bytes: int64(elements * element)})
 		}
