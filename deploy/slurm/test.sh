@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test.sh: train.sbatch on a Slurm cluster of four hosts that are network namespaces: ranks, a killed rank, a polite end, a wrong config.
-# usage: test.sh      a minute or two; RINGGRAD_SLURM_LOG=FILE keeps the job's output
+# usage: test.sh      about a minute; RINGGRAD_SLURM_LOG=FILE keeps the jobs' output, RINGGRAD_TRAIN is a binary with the tag mpi to try too
 # Installs Slurm where apt-get can. Prints SKIPPED and ends with 0 where the machine lacks something.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -122,3 +122,11 @@ chmod +x "$scratch/wrong"
 job=$(submit wrong "$scratch/wrong")
 within 60 "a wrong config is not tried again" lines wrong 'another try would not help' 1
 within 30 "and fails" state "$job" FAILED
+
+[ -n "${RINGGRAD_TRAIN:-}" ] || { echo "SKIPPED: Slurm with train itself: RINGGRAD_TRAIN is not set to a binary with the tag mpi" && exit 0; }
+cp "$here"/../../cmd/train/testdata/world/* "$scratch"
+cp -r "$here/../../testdata/bytes" "$scratch"
+touch "$scratch/train.out"
+job=$(STANDIN_RANKS='' submit train "$RINGGRAD_TRAIN" --config run.yaml --set context_parallel_size=3 --set sequence_len=60)
+within 120 "train finishes as a ring of three" state "$job" COMPLETED
+[ -s "$scratch/out/model.safetensors" ] || refute "train writes its model"
