@@ -67,17 +67,18 @@ func TestOnlyTheCommandImportsTheTerminal(t *testing.T) {
 	}
 }
 
-// TestOnlyTheDriverImportsCU keeps cgo and package cu behind device/cudriver, also in files that are built with the tag alone.
+// TestOnlyTheDriverImportsCU keeps package cu behind device/cudriver, and cgo there and in the engine of NCCL, also in files that are built
+// with the tag alone.
 func TestOnlyTheDriverImportsCU(t *testing.T) {
-	const driver = "ops/internal/device/cudriver"
+	const driver, engine = "ops/internal/device/cudriver", "dist/nccl"
+	below := func(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
 	found := false
 	for pkg, imports := range goList(t, "{{.ImportPath}} {{join .Imports \" \"}} {{join .TestImports \" \"}}", "-tags", "ringcuda") {
-		inside := pkg == driver || strings.HasPrefix(pkg, driver+"/")
 		for _, imported := range imports {
 			if imported == "C" || imported == "gorgonia.org/cu" {
-				found = true
-				if !inside {
-					t.Errorf("%s imports %s: only %s and what is below it may", pkg, imported, driver)
+				found = found || below(pkg, driver)
+				if !below(pkg, driver) && (imported != "C" || !below(pkg, engine)) {
+					t.Errorf("%s imports %s: only %s and what is below it may, and cgo %s", pkg, imported, driver, engine)
 				}
 			}
 		}

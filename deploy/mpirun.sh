@@ -6,7 +6,7 @@
 #   --quiet        fewer words from mpirun when ranks fail (not MPICH)
 #   --print        only print the command of mpirun
 # HOSTFILE: a host a line; slots=N or :N behind it is ignored. Hosts need ssh without a password, and the command at the same path.
-# SIGTERM or SIGINT reaches every rank (under Open MPI as SIGUSR1), which has RINGGRAD_GRACE seconds to save; a second one ends all.
+# SIGTERM, SIGINT or SIGUSR1 reaches every rank (under Open MPI as SIGUSR1), which has RINGGRAD_GRACE seconds to save; a second one ends all.
 # Environment: RINGGRAD_MPIRUN (mpirun), RINGGRAD_KEEPALIVE ("10 5 3": idle seconds, interval, probes until a host counts as lost),
 #   RINGGRAD_GRACE (120), RINGGRAD_RSH (program in ssh's place), RINGGRAD_SSH_ARGS ("-p 2222 -i KEY"),
 #   RINGGRAD_FORWARD (names of more variables for the ranks).

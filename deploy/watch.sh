@@ -14,6 +14,12 @@ ask() {
   esac 2>/dev/null || true
 }
 
+# signalled asks once a second at most: one wish may come as several signals, to this process and to its group.
+signalled() {
+  [ "${last_signal:-}" = "$SECONDS" ] || ask
+  last_signal=$SECONDS
+}
+
 # watch_over runs command and ends as it did; 130 where the job was asked to end and MPICH, which forgets the ranks' status, says 0.
 watch_over() {
   local own_session=(setsid) status=0
@@ -21,7 +27,7 @@ watch_over() {
   if command -v setpriv >/dev/null; then own_session+=(setpriv --pdeathsig TERM); fi
   "${own_session[@]}" "${command[@]}" </dev/null &
   job=$!
-  trap ask TERM INT
+  trap signalled TERM INT USR1
   while kill -0 "$job" 2>/dev/null; do
     sleep 0.5 &
     wait -n || true
@@ -32,6 +38,7 @@ watch_over() {
       printf 'mpirun.sh: lost the connection to %s; ending the job\n' "$(sort -u "$lost" | xargs)" >&2
       asked=1
       ask
+      deadline=$((SECONDS + 2)) # it would wait for the lost host for ever
     fi
   done
   wait "$job" || status=$?

@@ -80,11 +80,12 @@ func (r *run) estimate() estimate.Estimate {
 	return estimate.Compute(estimate.ModelOf(r.model), r.sized())
 }
 
-// memory is the process's.
+// memory is that of a process.
 func (r *run) memory() int64 { return estimate.MemoryOf(estimate.ModelOf(r.model), r.sized()).Process }
 
 func (r *run) sized() estimate.Run {
 	sized := estimate.RunOf(r.cfg)
+	sized.Processes = r.dealt.processes
 	sized.DataTokens = int64(r.data.Train.Tokens()) + int64(r.data.Val.Tokens())
 	if n := r.data.Train.Len(); n > 0 {
 		sized.DocumentLen = max(1, r.data.Train.Tokens()/n)

@@ -26,10 +26,15 @@ type ringReport struct {
 // hopTimeout is how long one message may take; the largest block over a link of 100 Mbit/s needs a minute and a half.
 const hopTimeout = 5 * time.Minute
 
+// ringBench is what the flags ask for.
+type ringBench struct {
+	overlap.Config
+	ranks int
+	trace string // a file
+}
+
 func newBenchRing(out *output) *cobra.Command {
-	var cfg overlap.Config
-	var ranks int
-	var tracePath string
+	var b ringBench
 	cmd := &cobra.Command{
 		Use:   "ring",
 		Short: "Measure what a hop of the ring costs, and how much of it hides behind compute",
@@ -39,51 +44,60 @@ func newBenchRing(out *output) *cobra.Command {
 			"longer of the two, and the ratio is 1.\n" +
 			"\n" +
 			"All ranks begin a round together, and its times are those of the slowest one. Ranks in one process hand memory\n" +
-			"over, which takes next to nothing whatever the size.",
+			"over, which takes some microseconds whatever the size.",
 		Example: "  train bench ring --ranks 4\n" +
 			"  train bench ring --sizes 16,64 --compute 0.75 --trace hops.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, name := range []string{"compute", "rounds", "threads"} {
-				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "0" {
-					return fmt.Errorf("bench: --%s 0: give a positive number", name)
-				}
-			}
 			if !cmd.Flags().Changed("ranks") {
-				ranks = out.job.ranks(ranks)
+				b.ranks = out.job.ranks(b.ranks)
 			}
-			if ranks < 2 {
-				return fmt.Errorf("bench: --ranks %d: a ring has hops from 2 ranks on", ranks)
-			}
-			if tracePath != "" {
-				cfg.Trace = &trace.Recorder{}
-			}
-			if err := cfg.Validate(); err != nil {
+			if err := b.check(cmd); err != nil {
 				return err
 			}
-			report := ringReport{Ranks: ranks, Hosts: 1, Engine: "local"}
-			if err := measureRing(cmd.Context(), out.job, &report, cfg); err != nil {
-				return err
-			}
-			if err := writeTrace(out, tracePath, cfg.Trace); err != nil {
-				return failed{err}
-			}
-			if out.json {
-				return out.document(report)
-			}
-			return printRing(out, report, cfg)
+			return b.run(cmd.Context(), out)
 		},
 	}
-	cmd.Flags().IntSliceVar(&cfg.MiB, "sizes", []int{1, 4, 16, 64}, "`MiB` of the blocks")
-	cmd.Flags().IntVar(&ranks, "ranks", 2, "ranks of the ring (default under a launcher: its processes)")
-	cmd.Flags().Float64Var(&cfg.Compute, "compute", 0.75, "time of compute over that of a transfer")
-	cmd.Flags().IntVar(&cfg.Rounds, "rounds", 9, "rounds that the medians are of")
-	cmd.Flags().IntVar(&cfg.Threads, "threads", 0, "threads that a rank computes on (default: its share of those of the process, as in a training)")
-	cmd.Flags().StringVar(&tracePath, "trace", "", "write a hop of each size to `FILE`, for chrome://tracing or Perfetto")
+	f := cmd.Flags()
+	f.IntSliceVar(&b.MiB, "sizes", []int{1, 4, 16, 64}, "`MiB` of the blocks")
+	f.IntVar(&b.ranks, "ranks", 2, "ranks of the ring (default under a launcher: its processes)")
+	f.Float64Var(&b.Compute, "compute", 0.75, "time of compute over that of a transfer")
+	f.IntVar(&b.Rounds, "rounds", 9, "rounds that the medians are of")
+	f.IntVar(&b.Threads, "threads", 0, "threads that a rank computes on (default: its share of the process's, as in a training)")
+	f.StringVar(&b.trace, "trace", "", "write a hop of each size to `FILE`, for chrome://tracing or Perfetto")
 	return cmd
 }
 
-// measureRing fills in where the ranks are and, in the process of the first one, the results.
-func measureRing(ctx context.Context, j *job, report *ringReport, cfg overlap.Config) error {
+func (b *ringBench) check(cmd *cobra.Command) error {
+	for _, name := range []string{"compute", "rounds", "threads"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "0" {
+			return fmt.Errorf("bench: --%s 0: give a positive number", name)
+		}
+	}
+	if b.ranks < 2 {
+		return fmt.Errorf("bench: --ranks %d: a ring has hops from 2 ranks on", b.ranks)
+	}
+	return b.Validate()
+}
+
+func (b *ringBench) run(ctx context.Context, out *output) error {
+	if b.trace != "" {
+		b.Trace = &trace.Recorder{}
+	}
+	report := ringReport{Ranks: b.ranks, Hosts: 1, Engine: "local"}
+	if err := b.measure(ctx, out.job, &report); err != nil || !out.job.speaks() {
+		return err // only the first process has what is written now
+	}
+	if err := writeTrace(out, b.trace, b.Trace); err != nil {
+		return failed{err}
+	}
+	if out.json {
+		return out.document(report)
+	}
+	return b.print(out, report)
+}
+
+// measure fills in where the ranks are and, in the process of the first one, the results.
+func (b *ringBench) measure(ctx context.Context, j *job, report *ringReport) error {
 	here := report.Ranks
 	wire, err := j.join(ctx)
 	if err != nil {
@@ -95,12 +109,12 @@ func measureRing(ctx context.Context, j *job, report *ringReport, cfg overlap.Co
 		}
 		here, report.Hosts, report.Engine = report.Ranks/wire.Size(), len(j.hosts()), j.process.Library()
 	}
-	if cfg.Threads == 0 {
-		cfg.Threads = max(1, runtime.GOMAXPROCS(0)/here)
+	if b.Threads == 0 {
+		b.Threads = max(1, runtime.GOMAXPROCS(0)/here)
 	}
-	report.Threads = cfg.Threads
+	report.Threads = b.Threads
 	err = hosts.Run(ctx, wire, here, dist.Options{Timeout: hopTimeout}, func(ctx context.Context, c *dist.Comm) error {
-		results, err := overlap.Measure(ctx, c, cfg)
+		results, err := overlap.Measure(ctx, c, b.Config)
 		if c.Rank() == 0 {
 			report.Results = results
 		}
@@ -112,7 +126,7 @@ func measureRing(ctx context.Context, j *job, report *ringReport, cfg overlap.Co
 	return nil
 }
 
-func printRing(out *output, r ringReport, cfg overlap.Config) error {
+func (b *ringBench) print(out *output, r ringReport) error {
 	if err := out.printf("a ring of %s on %s, %s; %s of each compute\n", count(r.Ranks, "rank"), count(r.Hosts, "host"), r.Engine, count(r.Threads, "thread")); err != nil {
 		return err
 	}
@@ -127,5 +141,5 @@ func printRing(out *output, r ringReport, cfg overlap.Config) error {
 		return err
 	}
 	return out.paragraph(fmt.Sprintf("medians of %s, each time that of the slowest rank; ÷ longer: a hop over the longer of transfer and compute, 1 with full overlap; "+
-		"GB/s: what a rank sends, and receives, in a transfer; hidden: of the shorter one", count(cfg.Rounds, "round")), "")
+		"GB/s: what a rank sends, and receives, in a transfer; hidden: of the shorter one", count(b.Rounds, "round")), "")
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/dist/mpi"
+	"github.com/ringgrad/ringgrad/dist/nccl"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
 )
 
 // job is what a launcher such as mpirun has started: this process and others of the same command line, of which the first one speaks for all.
@@ -19,6 +21,7 @@ type job struct {
 	process mpi.Process // nil until join
 	engine  dist.Engine // between the processes
 	seats   []seat      // of the processes
+	gpus    error       // why messages do not go from GPU to GPU, where that was asked for
 }
 
 // seat is where a process sits.
@@ -53,6 +56,33 @@ func (j *job) join(ctx context.Context) (dist.Engine, error) {
 		return nil, err
 	}
 	return j.engine, j.meet(ctx)
+}
+
+// joinOn is join for ranks on a device: between GPUs messages go by NCCL where this binary and the machine have it. Otherwise they go by MPI,
+// which warnings tells.
+func (j *job) joinOn(ctx context.Context, device string) (dist.Engine, error) {
+	wire, err := j.join(ctx)
+	if err != nil || wire == nil || device != string(ring.CUDA) {
+		return wire, err
+	}
+	fast, err := nccl.Open(ctx, wire, nccl.Options{Device: j.place()})
+	if err != nil {
+		j.gpus = err
+		return wire, nil
+	}
+	j.engine = fast
+	return fast, nil
+}
+
+// place is the number of this process among those of its host.
+func (j *job) place() (n int) {
+	own := j.process.Rank()
+	for _, s := range j.seats[:own] {
+		if s.host == j.seats[own].host {
+			n++
+		}
+	}
+	return n
 }
 
 // meet lets the processes tell each other where they sit.
@@ -125,6 +155,9 @@ func (j *job) warnings() []string {
 		return nil
 	}
 	var list []string
+	if j.gpus != nil {
+		list = append(list, fmt.Sprintf("warning: blocks go from host to host by MPI, not from GPU to GPU: %v", j.gpus))
+	}
 	for i, s := range j.seats {
 		if s.cores == 1 && s.ofMachine > 1 {
 			list = append(list, fmt.Sprintf("warning: process %d on %s may use 1 of %d processors; start with --bind-to none (Open MPI, MPICH) or --cpus-per-task (srun)", i, s.host, s.ofMachine))
@@ -141,6 +174,14 @@ func (j *job) wait() {
 	if !j.speaks() {
 		time.Sleep(time.Second + time.Duration(j.launch.Rank)*turn)
 	}
+}
+
+// size is how many processes there are.
+func (j *job) size() int {
+	if j == nil {
+		return 1
+	}
+	return max(len(j.seats), 1)
 }
 
 // end leaves the job: together with the others after good work or an interruption, else by ending all of them.

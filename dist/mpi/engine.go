@@ -13,8 +13,8 @@ import (
 	"github.com/ringgrad/ringgrad/dist"
 )
 
-// maxMessage is how many bytes go in one MPI message: MPI counts with an int. What is longer travels in several, under the same tag; a receiver
-// that wants another number of them sees no error but waits, or takes the rest for the next message.
+// maxMessage is how many bytes go in one MPI message, the same in all processes: MPI counts with an int. What is as long or longer travels in
+// pieces under the same tag; the first that is shorter ends the message.
 var maxMessage = 1 << 30
 
 // engine is one process' side of a world.

@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if act := acts[os.Getenv(actVariable)]; act != nil {
+		act()
+		os.Exit(1)
+	}
 	if job.Rank() == 0 {
 		fmt.Fprintf(os.Stderr, "%d processes, %s\n", job.Size(), job.Library())
 	}

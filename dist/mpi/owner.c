@@ -84,19 +84,38 @@ static rg_order *take(long sleep) {
 	return list;
 }
 
-// What the owner alone touches from here on. A request is one message under way, or the agreement before a world is made.
+// What the owner alone touches from here on.
+
+// Requests under way: pieces of transfers, and agreements on a world.
 static struct {
 	int count, room;
 	MPI_Request *request;
 	rg_order **order; // whose request it is
-	size_t *wanted;   // bytes of the message
+	void **scratch;   // where a piece goes that its receive has no room for
 	int *index;       // scratch of MPI_Testsome
 	MPI_Status *status;
 } pending;
 
-static MPI_Comm *worlds; // MPI_COMM_NULL where closed
+// A piece that came before its receive.
+typedef struct early {
+	struct early *next;
+	MPI_Message message;
+	int peer, tag, size;
+} early;
+
+// Worlds, with receives whose last piece has not come, and pieces that nobody has asked for, both oldest first. comm is MPI_COMM_NULL where a
+// world was left; its place is used again.
+static struct world {
+	MPI_Comm comm;
+	rg_order *posted, **posted_end;
+	early *came, **came_end;
+} *worlds;
 static int world_count;
-static rg_order *waiting; // RG_LEAVE and RG_FINALIZE that wait for messages to end
+
+// left_behind is the world of transfers that their world has left: MPI_Finalize does without them.
+enum { left_behind = -2 };
+
+static rg_order *leaving; // RG_LEAVE and RG_FINALIZE that wait for messages to end
 static int finished;
 
 static double seconds(clockid_t clock) {
@@ -111,17 +130,6 @@ static void *grow(void *p, size_t n, size_t size) {
 	return p;
 }
 
-static void make_room(int more) {
-	if (pending.count + more <= pending.room)
-		return;
-	int n = pending.room = 2 * (pending.count + more) + 64;
-	pending.request = grow(pending.request, n, sizeof *pending.request);
-	pending.order = grow(pending.order, n, sizeof *pending.order);
-	pending.wanted = grow(pending.wanted, n, sizeof *pending.wanted);
-	pending.index = grow(pending.index, n, sizeof *pending.index);
-	pending.status = grow(pending.status, n, sizeof *pending.status);
-}
-
 // fail keeps the first error of an order.
 static void fail(rg_order *o, int code) {
 	if (code == MPI_SUCCESS || o->outcome != RG_OK)
@@ -132,8 +140,6 @@ static void fail(rg_order *o, int code) {
 	MPI_Error_string(code, text, &length);
 	o->text = strdup(text);
 	o->outcome = RG_FAILED;
-	if (o->class == MPI_ERR_TRUNCATE)
-		o->outcome = RG_LONG;
 	if (o->kind != RG_SEND && o->kind != RG_RECEIVE)
 		return;
 	if (o->class == MPI_ERR_OTHER) // MPICH's class of a broken connection
@@ -144,13 +150,20 @@ static void fail(rg_order *o, int code) {
 #endif
 }
 
-// add makes the next request of an order pending.
-static MPI_Request *add(rg_order *o, size_t wanted) {
-	make_room(1);
+// add gives room for the next request of an order.
+static MPI_Request *add(rg_order *o, void *scratch) {
+	if (pending.count == pending.room) {
+		int n = pending.room = 2 * pending.room + 64;
+		pending.request = grow(pending.request, n, sizeof *pending.request);
+		pending.order = grow(pending.order, n, sizeof *pending.order);
+		pending.scratch = grow(pending.scratch, n, sizeof *pending.scratch);
+		pending.index = grow(pending.index, n, sizeof *pending.index);
+		pending.status = grow(pending.status, n, sizeof *pending.status);
+	}
 	pending.order[pending.count] = o;
-	pending.wanted[pending.count] = wanted;
+	pending.scratch[pending.count] = scratch;
 	pending.request[pending.count] = MPI_REQUEST_NULL;
-	o->messages++;
+	o->pieces++;
 	return &pending.request[pending.count++];
 }
 
@@ -159,27 +172,127 @@ static void added(rg_order *o, int code) {
 	if (code == MPI_SUCCESS)
 		return;
 	fail(o, code);
-	pending.count--;
-	o->messages--;
+	free(pending.scratch[--pending.count]);
+	o->pieces--;
 }
 
-// start posts the messages of a transfer: one, or as many as its length needs. MPI keeps their order.
-static void start(rg_order *o) {
-	MPI_Comm comm = worlds[o->world];
+// settle gives a transfer back once nothing of it is under way.
+static void settle(rg_order *o) {
+	if (o->pieces > 0 || (o->kind == RG_RECEIVE && !o->matched))
+		return;
+	if (o->kind == RG_RECEIVE && o->outcome == RG_OK && o->got != o->length)
+		o->outcome = RG_SIZE;
+	put(&done, o);
+}
+
+// send posts the pieces of a message: full ones, and a shorter one, perhaps empty, that ends it. MPI keeps their order.
+static void send(rg_order *o) {
 	char *at = o->buffer;
-	size_t left = o->length;
+	size_t n, left = o->length;
 	do {
-		size_t n = left < o->limit ? left : o->limit;
-		MPI_Request *r = add(o, n);
-		if (o->kind == RG_SEND)
-			added(o, MPI_Issend(at, (int)n, MPI_BYTE, o->peer, o->tag, comm, r));
-		else
-			added(o, MPI_Irecv(at, (int)n, MPI_BYTE, o->peer, o->tag, comm, r));
+		n = left < o->limit ? left : o->limit;
+		MPI_Request *r = add(o, NULL);
+		added(o, MPI_Issend(at, (int)n, MPI_BYTE, o->peer, o->tag, worlds[o->world].comm, r));
 		at += n;
 		left -= n;
-	} while (left > 0 && o->outcome == RG_OK);
-	if (o->messages == 0)
-		put(&done, o);
+	} while (n == o->limit && o->outcome == RG_OK);
+	settle(o);
+}
+
+// accept starts to move a piece to its receive. A piece is matched before MPI is given the buffer, and never given one that is too small: Open
+// MPI (4.1 and 5.0) writes the whole of a big message then, beyond the end of the buffer.
+static void accept(rg_order *o, MPI_Message *message, int size) {
+	void *scratch = NULL, *at = (char *)o->buffer + o->got;
+	if (o->got + size > o->length || o->outcome != RG_OK)
+		at = scratch = grow(NULL, size ? size : 1, 1);
+	o->got += size;
+	o->matched = (size_t)size < o->limit;
+	MPI_Request *r = add(o, scratch);
+	added(o, MPI_Imrecv(at, size, MPI_BYTE, message, r));
+}
+
+// receive takes what came early, or waits for it among the posted.
+static void receive(rg_order *o) {
+	struct world *w = &worlds[o->world];
+	for (early **at = &w->came; *at && !o->matched;) {
+		early *e = *at;
+		if (e->peer != o->peer || e->tag != o->tag) {
+			at = &e->next;
+			continue;
+		}
+		if (!(*at = e->next))
+			w->came_end = at;
+		accept(o, &e->message, e->size);
+		free(e);
+	}
+	if (o->matched) {
+		settle(o);
+		return;
+	}
+	o->next = NULL;
+	*w->posted_end = o;
+	w->posted_end = &o->next;
+}
+
+// unpost takes the receive at *at off the list.
+static rg_order *unpost(struct world *w, rg_order **at) {
+	rg_order *o = *at;
+	if (!(*at = o->next))
+		w->posted_end = at;
+	return o;
+}
+
+// arrive brings a piece to the oldest receive that it is for, or keeps it.
+static void arrive(struct world *w, MPI_Message *message, MPI_Status *status) {
+	int size = 0;
+	MPI_Get_count(status, MPI_BYTE, &size);
+	for (rg_order **at = &w->posted; *at; at = &(*at)->next) {
+		rg_order *o = *at;
+		if (o->peer != status->MPI_SOURCE || o->tag != status->MPI_TAG)
+			continue;
+		accept(o, message, size);
+		if (o->matched) {
+			unpost(w, at);
+			settle(o);
+		}
+		return;
+	}
+	early *e = grow(NULL, 1, sizeof *e);
+	*e = (early){.message = *message, .peer = status->MPI_SOURCE, .tag = status->MPI_TAG, .size = size};
+	*w->came_end = e;
+	w->came_end = &e->next;
+}
+
+// abandon ends the receives of a world that have not come: with MPI's error if there is one.
+static void abandon(struct world *w, int code) {
+	while (w->posted) {
+		rg_order *o = unpost(w, &w->posted);
+		fail(o, code);
+		if (o->outcome == RG_OK)
+			o->outcome = RG_CANCELLED;
+		o->matched = 1;
+		settle(o);
+	}
+}
+
+// match takes the pieces that have come, where somebody waits for one: how many.
+static int match(void) {
+	int all = 0;
+	for (struct world *w = worlds; w < worlds + world_count; w++)
+		while (w->posted) {
+			int came = 0;
+			MPI_Message message;
+			MPI_Status status;
+			int code = MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, w->comm, &came, &message, &status);
+			if (code != MPI_SUCCESS)
+				abandon(w, code);
+			else if (!came)
+				break;
+			else
+				arrive(w, &message, &status);
+			all++;
+		}
+	return all;
 }
 
 // agree asks all processes which world they want, without blocking: who waits for the others can still send, receive and abort. A process that
@@ -187,9 +300,9 @@ static void start(rg_order *o) {
 static void agree(rg_order *o) {
 	o->ballot[0] = o->size;
 	o->ballot[1] = -o->size;
-	MPI_Request *r = add(o, 0);
+	MPI_Request *r = add(o, NULL);
 	added(o, MPI_Iallreduce(o->ballot, o->agreed, 2, MPI_INT, MPI_MAX, MPI_COMM_WORLD, r));
-	if (o->messages == 0)
+	if (o->pieces == 0)
 		put(&done, o);
 }
 
@@ -204,69 +317,20 @@ static void make_world(rg_order *o) {
 		return;
 	}
 	MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
-	worlds = grow(worlds, world_count + 1, sizeof *worlds);
-	o->world = world_count++;
-	worlds[o->world] = comm;
-}
-
-// left_behind is the world of transfers that their world has left.
-enum { left_behind = -2 };
-
-// of_world says whether request i is a transfer of a world; world -1 is all that were not left.
-static int of_world(int i, int world) {
-	rg_order *o = pending.order[i];
-	return (o->kind == RG_SEND || o->kind == RG_RECEIVE) && (world < 0 ? o->world != left_behind : o->world == world);
-}
-
-// cancel ends the receives that are under way.
-static void cancel(int world) {
-	for (int i = 0; i < pending.count; i++)
-		if (of_world(i, world) && pending.order[i]->kind == RG_RECEIVE)
-			MPI_Cancel(&pending.request[i]);
-}
-
-// wait_for_messages lets an RG_LEAVE or RG_FINALIZE wait until its messages have ended.
-static void wait_for_messages(rg_order *o) {
-	cancel(o->world);
-	o->deadline = seconds(CLOCK_MONOTONIC) + o->patience;
-	o->next = waiting;
-	waiting = o;
-}
-
-// leave ends a world. Where sends have met no receive the communicator is kept: a later one of its number would get what they sent.
-static void leave(rg_order *o, int left) {
-	if (o->kind == RG_LEAVE) {
-		if (left == 0)
-			MPI_Comm_free(&worlds[o->world]);
-		for (int i = 0; i < pending.count; i++)
-			if (of_world(i, o->world))
-				pending.order[i]->world = left_behind;
-		put(&done, o);
-	} else if (o->outcome == RG_OK) {
-		agree(o);
-	} else {
-		put(&done, o);
-	}
-}
-
-// leave_ended goes on with those that wait for nothing any more, or for too long.
-static void leave_ended(void) {
-	for (rg_order **at = &waiting; *at;) {
-		rg_order *o = *at;
-		int left = 0;
-		for (int i = 0; i < pending.count; i++)
-			left += of_world(i, o->world);
-		if (left && seconds(CLOCK_MONOTONIC) < o->deadline) {
-			at = &o->next;
-			continue;
+	int i = 0;
+	while (i < world_count && worlds[i].comm != MPI_COMM_NULL)
+		i++;
+	if (i == world_count) {
+		worlds = grow(worlds, ++world_count, sizeof *worlds);
+		for (int k = 0; k < i; k++) { // the ends of empty lists have moved
+			if (!worlds[k].posted)
+				worlds[k].posted_end = &worlds[k].posted;
+			if (!worlds[k].came)
+				worlds[k].came_end = &worlds[k].came;
 		}
-		if (left && o->kind == RG_FINALIZE) { // it might never return
-			o->outcome = RG_UNSENT;
-			o->got = left;
-		}
-		*at = o->next;
-		leave(o, left);
 	}
+	struct world *w = &worlds[o->world = i];
+	*w = (struct world){.comm = comm, .posted_end = &w->posted, .came_end = &w->came};
 }
 
 static void finalize(rg_order *o) {
@@ -274,48 +338,23 @@ static void finalize(rg_order *o) {
 	o->last = finished = 1;
 }
 
-// ended takes the result of one request of an order, and gives the order back after its last.
-static void ended(int i, int code, MPI_Status *status) {
-	rg_order *o = pending.order[i];
-	o->messages--;
-	fail(o, code);
-	if (o->kind == RG_RECEIVE && code == MPI_SUCCESS) {
-		int n = 0, cancelled = 0;
-		MPI_Test_cancelled(status, &cancelled);
-		if (cancelled && o->outcome == RG_OK)
-			o->outcome = RG_CANCELLED;
-		if (!cancelled)
-			MPI_Get_count(status, MPI_BYTE, &n);
-		o->got += n;
-		if ((size_t)n < pending.wanted[i] && o->outcome == RG_OK)
-			o->outcome = RG_SHORT;
-	}
-	if (o->kind == RG_RECEIVE && o->outcome != RG_OK && o->messages > 0) // the rest of the message will not come
-		for (int k = 0; k < pending.count; k++)
-			if (pending.order[k] == o && pending.request[k] != MPI_REQUEST_NULL)
-				MPI_Cancel(&pending.request[k]);
-	if (o->messages > 0)
-		return;
-	if ((o->kind == RG_WORLD || o->kind == RG_FINALIZE) && o->outcome == RG_OK) {
-		if (o->agreed[0] != o->size || o->agreed[1] != -o->size) {
-			o->outcome = RG_DISAGREE;
-		} else if (o->kind == RG_WORLD) {
-			make_world(o);
-		} else {
-			finalize(o);
-		}
-	}
+// decided goes on after an agreement.
+static void decided(rg_order *o) {
+	if (o->outcome == RG_OK && (o->agreed[0] != o->size || o->agreed[1] != -o->size))
+		o->outcome = RG_DISAGREE;
+	if (o->outcome == RG_OK && o->kind == RG_WORLD)
+		make_world(o);
+	else if (o->outcome == RG_OK)
+		finalize(o);
 	put(&done, o);
 }
 
-// poll_once lets MPI work and takes what has ended: how many requests.
-static int poll_once(void) {
-	int n = 0;
-	if (pending.count == 0) { // MPI may still hold bytes of messages that ended for us
-		MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &n, MPI_STATUS_IGNORE);
+// test takes the requests that have ended: how many.
+static int test(void) {
+	int n = 0, class = MPI_SUCCESS;
+	if (pending.count == 0)
 		return 0;
-	}
-	int class = MPI_SUCCESS, code = MPI_Testsome(pending.count, pending.request, &n, pending.index, pending.status);
+	int code = MPI_Testsome(pending.count, pending.request, &n, pending.index, pending.status);
 	if (code != MPI_SUCCESS)
 		MPI_Error_class(code, &class);
 	if (class != MPI_SUCCESS && class != MPI_ERR_IN_STATUS) { // MPI itself is broken: nothing will end any more
@@ -325,20 +364,84 @@ static int poll_once(void) {
 	}
 	if (n == MPI_UNDEFINED || n == 0)
 		return 0;
-	for (int i = 0; i < n; i++) {
-		int each = class == MPI_ERR_IN_STATUS ? pending.status[i].MPI_ERROR : code;
-		ended(pending.index[i], each, &pending.status[i]);
-		pending.order[pending.index[i]] = NULL;
+	rg_order *agreed = NULL;
+	for (int k = 0; k < n; k++) {
+		int i = pending.index[k];
+		rg_order *o = pending.order[i];
+		pending.order[i] = NULL;
+		free(pending.scratch[i]);
+		fail(o, class == MPI_ERR_IN_STATUS ? pending.status[k].MPI_ERROR : code);
+		o->pieces--;
+		if (o->kind == RG_SEND || o->kind == RG_RECEIVE)
+			settle(o);
+		else
+			agreed = o; // there is one at a time
 	}
 	int kept = 0;
 	for (int i = 0; i < pending.count; i++)
 		if (pending.order[i]) {
 			pending.request[kept] = pending.request[i];
 			pending.order[kept] = pending.order[i];
-			pending.wanted[kept++] = pending.wanted[i];
+			pending.scratch[kept++] = pending.scratch[i];
 		}
 	pending.count = kept;
+	if (agreed)
+		decided(agreed);
 	return n;
+}
+
+// leave lets an RG_LEAVE or RG_FINALIZE wait until its messages have ended. World -1 is all worlds.
+static void leave(rg_order *o) {
+	for (int i = 0; i < world_count; i++)
+		if (o->world < 0 || o->world == i)
+			abandon(&worlds[i], MPI_SUCCESS);
+	o->deadline = seconds(CLOCK_MONOTONIC) + o->patience;
+	o->next = leaving;
+	leaving = o;
+}
+
+static void left(rg_order *o, int under_way) {
+	if (o->kind == RG_FINALIZE && !under_way) {
+		agree(o);
+		return;
+	}
+	if (o->kind == RG_FINALIZE) { // MPI_Finalize might never return
+		o->outcome = RG_UNSENT;
+		o->got = under_way;
+	} else {
+		struct world *w = &worlds[o->world];
+		int unmet = under_way || w->came; // a later communicator of this one's number would get what they sent
+		for (early *e = w->came, *next; e; e = next) { // to MPI they stay messages that nobody has received
+			next = e->next;
+			free(e);
+		}
+		w->came = NULL;
+		if (!unmet)
+			MPI_Comm_free(&w->comm);
+		w->comm = MPI_COMM_NULL;
+		for (int i = 0; i < pending.count; i++)
+			if (pending.order[i]->world == o->world && (pending.order[i]->kind == RG_SEND || pending.order[i]->kind == RG_RECEIVE))
+				pending.order[i]->world = left_behind;
+	}
+	put(&done, o);
+}
+
+// leave_ended goes on with those that wait for nothing any more, or for too long.
+static void leave_ended(void) {
+	for (rg_order **at = &leaving; *at;) {
+		rg_order *o = *at;
+		int under_way = 0;
+		for (int i = 0; i < pending.count; i++) {
+			rg_order *p = pending.order[i];
+			under_way += (p->kind == RG_SEND || p->kind == RG_RECEIVE) && (o->world < 0 ? p->world != left_behind : p->world == o->world);
+		}
+		if (under_way && seconds(CLOCK_MONOTONIC) < o->deadline) {
+			at = &o->next;
+			continue;
+		}
+		*at = o->next;
+		left(o, under_way);
+	}
 }
 
 static void init(rg_order *o) {
@@ -367,15 +470,17 @@ static void obey(rg_order *o) {
 		init(o);
 		break;
 	case RG_SEND:
+		send(o);
+		break;
 	case RG_RECEIVE:
-		start(o);
+		receive(o);
 		break;
 	case RG_WORLD:
 		agree(o);
 		break;
 	case RG_LEAVE:
 	case RG_FINALIZE:
-		wait_for_messages(o);
+		leave(o);
 		break;
 	case RG_ABORT:
 		MPI_Abort(MPI_COMM_WORLD, o->size);
@@ -403,7 +508,11 @@ void rg_run(void) {
 		if (finished)
 			break;
 		double before = seconds(CLOCK_THREAD_CPUTIME_ID);
-		active |= poll_once() > 0;
+		active |= match() + test() > 0;
+		if (!active && pending.count == 0) { // bytes of messages that have ended for us may still have to leave
+			int came;
+			MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &came, MPI_STATUS_IGNORE);
+		}
 		active |= seconds(CLOCK_THREAD_CPUTIME_ID) - before > moving;
 		leave_ended();
 		double now = seconds(CLOCK_MONOTONIC);

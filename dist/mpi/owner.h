@@ -5,8 +5,9 @@
 
 enum rg_kind { RG_INIT, RG_SEND, RG_RECEIVE, RG_WORLD, RG_LEAVE, RG_FINALIZE, RG_ABORT };
 
-// RG_SHORT: got bytes came, less than wanted. RG_LONG: more came than wanted. RG_LOST: the class says that the peer is gone.
-enum rg_outcome { RG_OK, RG_FAILED, RG_SHORT, RG_LONG, RG_LOST, RG_CANCELLED, RG_DISAGREE, RG_UNSENT };
+// RG_SIZE: got bytes came instead of length. RG_LOST: the class says that the peer is gone. RG_CANCELLED: the world was left before. RG_DISAGREE:
+// processes want different worlds. RG_UNSENT: got messages are still under way.
+enum rg_outcome { RG_OK, RG_FAILED, RG_SIZE, RG_LOST, RG_CANCELLED, RG_DISAGREE, RG_UNSENT };
 
 // rg_order is one thing to do. Go allocates it with calloc, fills the first part, and frees it (and text, by free) when rg_reap gives it back.
 typedef struct rg_order {
@@ -15,9 +16,9 @@ typedef struct rg_order {
 	int world;     // of a transfer and of RG_LEAVE: which one; RG_WORLD gives it
 	int peer, tag; // of a transfer
 	void *buffer;
-	size_t length, limit; // bytes; bytes of one MPI message
+	size_t length, limit; // bytes; bytes of one piece, the same everywhere
 	int size;             // RG_WORLD: processes of the world; RG_ABORT: exit code
-	double patience;      // RG_LEAVE, RG_FINALIZE: seconds that started sends get
+	double patience;      // RG_LEAVE, RG_FINALIZE: seconds that started messages get
 
 	int outcome;
 	int class;  // MPI's, of RG_FAILED and RG_LOST
@@ -28,7 +29,8 @@ typedef struct rg_order {
 	int last; // the owner has ended: no further order will be obeyed
 
 	struct rg_order *next; // the owner's own from here on
-	int messages;          // under way
+	int pieces;            // under way
+	int matched;           // a receive's last piece has come
 	int ballot[2], agreed[2];
 	double deadline;
 } rg_order;

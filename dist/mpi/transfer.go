@@ -71,10 +71,8 @@ func (t *transfer) failure(o *C.rg_order) error {
 		return nil
 	case C.RG_CANCELLED:
 		return t.engine.end()
-	case C.RG_SHORT:
+	case C.RG_SIZE:
 		return fmt.Errorf("%w: %d bytes sent, %d wanted", dist.ErrSize, o.got, t.size)
-	case C.RG_LONG:
-		return fmt.Errorf("%w: more than the %d bytes wanted were sent", dist.ErrSize, t.size)
 	}
 	op := opReceive
 	if t.sending {

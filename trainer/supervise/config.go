@@ -43,7 +43,7 @@ type Config struct {
 	Wait         time.Duration // for MinHosts to answer; 0: they are probed once
 
 	MaxRestarts int           // end after so many in a row without a newer checkpoint; 0 never restarts
-	Stall       time.Duration // end a start that adds nothing to metrics.jsonl for so long; 0: never
+	Stall       time.Duration // end a start that adds nothing to metrics.jsonl for so long, from its beginning on; 0: never
 	Signal      string        // that asks the command to save and end: one of Signals; "": the first
 	KillAfter   time.Duration // kill what has not ended so long after it was asked to; 0: DefaultKillAfter
 

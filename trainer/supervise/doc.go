@@ -7,7 +7,7 @@
 //	│        │
 //	│   the command, in a process group of its own ── 0, 2 or 130, or an interrupt ──▶ ends
 //	│        │ any other status, a signal, a stall
-//	│   what is left of its processes is killed
+//	│   what is left of its processes is killed, and their lock of the output folder waited for
 //	│        │
 //	└── pause ── MaxRestarts restarts in a row without a newer checkpoint ──▶ ends
 //

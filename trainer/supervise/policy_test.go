@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ringgrad/ringgrad/trainer/checkpoint"
 )
 
 // world plays the hosts and the command; nothing is started.
@@ -344,6 +346,46 @@ func TestAnInterruptEndsProbesAndPauses(t *testing.T) {
 			t.Errorf("%+v, %v", report, err)
 		}
 	})
+}
+
+// TestARestartWaitsForTheFolder plays a rank on another host that takes its time to notice that all is over.
+func TestARestartWaitsForTheFolder(t *testing.T) {
+	for name, c := range map[string]struct{ held, want time.Duration }{
+		"it ends":               {10 * time.Second, 11 * time.Second},
+		"it stays for too long": {time.Hour, 31 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				began := time.Now()
+				var restarted time.Duration
+				w.plays = []func(*played){
+					func(j *played) {
+						unlock, err := checkpoint.Lock(w.config.OutputDir)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						timer := time.AfterFunc(c.held, unlock)
+						t.Cleanup(func() {
+							if timer.Stop() {
+								unlock()
+							}
+						})
+						crash(j)
+					},
+					func(j *played) { restarted = time.Since(began); finish(j) },
+				}
+				if _, err := w.supervise(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if restarted < c.want-time.Second || restarted > c.want+time.Second {
+					t.Errorf("restarted after %v, want %v", restarted, c.want)
+				}
+				w.wantNote("waiting: checkpoint: another run (process")
+			})
+		})
+	}
 }
 
 func TestAStallIsEndedAndRestarted(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -94,6 +95,9 @@ func (r *run) loop(ctx context.Context) error {
 		if err := r.sleep(ctx, pause); err != nil {
 			return err
 		}
+		if err := r.free(ctx); err != nil {
+			return err
+		}
 		pause = longer(pause)
 	}
 }
@@ -177,6 +181,30 @@ func (r *run) newest() int {
 		r.notef("%v", err)
 	}
 	return entry.Step
+}
+
+// free waits, for as long as a job may take to end, until no rank has the output folder: those on other hosts end when they notice
+// that their launcher is gone, and until then a start would be refused.
+func (r *run) free(ctx context.Context) error {
+	told := false
+	for limit := time.Now().Add(r.KillAfter); time.Now().Before(limit); {
+		unlock, err := checkpoint.Lock(r.OutputDir)
+		if err == nil {
+			unlock()
+			return nil
+		}
+		if errors.Is(err, fs.ErrNotExist) { // nothing has been written yet
+			return nil
+		}
+		if !told {
+			r.notef("waiting: %v", err)
+			told = true
+		}
+		if err := r.sleep(ctx, firstPause); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sleep waits for a pause to end, or for an interrupt.
