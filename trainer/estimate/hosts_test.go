@@ -92,10 +92,10 @@ func TestCopiesTakeProcessorTime(t *testing.T) {
 	run := Run{SequenceLen: 16384, Ring: 4, Layout: shard.Zigzag}
 	c := gigabit(4, 100)
 	without := spread(t, long, run, c)
-	c.Copy = 1e9
+	c.Copy, c.Cores = 4e9, 0.25
 	with := spread(t, long, run, c)
 	ringBytes := float64(with.Bytes() - with.LinkBytes[dist.Collective])
-	near(t, "copies", with.Seconds-without.Seconds, ringBytes/1e9, 0.1)
+	near(t, "copies, a GB a second by a quarter of a core", with.Seconds-without.Seconds, ringBytes/1e9, 0.1)
 }
 
 // TestMemoryOfAHost: a host has its own ranks' part and all of the weights; one host is the process that it was before.
@@ -187,6 +187,7 @@ func TestClustersThatCannotBeAreRefused(t *testing.T) {
 		"no hosts":      {good, gigabit(0, 1), "0 hosts: give at least 1"},
 		"no link":       {good, Cluster{Hosts: 2, Speed: Speed{1, 1}}, "a link of 0 bytes a second"},
 		"no speed":      {good, gigabit(2, 0), "a speed of 0 and 0 Gflop/s a host"},
+		"no cores":      {good, Cluster{Hosts: 2, Link: 1, Copy: 1, Speed: Speed{1, 1}}, "0 cores of a host"},
 		"endless delay": {good, Cluster{Hosts: 2, Link: 1, Latency: math.Inf(1), Speed: Speed{1, 1}}, "a latency of +Inf"},
 		"heads":         {Run{SequenceLen: 64, Ring: 6, Ulysses: 3}, gigabit(2, 1), "Ulysses groups of 3"},
 	} {
