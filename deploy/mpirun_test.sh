@@ -40,7 +40,7 @@ ends() {
   done
   took=$(($(date +%s%3N) - from))
   status=0
-  wait "$job" || status=$?
+  wait "$job" 2>/dev/null || status=$?
 }
 
 # alive HOST lists what is there of the job.

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/dist/hosts"
 	"github.com/ringgrad/ringgrad/dist/mpi"
 	"github.com/ringgrad/ringgrad/dist/nccl"
 	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
@@ -166,14 +169,45 @@ func (j *job) warnings() []string {
 	return list
 }
 
-// turn is how long a process waits before it tells an error that the first one may be telling, too: process i takes i+1 turns.
-const turn = 500 * time.Millisecond
+// How long processes wait before they tell an error that another one may be telling, too: it takes a launcher seconds to end a job.
+const (
+	patient = 5 * time.Second
+	turn    = 500 * time.Millisecond // from one process to the next
+)
 
-// wait gives the processes before this one the time to say what went wrong, and to end the job with that.
-func (j *job) wait() {
-	if !j.speaks() {
-		time.Sleep(time.Second + time.Duration(j.launch.Rank)*turn)
+// tells says whether this process is to tell an error. The first one is, or the one behind it if it is itself what the others wait for. The
+// others give it the time to say what went wrong, and to end the job with that; then it is their turn.
+func (j *job) tells(err error) bool {
+	if j == nil {
+		return true
 	}
+	speaker := 0
+	if absent(err) == 0 {
+		speaker = 1
+	}
+	if j.launch.Rank == speaker {
+		return true
+	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, endSignals...)
+	defer signal.Stop(ended)
+	select {
+	case <-ended: // the launcher does that
+		return false
+	case <-time.After(patient + time.Duration(j.launch.Rank)*turn):
+		return true
+	}
+}
+
+// absent is the number of the process that an error says all wait for; -1 for none. Until the ranks have joined each process is one.
+func absent(err error) int {
+	if located, ok := errors.AsType[*hosts.Located](err); ok {
+		return located.Process
+	}
+	if late, ok := errors.AsType[*dist.Late](err); ok {
+		return late.Rank
+	}
+	return -1
 }
 
 // size is how many processes there are.

@@ -83,7 +83,9 @@ func (o *output) raw(document []byte) error {
 // failure ends a command with an error on stderr, and keeps the promise of one JSON document when it has not printed its own. Of the
 // processes of a job the first one that can does so.
 func (o *output) failure(err error) {
-	o.job.wait()
+	if !o.job.tells(err) {
+		return
+	}
 	_, _ = fmt.Fprintf(o.last, "train: %s\n", message(err))
 	if o.json {
 		_ = o.document(map[string]any{"ok": false, "error": message(err)})

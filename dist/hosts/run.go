@@ -51,9 +51,22 @@ func (w *World) located(err error) error {
 	switch {
 	case w.wire.Size() == 1:
 	case errors.As(err, &late) && late.Rank >= 0 && late.Rank < w.Size():
-		return fmt.Errorf("%w [rank %d is on %s]", err, late.Rank, w.names[w.process(late.Rank)])
+		process := w.process(late.Rank)
+		return &Located{Err: err, Rank: late.Rank, Process: process, Host: w.names[process]}
 	case errors.As(err, &remote):
 		return fmt.Errorf("%w [on %s]", err, remote.Host)
 	}
 	return err
 }
+
+// Located is an error of Run that wraps a *dist.Late: it says where the late rank is.
+type Located struct {
+	Err           error
+	Rank, Process int
+	Host          string
+}
+
+func (l *Located) Error() string { return fmt.Sprintf("%v [rank %d is on %s]", l.Err, l.Rank, l.Host) }
+
+// Unwrap gives the error without the place.
+func (l *Located) Unwrap() error { return l.Err }

@@ -81,6 +81,10 @@ func TestTheWatchdogNamesTheLateRankAndItsHost(t *testing.T) {
 		if !errors.As(err, &late) || late.Rank != 5 || !strings.Contains(err.Error(), "rank 5 is on ") || !strings.Contains(err.Error(), "forward_kv") {
 			t.Errorf("process %d: got %v, want rank 5 named with its host and what is missing", process, err)
 		}
+		var located *hosts.Located
+		if !errors.As(err, &located) || located.Process != 2 {
+			t.Errorf("process %d: got %#v, want process 2 named", process, located)
+		}
 	}
 }
 

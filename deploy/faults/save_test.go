@@ -1,0 +1,134 @@
+//go:build mpi
+
+package faults
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ringgrad/ringgrad/trainer/checkpoint"
+)
+
+func TestAKillWhileACheckpointIsWrittenLeavesThePreviousOneInUse(t *testing.T) {
+	r := newTraining(t)
+	j := r.lab.start(t, r.supervised(hostCount))
+	j.inStep(r, 6)
+	before := j.killSaving(r)
+	j.restarted(1)
+	resumed := r.lastStep(t) // nothing has been added yet, or it was cut back
+	if len(r.unfinished()) == 0 && resumed > before.Step {
+		t.Error("no unfinished folder was left: the kill came too late")
+	}
+	if err := checkpoint.Verify(before.Path); err != nil {
+		t.Error(err)
+	}
+	if status, _ := j.ends(slow); status != 0 {
+		t.Fatalf("status %d", status)
+	}
+	if r.outcome(t).weights != r.undisturbed(t).weights {
+		t.Error("the weights differ from an undisturbed run's")
+	}
+	if left := r.unfinished(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	t.Logf("kill -9 of rank 0 while it wrote a checkpoint: resumed from that of step %d, which was whole; same bits", before.Step)
+}
+
+// killSaving kills rank 0 in the middle of a save, and returns the newest checkpoint then. A save takes milliseconds: it is stopped
+// first, and goes on if it was over.
+func (j *job) killSaving(r training) checkpoint.Entry {
+	j.t.Helper()
+	var newest checkpoint.Entry
+	j.until("a save could be killed", func() bool {
+		if len(r.unfinished()) == 0 {
+			return false
+		}
+		for _, p := range r.lab.processes(func(p process) bool { return p.host == 1 && isRank(p) }) {
+			p.send(syscall.SIGSTOP)
+			time.Sleep(5 * time.Millisecond) // until it stands still
+			if newest, _ = checkpoint.Latest(r.out); len(r.unfinished()) > 0 && newest.Step > 0 {
+				p.send(syscall.SIGKILL)
+				return true
+			}
+			p.send(syscall.SIGCONT)
+		}
+		return false
+	})
+	return newest
+}
+
+// onHost is a command of ranks that does something on one host before it becomes the rank; there, mounts are the rank's own.
+func (r training) onHost(i int, script string, rank []string) []string {
+	text := fmt.Sprintf("set -e; if [ $(hostname) = %s ]; then %s; fi; exec \"$0\" \"$@\"", host(i), script)
+	return append([]string{"bash", "-c", text}, rank...)
+}
+
+// Of two rings the second one's first rank, on host 3, writes its share of the optimizer's state into the checkpoint. There, all that is
+// written to output_dir goes to a disk of 48 KiB.
+func TestADiskThatIsFullOnOneHostEndsTheRunWithTheReason(t *testing.T) {
+	r := newTraining(t, "data_parallel_size=2", "context_parallel_size=2", "zero_stage=1", "max_steps=10")
+	r.lab.must(t, 0, r.mpirun()) // checkpoints 5 and 10
+	disk := filepath.Join(filepath.Dir(r.out), "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	small := fmt.Sprintf("mount -t tmpfs -o size=48k none %s && mkdir %[1]s/up %[1]s/work && mount -t overlay overlay -o lowerdir=%[2]s,upperdir=%[1]s/up,workdir=%[1]s/work %[2]s", disk, r.out)
+	if text, err := r.lab.script("netns/on", host(3), small); err != nil {
+		t.Skipf("SKIPPED: a disk of one host takes overlay mounts: %v %s", err, text)
+	}
+	for _, name := range []string{"model.safetensors", "config.json"} { // or the run would be done
+		if err := os.Remove(filepath.Join(r.out, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rank := r.command("--resume", "latest", "--set", "max_steps=20", "--set", "save_steps=7")
+	said := r.lab.must(t, 1, r.mpirun(r.onHost(3, small, rank)...))
+	r.refusedSave(t, said, "on "+host(3)+":", 10)
+	r.lab.must(t, 0, r.mpirun(rank...))
+	if r.outcome(t).losses[20] == 0 {
+		t.Error("the run has no step 20")
+	}
+	t.Log("disk full on the host of one share: exit 1, the reason once, checkpoint 10 whole and resumed")
+}
+
+// refusedSave checks a run that could not save: the reason is told once, and the checkpoint before is whole and the newest.
+func (r training) refusedSave(t *testing.T, said, reason string, step int) {
+	t.Helper()
+	if n := strings.Count(said, "train: "); n != 1 || !strings.Contains(said, "no space left on device") || !strings.Contains(said, reason) {
+		t.Errorf("%d errors are told, want one with %q and the full disk:\n%s", n, reason, said)
+	}
+	list := r.wholeCheckpoints(t)
+	if len(list) == 0 || list[len(list)-1].Step != step {
+		t.Errorf("checkpoints %v, want that of step %d as the newest", list, step)
+	}
+	if left := r.unfinished(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// The disk of output_dir takes one checkpoint and a half.
+func TestAFullDiskEndsTheRunWithTheReason(t *testing.T) {
+	r := newTraining(t)
+	if err := os.Mkdir(r.out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("none", r.out, "tmpfs", 0, "size=1700k"); err != nil {
+		t.Skipf("SKIPPED: a small disk takes the right to mount: %v", err)
+	}
+	defer func() { _ = syscall.Unmount(r.out, syscall.MNT_DETACH) }()
+	said := r.lab.must(t, 1, r.mpirun())
+	r.refusedSave(t, said, "checkpoint-5 is whole", 5)
+	if err := syscall.Mount("none", r.out, "tmpfs", syscall.MS_REMOUNT, "size=20m"); err != nil {
+		t.Fatal(err)
+	}
+	r.lab.must(t, 0, r.mpirun(r.command("--resume", "latest")...))
+	if r.outcome(t).weights != r.undisturbed(t).weights {
+		t.Error("the weights differ from an undisturbed run's")
+	}
+	t.Log("disk full: exit 1, the reason once, the checkpoint before it whole and resumed with room: same bits")
+}
