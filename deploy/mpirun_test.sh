@@ -80,6 +80,7 @@ cut_cable() {
   "$netns/cut" rgmpi3
   ends 10 "after a cut everything ends on the other hosts"
   "$netns/mend" rgmpi3
+  sleep 2 # until hosts ask for its address again
   [ "$status" != 0 ] || refute "$label: a cut host: status 0"
   passed "a cut cable ends the job"
   for pid in $(alive rgmpi3); do kill -9 "$pid" 2>/dev/null || true; done
