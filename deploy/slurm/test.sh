@@ -112,6 +112,7 @@ restarted=$(grep -o 'starts at step [0-9]*' "$scratch/run.out" | tail -1 | grep 
 slurm scancel --signal=TERM "$job"
 within 20 "SIGTERM, as before the time limit, gives a checkpoint" lines run 'wrote its checkpoint' 3
 within 20 "the job is back in the queue" state "$job" PENDING
+sleep 8 # a new start before the old one is forgotten everywhere would be refused
 slurm scontrol update "jobid=$job" StartTime=now # in place of Slurm's two minutes
 within 60 "it starts once more" lines run 'starts at step' 9
 within 120 "and ends" lines run 'ended with 0 (requeues: 1, retries: 0)' 1
