@@ -117,9 +117,9 @@ type outcome struct {
 
 // line is one of metrics.jsonl.
 type line struct {
-	Step     int      `json:"step"`
-	Loss     *float64 `json:"loss"`
-	EvalLoss *float64 `json:"eval_loss"`
+	Step    int      `json:"step"`
+	Loss    *float64 `json:"loss"`
+	Seconds float64  `json:"seconds"`
 }
 
 // lines reads metrics.jsonl as far as it is written.
