@@ -12,6 +12,9 @@ build: ## build the command to ./train
 cuda: ## build the command with GPUs to ./train; needs a C compiler, but no CUDA toolkit
 	CGO_ENABLED=1 CGO_CFLAGS="$(CUDA_CFLAGS)" go build -tags ringcuda -o train ./cmd/train
 
+mpi: ## build the command for several hosts to ./train; needs a C compiler and Open MPI
+	CGO_ENABLED=1 go build -tags mpi -o train ./cmd/train
+
 cuda-test: ## run the tests of GPUs on a mock of the driver; on GPUs with RINGGRAD_CUDA_LIBRARY=libcuda.so.1
 	CGO_ENABLED=1 CGO_CFLAGS="$(CUDA_CFLAGS)" go test -tags ringcuda ./ops/gpu ./ops/internal/device/...
 
@@ -42,4 +45,4 @@ base: ## train the committed base model again (configs/base)
 check: ## everything that CI runs
 	bash .ci/run
 
-.PHONY: help build cuda cuda-test test race portable gradcheck generate lint long base check
+.PHONY: help build cuda mpi cuda-test test race portable gradcheck generate lint long base check

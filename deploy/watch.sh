@@ -1,5 +1,5 @@
 # Sourced by mpirun.sh: runs mpirun, hands signals on, and ends what will not end.
-# shellcheck shell=bash disable=SC2154 # mpirun.sh sets command, kind, polite, grace and lost
+# shellcheck shell=bash disable=SC2154 # mpirun.sh sets command, kind, polite, grace, lost and folder
 
 asked=0     # how often the job was asked to end
 deadline='' # when it is asked again, in seconds of SECONDS
@@ -25,7 +25,11 @@ watch_over() {
   local own_session=(setsid) status=0
   # Nothing outlives this script, even where it is killed.
   if command -v setpriv >/dev/null; then own_session+=(setpriv --pdeathsig TERM); fi
-  "${own_session[@]}" "${command[@]}" </dev/null &
+  if [ "$kind" = openmpi5 ]; then
+    "${own_session[@]}" "${command[@]}" </dev/null 2> >(exec sed -u "/PRTE has lost communication/w $folder/words" >&2) &
+  else
+    "${own_session[@]}" "${command[@]}" </dev/null &
+  fi
   job=$!
   trap signalled TERM INT USR1
   while kill -0 "$job" 2>/dev/null; do
@@ -42,6 +46,10 @@ watch_over() {
     fi
   done
   wait "$job" || status=$?
+  if [ $status = 0 ] && [ "$kind" = openmpi5 ]; then
+    sleep 0.3 # for its last words
+    [ ! -s "$folder/words" ] || status=1 # it ends with 0 at times after it has lost a host
+  fi
   if [ -s "$lost" ]; then
     [ $status != 0 ] || status=1
   elif [ $status = 0 ] && [ $asked -gt 0 ] && [ "$kind" = mpich ]; then

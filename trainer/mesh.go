@@ -22,6 +22,7 @@ type mesh struct {
 	world  *dist.Comm // all ranks
 	ring   *dist.Comm // those that split the same sequences
 	inside *dist.Comm // those of this process
+	sums   *dist.Comm // all ranks again, for a goroutine beside: gradients are added while the pass goes on
 	across *dist.Comm // of a leader: the leaders that keep the other shares of the optimizer; of others nothing of use
 
 	data, rings int // number of the own ring, and of all
@@ -31,7 +32,7 @@ type mesh struct {
 // newMesh divides all ranks. All of them call it.
 func newMesh(ctx context.Context, world *dist.Comm, c config.Config, perProcess int) (m mesh, err error) {
 	rank, size := world.Rank(), c.ContextParallelSize
-	m = mesh{world: world, ring: world, inside: world, across: world, data: rank / size, rings: c.DataParallelSize, perProcess: perProcess}
+	m = mesh{world: world, ring: world, inside: world, sums: world, across: world, data: rank / size, rings: c.DataParallelSize, perProcess: perProcess}
 	for _, group := range []struct {
 		comm  **dist.Comm
 		color int
@@ -39,6 +40,7 @@ func newMesh(ctx context.Context, world *dist.Comm, c config.Config, perProcess 
 	}{
 		{&m.ring, m.data, m.rings == 1},
 		{&m.inside, rank / perProcess, perProcess == world.Size()},
+		{&m.sums, 0, perProcess == world.Size()},
 		{&m.across, m.column(rank % size), false},
 	} {
 		if group.whole {

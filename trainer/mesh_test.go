@@ -195,6 +195,19 @@ func TestAShareThatCannotBeWrittenLeavesTheEarlierCheckpoint(t *testing.T) {
 	}
 }
 
+func TestAShareWantsAFolderThatAllSee(t *testing.T) {
+	cfg := meshed(t, 2, 1)
+	cfg.ZeroStage = 1
+	elsewhere := func(r *run) {
+		if r.dealt.process == 1 { // as if it were another file system
+			r.cfg.OutputDir = filepath.Join(t.TempDir(), "out")
+		}
+	}
+	for _, err := range trainedBy(t, 2, cfg, Options{}, nil, elsewhere) {
+		wantError(t, err, "is not seen on "+hostname(), "zero_stage: 0")
+	}
+}
+
 func TestProcessesThatDifferAreRefusedByWhatDiffers(t *testing.T) {
 	cfg := meshed(t, 1, 2)
 	errs := trainedBy(t, 2, cfg, Options{}, func(process int, cfg *config.Config) {

@@ -103,6 +103,18 @@ func (w *worker) writeShareBeside(ctx context.Context) error {
 	return err
 }
 
+// checkFolder finds out at the start whether a process that writes a share of the optimizer's state sees the folder of the root.
+func (w *worker) checkFolder() error {
+	if w.root() || !w.leads() || w.run.dealt.share.Whole() || w.ring.Rank() != 0 {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(w.run.cfg.OutputDir, "config.yaml")); err != nil {
+		return fmt.Errorf("trainer: output_dir %s of the first process is not seen on %s (%w), where a share of the optimizer's state is written from; put it on a file system that all hosts share, or set zero_stage: 0",
+			w.run.cfg.OutputDir, hostname(), err)
+	}
+	return nil
+}
+
 func (w *worker) writeShare(dir string) error {
 	if w.run.saving != nil {
 		w.run.saving(dir)

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
-	"github.com/ringgrad/ringgrad/ops"
 	"github.com/ringgrad/ringgrad/ops/adamw"
 	"github.com/ringgrad/ringgrad/ops/meter"
 	"github.com/ringgrad/ringgrad/trainer/estimate"
@@ -48,7 +46,7 @@ func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
 	}
 	sum := 0.0
 	for _, b := range w.own(batches) {
-		local, _, err := w.model.LossAndGrad(ctx, b, 1/float64(stats.targets), w.collect(ctx))
+		local, err := w.sum(ctx, b, 1/float64(stats.targets))
 		if err != nil {
 			return stats, fmt.Errorf("trainer: step %d: %w", step+1, err)
 		}
@@ -72,25 +70,6 @@ func (w *worker) step(ctx context.Context, step int) (stepStats, error) {
 	stats.seconds = time.Since(start).Seconds()
 	stats.ringWait = totals[1] / float64(w.world.Size()) / stats.seconds
 	return stats, nil
-}
-
-// collect adds one parameter's gradient over the ranks of all rings; the leaders of processes keep the sum.
-func (w *worker) collect(ctx context.Context) model.Sink[float32] {
-	return func(name string, grad []float32) error {
-		if err := dist.AllReduce(ctx, w.world, grad); err != nil {
-			return fmt.Errorf("gradient of %s: %w", name, err)
-		}
-		switch sum := w.run.grads; {
-		case !w.leads():
-		case sum[name] == nil && w.run.cfg.GradientAccumulationSteps == 1:
-			sum[name] = grad
-		case sum[name] == nil:
-			sum[name] = slices.Clone(grad)
-		default:
-			ops.Accumulate(sum[name], grad)
-		}
-		return nil
-	}
 }
 
 // update clips and applies the gradients on the leader of each process while its other ranks wait.

@@ -132,6 +132,9 @@ func (t *Trainer) Run(ctx context.Context) (Result, error) {
 // work is a rank's whole run.
 func (w *worker) work(ctx context.Context, result *Result) error {
 	defer func() { _ = w.model.Close() }() // only memory
+	if err := w.checkFolder(); err != nil {
+		return err
+	}
 	if err := w.measureBefore(ctx); err != nil {
 		return w.stopped(ctx, err, w.run.state.step)
 	}

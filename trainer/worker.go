@@ -29,6 +29,8 @@ type worker struct {
 	batches batches
 	stop    func() bool
 
+	waitedForSums time.Duration // after backward passes, for what was not added yet
+
 	began     time.Time // of the step loop, at beganStep
 	beganStep int
 }
@@ -119,9 +121,9 @@ func toModel(b data.Batch) model.Batch {
 	return model.Batch{IDs: b.IDs, Labels: b.Labels, B: b.B, T: b.T, Documents: b.Documents}
 }
 
-// ringWait is how long this rank has waited for what goes round the ring, and for Ulysses' exchanges, so far.
+// ringWait is how long this rank has waited for what goes round the ring, for Ulysses' exchanges, and for sums over processes, so far.
 func (w *worker) ringWait() time.Duration {
-	total := time.Duration(0)
+	total := w.waitedForSums
 	for kind, entry := range w.ring.Ledger().Snapshot() {
 		if kind != dist.Collective {
 			total += entry.Wait

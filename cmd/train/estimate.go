@@ -35,7 +35,7 @@ func newEstimate(out *output) *cobra.Command {
 			"speed of this machine, which is measured in a moment; --gflops gives another one.\n\n" +
 			"With --hosts and --link it is that of a step on so many machines as fast as this one, each with cores of its own and one process, and\n" +
 			"with what of communication is not hidden; and the fastest layout for as many ranks is named. Where hosts share the cores of one machine,\n" +
-			"give each its part: --gflops.",
+			"give each its part: --cores 0.5 for four hosts on two cores.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := config.Load(path, set)
@@ -56,6 +56,9 @@ func newEstimate(out *output) *cobra.Command {
 			if gflops == 0 {
 				if speed, err = measureSpeed(cmd.Context(), m); err != nil {
 					return failed{err}
+				}
+				if hosts.hosts > 0 {
+					speed = hosts.share(speed)
 				}
 			}
 			p, err := predict(m, cfg, speed, hosts)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,6 +17,7 @@ type hostsFlags struct {
 	hosts      int
 	link, copy string
 	latency    time.Duration
+	cores      float64
 	flags      *pflag.FlagSet
 }
 
@@ -24,21 +26,16 @@ func (h *hostsFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&h.hosts, "hosts", 0, "hosts of the run, one process each, with as many ranks each; needs --link")
 	flags.StringVar(&h.link, "link", "", "what a host sends a second, while it receives as much: 25GB/s, 200Gbps, 1Gbit/s")
 	flags.DurationVar(&h.latency, "latency", 20*time.Microsecond, "of a message between hosts")
-	flags.StringVar(&h.copy, "copy", "", "what a host could send a second, receiving as much, if its processor did nothing else; 0 for a network that\nneeds none (default: 1GB/s for links up to 10Gbit/s, taken to be TCP; 0 for faster ones, taken to be RDMA)")
+	flags.StringVar(&h.copy, "copy", "", "what a core of a host moves a second; 0 for a network that needs none (default: that of MPI over TCP for links\nup to 10Gbit/s, and 0 for faster ones, which are taken to be RDMA)")
+	flags.Float64Var(&h.cores, "cores", float64(runtime.NumCPU()), "cores of a host; where hosts share the cores of one machine, the part of each. Without --gflops a host is so many times\nas fast as one core of this machine")
 }
 
-// Defaults of what --copy stands for: MPI over TCP moves about 1 GB/s in one process, and the fast networks that do not go through TCP begin above 10 Gbit/s.
-const (
-	tcpCopy = 1e9
-	tcpLink = 1.25e9
-)
-
-// messageTime is what MPI, and the hand-over to the thread that calls it, take for a message.
-const messageTime = 20e-6
+// tcpLink is the fastest link that is taken to be used by TCP.
+const tcpLink = 1.25e9
 
 // cluster is what the flags describe, of hosts with the given speed.
 func (h *hostsFlags) cluster(speed estimate.Speed) (c estimate.Cluster, err error) {
-	c = estimate.Cluster{Hosts: h.hosts, Latency: h.latency.Seconds(), Message: messageTime, Speed: speed}
+	c = estimate.Cluster{Hosts: h.hosts, Latency: h.latency.Seconds(), Message: estimate.MessageTime, Cores: h.cores, Speed: speed}
 	if c.Link, err = estimate.ParseRate(h.link); err != nil {
 		return c, fmt.Errorf("estimate: --link: %w", err)
 	}
@@ -49,9 +46,15 @@ func (h *hostsFlags) cluster(speed estimate.Speed) (c estimate.Cluster, err erro
 			return c, fmt.Errorf("estimate: --copy: %w; or 0 for a network that needs no processor", err)
 		}
 	case c.Link <= tcpLink:
-		c.Copy = tcpCopy
+		c.Copy = estimate.TCPCopy(c.Link)
 	}
 	return c, c.Validate()
+}
+
+// share is the speed of a host, of that of this machine.
+func (h *hostsFlags) share(s estimate.Speed) estimate.Speed {
+	part := h.cores / float64(runtime.NumCPU())
+	return estimate.Speed{Products: part * s.Products, Attention: part * s.Attention}
 }
 
 // check says what is missing or odd about the flags, before anything is measured.
@@ -61,8 +64,10 @@ func (h *hostsFlags) check() error {
 		return fmt.Errorf("estimate: --hosts %d: give at least 1", h.hosts)
 	case h.hosts > 0 && h.link == "":
 		return errors.New("estimate: --hosts needs --link: what a host sends a second, such as --link 25GB/s")
-	case h.hosts == 0 && (h.link != "" || h.copy != "" || h.flags.Changed("latency")):
-		return errors.New("estimate: --link, --latency and --copy are of several hosts; give --hosts")
+	case h.hosts == 0 && (h.link != "" || h.copy != "" || h.flags.Changed("latency") || h.flags.Changed("cores")):
+		return errors.New("estimate: --link, --latency, --cores and --copy are of several hosts; give --hosts")
+	case h.hosts > 0 && !(h.cores > 0):
+		return fmt.Errorf("estimate: --cores %v: give how many a host has, such as 8, or 0.5 for four hosts on two cores", h.cores)
 	case h.hosts > 0:
 		_, err := h.cluster(estimate.Speed{Products: 1, Attention: 1})
 		return err

@@ -3,9 +3,12 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/ringgrad/ringgrad/trainer/estimate"
 )
 
 // hosted runs an estimate of the test's config for several hosts.
@@ -52,6 +55,14 @@ func TestEstimateForHostsPrintsWhatScriptsRead(t *testing.T) {
 	}
 }
 
+// TestEstimateForHostsTakesTheirPartOfThisMachine.
+func TestEstimateForHostsTakesTheirPartOfThisMachine(t *testing.T) {
+	h := hostsFlags{cores: float64(runtime.NumCPU()) / 2}
+	if got, want := h.share(estimate.Speed{Products: 100, Attention: 60}), (estimate.Speed{Products: 50, Attention: 30}); got != want {
+		t.Errorf("half of the cores do %+v, want %+v", got, want)
+	}
+}
+
 func TestEstimateWithoutHostsSaysNothingOfThem(t *testing.T) {
 	_, stdout, _ := hosted(t, "--json")
 	for _, key := range []string{`"hosts"`, `"best"`, `"link_bytes_per_second"`} {
@@ -92,6 +103,8 @@ func TestEstimateForHostsRefusesWhatItCannotRead(t *testing.T) {
 		"hosts of none": {[]string{"--hosts", "0", "--link", "1Gbit/s"}, "--hosts 0: give at least 1"},
 		"odd link":      {[]string{"--hosts", "4", "--link", "fast"}, `"fast" is no rate with its unit`},
 		"odd copy":      {[]string{"--hosts", "4", "--link", "1Gbit/s", "--copy", "7"}, `--copy: estimate: "7" is no rate`},
+		"no cores":      {[]string{"--hosts", "4", "--link", "1Gbit/s", "--cores", "0"}, "--cores 0: give how many a host has"},
+		"cores of none": {[]string{"--cores", "4"}, "give --hosts"},
 		"past":          {[]string{"--hosts", "4", "--link", "1Gbit/s", "--latency", "-1us"}, "a latency of -1e-06"},
 		"uneven":        {[]string{"--hosts", "3", "--link", "1Gbit/s"}, "cannot be dealt to 3 hosts evenly; take 1, 2 or 4 hosts"},
 	} {

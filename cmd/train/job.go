@@ -226,5 +226,15 @@ func (j *job) end(status int) error {
 	case status != 0 && status != exitInterrupted:
 		j.process.Abort(status)
 	}
-	return j.process.Close()
+	left := make(chan error, 1)
+	go func() { left <- j.process.Close() }()
+	select {
+	case err := <-left:
+		return err
+	case <-time.After(leaving):
+		return failed{fmt.Errorf("all is done, but the other processes did not leave MPI within %v; look whether one is stopped", leaving)}
+	}
 }
+
+// leaving is how long processes may take to leave a job together.
+const leaving = time.Minute

@@ -21,7 +21,7 @@ ping_ms() { ./on "$1" ping -c1 -W1 -q "$2" 2>/dev/null | awk -F/ '/^rtt/ { print
 mbit() {
   ./on "$2" "exec timeout 30 python3 '$scratch/speed.py' listen" >"$scratch/speed" &
   local listener=$!
-  sleep 0.5
+  sleep 1
   ./on "$1" "exec python3 '$scratch/speed.py' $2 $3"
   wait "$listener"
   cat "$scratch/speed"
@@ -101,8 +101,11 @@ else
 fi
 
 (./on rgtest3 "exec sleep 1077.5" || true) 2>/dev/null &
-sleep 0.3
-[ "$(./pids rgtest3 'sleep 1077.5' | wc -l)" = 1 ] || refute "pids finds a process"
+for ((i = 0; i < 100; i++)); do
+  [ -z "$(./pids rgtest3 '^sleep 1077.5')" ] || break
+  sleep 0.1
+done
+[ "$(./pids rgtest3 '^sleep 1077.5' | wc -l)" = 1 ] || refute "pids finds a process"
 ./down && ./down
 wait
 ! ip netns list | grep -q '^rgtest' || refute "down removes the hosts"

@@ -23,6 +23,7 @@ func Run(ctx context.Context, wire dist.Engine, n int, opts dist.Options, f func
 	if err != nil {
 		return err
 	}
+	w.patience = opts.Timeout
 	err = w.part.Run(ctx, opts, func(e *local.Engine) dist.Engine { return &Engine{Engine: e, world: w} }, f)
 	closed := w.Close()
 	if cause := w.part.Cause(); err == nil && cause != nil {

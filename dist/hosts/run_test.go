@@ -143,6 +143,26 @@ func TestAProcessThatDiesEndsTheOthers(t *testing.T) {
 	})
 }
 
+func TestAProcessThatDoesNotLeaveIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		each(2, func(i int, wire dist.Engine) {
+			if i == 1 {
+				w, err := hosts.Join(t.Context(), wire, 1)
+				if err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Hour) // stopped, after all work is done
+				_ = w.Close()
+				return
+			}
+			err := hosts.Run(t.Context(), wire, 1, dist.Options{Timeout: time.Minute}, func(context.Context, *dist.Comm) error { return nil })
+			if !errors.Is(err, dist.ErrTimeout) || !strings.Contains(fmt.Sprint(err), "process 1 on ") {
+				t.Errorf("got %v, want process 1 named", err)
+			}
+		})
+	})
+}
+
 func TestRanksOfOneProcessLendToEachOtherOnly(t *testing.T) {
 	errs := run(t, 2, 2, dist.Options{}, func(ctx context.Context, c *dist.Comm) error {
 		b := []float32{1, 2, 3}

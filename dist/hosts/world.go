@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,9 +33,11 @@ type World struct {
 	told    chan struct{} // closed when the other processes have been told of it, as far as they can be
 	alone   chan struct{} // closed when no other process has anything more to say
 
+	patience time.Duration // how long the others may take to leave at the end; 0 is for ever
+
 	mu    sync.Mutex
 	left  map[int]bool // own ranks that have left
-	open  int          // processes that may still say something
+	open  map[int]bool // processes that may still say something
 	asks  map[int]*ask // under way
 	asked int
 
@@ -87,14 +91,14 @@ func (w *World) meet(ctx context.Context, n int) error {
 // connect opens the lines to the other processes.
 func (w *World) connect() {
 	w.lines = make([]*line, w.wire.Size())
-	w.open = len(w.lines) - 1
-	if w.open == 0 {
-		close(w.alone)
-	}
+	w.open = map[int]bool{}
 	for process := range w.lines {
-		if process != w.wire.Rank() {
-			w.lines[process] = newLine(w, process)
+		if process != w.own() {
+			w.lines[process], w.open[process] = newLine(w, process), true
 		}
+	}
+	if len(w.open) == 0 {
+		close(w.alone)
 	}
 	for _, l := range w.others() {
 		l.start()
@@ -207,7 +211,7 @@ func (w *World) silent(process int, lost bool) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.open--; w.open == 0 {
+	if delete(w.open, process); len(w.open) == 0 {
 		close(w.alone)
 	}
 }
@@ -219,8 +223,7 @@ func (w *World) Close() error {
 		for _, e := range w.Engines() {
 			_ = e.Close() // gives no error
 		}
-		w.sayFarewell()
-		w.err = w.wire.Close()
+		w.err = errors.Join(w.sayFarewell(), w.wire.Close())
 		for _, l := range w.others() {
 			l.end()
 		}
@@ -228,14 +231,34 @@ func (w *World) Close() error {
 	return w.err
 }
 
-func (w *World) sayFarewell() {
+func (w *World) sayFarewell() error {
+	var late <-chan time.Time // never, without patience
+	if w.patience > 0 {
+		timer := time.NewTimer(w.patience)
+		defer timer.Stop()
+		late = timer.C
+	}
 	for _, sent := range append(w.tell(message{Kind: farewell}), w.alone) {
 		select {
 		case <-sent:
 			continue
 		case <-w.aborted:
+			<-w.told
+			return nil
+		case <-late:
+			return w.stillThere()
 		}
-		<-w.told
-		return
 	}
+	return nil
+}
+
+// stillThere names the processes that do not end.
+func (w *World) stillThere() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var errs []error
+	for _, process := range slices.Sorted(maps.Keys(w.open)) {
+		errs = append(errs, fmt.Errorf("hosts: process %d on %s has not left within %v, though all is done here: %w", process, w.names[process], w.patience, dist.ErrTimeout))
+	}
+	return errors.Join(errs...)
 }

@@ -13,7 +13,7 @@ import (
 //
 // A step is a sequence of sections, in each of which all ranks take about as long: matrix products, then a tour of the ring, whose hops
 // are hidden behind the blocks as ring.Rank orders them, and the next layer. Sums of gradients come parameter by parameter on the way
-// back, and every rank waits for them: nothing hides them.
+// back, beside the rest of the way: those of the first layer, and of the embedding, have nothing left to hide behind.
 type Forecast struct {
 	Cluster
 	RanksPerHost int                 `json:"ranks_per_host"`
@@ -124,12 +124,14 @@ const updateCost = 200
 func (s section) seconds(c Cluster) float64 {
 	flops := flopsOf(s.model, s.run)
 	hosts, products := float64(c.Hosts), c.Speed.Products*1e9
-	total := flops.products() / hosts / products
+	total, back := flops.products()/hosts/products, (flops.Recompute+flops.Backward)/hosts/products
 	for _, call := range s.calls {
 		forward, backward := s.tours(call, c)
-		total += float64(call.layers) * float64(s.run.Accumulation) * (forward + backward + s.swaps(call.Call, c))
+		times := float64(call.layers) * float64(s.run.Accumulation)
+		total += times * (forward + backward + s.swaps(call.Call, c))
+		back += times * backward
 	}
-	total += float64(s.run.Accumulation) * s.reduction(c)
+	total += s.sums(c, back)
 	share := float64(s.run.shards(0, s.perHost)) / float64(s.run.Data)
 	total += updateCost * share * float64(s.model.Parameters) / products
 	return total + s.gather(c)

@@ -1,6 +1,9 @@
 package estimate
 
-import "github.com/ringgrad/ringgrad/ops/ringattn/ring"
+import (
+	"github.com/ringgrad/ringgrad/dist"
+	"github.com/ringgrad/ringgrad/ops/ringattn/ring"
+)
 
 // reduced is what a host sends over its link to add up the gradients of one micro-batch, on average: dist.AllReduce has each of the W ranks
 // send each other one 1/W of it and get as much back, and the W-R ranks of other hosts are behind the link.
@@ -18,6 +21,35 @@ func (s section) reduction(c Cluster) float64 {
 	pairs := float64(s.perHost) * float64(s.run.ranks()-s.perHost)
 	rounds := 2 * float64(s.model.Tensors)
 	return rounds*(c.Latency+pairs*c.Message) + float64(s.reduced())*c.byteSeconds()
+}
+
+// sums is how much longer a step takes for sums of gradients, whose backward passes take so long. They go on beside these while the link has nothing
+// else to send, and cost the cores' time for what they copy.
+func (s section) sums(c Cluster, back float64) float64 {
+	times, layers := float64(s.run.Accumulation), float64(s.model.Layers)
+	all := times * s.reduction(c)
+	if all == 0 {
+		return 0
+	}
+	late := 1 / layers // the share that comes when the passes are at their end
+	if embedding := float64(s.model.Vocab*s.model.Hidden) / float64(s.model.Parameters); embedding < 1 {
+		late = embedding + (1-embedding)/layers
+	}
+	free := max(back-float64(s.backwardBytes())*c.byteSeconds(), 0)
+	hidden := min((1-late)*all, free)
+	return all - hidden + 2*times*hidden/all*float64(s.reduced())*c.copySeconds()
+}
+
+// backwardBytes is what the busiest host sends round the ring on the way back of a step.
+func (s section) backwardBytes() (sum int64) {
+	for kind, n := range s.linkBytes() {
+		switch kind {
+		case dist.BackwardKV, dist.BackwardDKV, dist.BackwardQ, dist.BackwardDQ,
+			dist.BackwardKVOuter, dist.BackwardDKVOuter, dist.BackwardQOuter, dist.BackwardDQOuter:
+			sum += n
+		}
+	}
+	return sum
 }
 
 // gathered is what a host receives of updated parameters with zero_stage 1: the shares of those that keep other ones. It sends as much on average.

@@ -38,10 +38,7 @@ func (t tour) seconds(c Cluster) float64 {
 	}
 	n := cluster.Network{
 		Hosts: ranks / t.perHost, HostOf: func(rank int) int { return rank / t.perHost },
-		ByteSeconds: 1 / c.Link, Latency: c.Latency + c.Message,
-	}
-	if c.Copy > 0 {
-		n.CopySeconds = 1 / (2 * c.Copy)
+		ByteSeconds: c.byteSeconds(), Latency: c.Latency + c.Message, CopySeconds: c.copySeconds(),
 	}
 	w := writer{tour: t, programs: make([][]cluster.Op, ranks)}
 	group := t.run.Ulysses

@@ -9,11 +9,12 @@ func GPUs() Machine {
 	}
 }
 
-// CPUs is a host of 64 cores at 100 Gflop/s in float32 each, one rank, on 100 Gbit/s; what package mpi moves over TCP.
+// CPUs is a host of 64 cores at 100 Gflop/s in float32 each, one rank, on 100 Gbit/s; a message takes what package dist/mpi takes for
+// one.
 func CPUs() Machine {
 	return Machine{
 		Name: "hosts of 64 cores", Devices: 1, Cards: 1, Forward: 6.4e12, Backward: 6.4e12, Products: 6.4e12,
-		Inner: 12.5e9, Outer: 12.5e9, Message: 20e-6, Launch: 50e-6, Element: 4,
+		Inner: 12.5e9, Outer: 12.5e9, Message: 80e-6, Launch: 50e-6, Element: 4,
 	}
 }
 

@@ -130,8 +130,8 @@ func TestDirectSumsByHand(t *testing.T) {
 	if got, want := r.Traffic(scaling.Direct), (scaling.Traffic{HostBytes: 2 * 2 * 2 * 100, Messages: 18, Smallest: 8}); got != want {
 		t.Errorf("direct %+v, want %+v", got, want)
 	}
-	if got, want := r.Traffic(scaling.Overlapped), (scaling.Traffic{HostBytes: 400, Messages: 2 * (2 + 2 - 2) * 2, Smallest: 50}); got != want {
-		t.Errorf("overlapped %+v, want %+v", got, want)
+	if got, want := r.Traffic(scaling.Hierarchical), (scaling.Traffic{HostBytes: 400, Messages: 2 * (2 + 2 - 2) * 2, Smallest: 50}); got != want {
+		t.Errorf("hierarchical %+v, want %+v", got, want)
 	}
 }
 
@@ -147,30 +147,30 @@ func TestMemoryOfAHostByHand(t *testing.T) {
 	}
 }
 
-// TestStepsAddUp, and where sums are overlapped the last layer's part remains.
+// TestStepsAddUp, and where sums are hierarchical the last layer's part remains.
 func TestStepsAddUp(t *testing.T) {
 	r := scaling.Run{Machine: scaling.GPUs(), Model: scaling.Llama8B(), Tokens: 128 * k, Ring: 32, Data: 8, Layout: scaling.Ulysses}
-	direct, overlapped := r.Step(scaling.Direct, true), r.Step(scaling.Overlapped, true)
+	direct, hierarchical := r.Step(scaling.Direct, true), r.Step(scaling.Hierarchical, true)
 	if got, want := direct.Seconds(), direct.Attention+direct.Rest+direct.Reduction+direct.Update; got != want {
 		t.Errorf("%v s, want %v", got, want)
 	}
-	if direct.Attention != overlapped.Attention || overlapped.Reduction <= 0 || overlapped.Reduction > direct.Reduction/20 {
-		t.Errorf("direct %+v, overlapped %+v", direct, overlapped)
+	if direct.Attention != hierarchical.Attention || hierarchical.Reduction <= 0 || hierarchical.Reduction > direct.Reduction/20 {
+		t.Errorf("direct %+v, hierarchical %+v", direct, hierarchical)
 	}
-	if e := overlapped.Efficiency(); e > 1 || e < direct.Efficiency() {
+	if e := hierarchical.Efficiency(); e > 1 || e < direct.Efficiency() {
 		t.Errorf("efficiency %v", e)
 	}
 }
 
 func TestTheBestMeshStaysWithinTheBatch(t *testing.T) {
-	r, s := scaling.Best(scaling.GPUs(), scaling.Llama8B(), 128*k, 1024, scaling.Overlapped)
+	r, s := scaling.Best(scaling.GPUs(), scaling.Llama8B(), 128*k, 1024, scaling.Hierarchical)
 	if r.Data*r.Ring != 1024 || float64(r.Data)*r.Tokens > 4*m || s.Seconds() <= 0 {
 		t.Errorf("%d x %d ranks, %+v", r.Data, r.Ring, s)
 	}
 	for _, layout := range scaling.Layouts() {
 		other := r
 		other.Layout = layout
-		if o := other.Step(scaling.Overlapped, true); o.Seconds() < s.Seconds() {
+		if o := other.Step(scaling.Hierarchical, true); o.Seconds() < s.Seconds() {
 			t.Errorf("%s takes %v s, the best %v", layout, o.Seconds(), s.Seconds())
 		}
 	}

@@ -6,10 +6,10 @@ type Reduction string
 // The two reductions.
 const (
 	// Direct is dist.AllReduce of package trainer: parameter by parameter, every rank sends each other one its part, and gets the sums of
-	// the others', while nobody computes.
+	// the others'.
 	Direct Reduction = "direct"
-	// Overlapped adds up within hosts, then round a ring of hosts, in buckets, while the layers before run back. The project has none.
-	Overlapped Reduction = "overlapped"
+	// Hierarchical adds up within hosts, then round a ring of hosts, in buckets. The project has none.
+	Hierarchical Reduction = "hierarchical"
 )
 
 // Step is how long the sections of a step take, in seconds.
@@ -25,17 +25,14 @@ func (s Step) Seconds() float64 { return s.Attention + s.Rest + s.Reduction + s.
 // Efficiency is the share of a step in which a rank does what the step is for.
 func (s Step) Efficiency() float64 { return s.Ideal / s.Seconds() }
 
-// Step puts a step together. Of the overlapped reduction all but the last layer's part has the backward pass to hide behind, which is
-// two thirds of the step. zero says that the optimizer is dealt to the rings (zero_stage 1), which then give each other what they have updated.
+// Step puts a step together. Of a reduction all but the last layer's part has the backward pass to hide behind, which is two thirds of the step. zero says that the optimizer is dealt to the rings (zero_stage 1), which then give each other what they have updated.
 func (r Run) Step(how Reduction, zero bool) Step {
 	attention, ideal := r.Attention()
 	layers := float64(r.Model.Layers)
 	s := Step{Attention: layers * attention, Rest: r.Rest()}
 	s.Ideal = layers*ideal + s.Rest
 	s.Reduction = r.reduction(how)
-	if how == Overlapped {
-		s.Reduction = max(s.Reduction-2*(s.Attention+s.Rest)/3*(layers-1)/layers, s.Reduction/layers)
-	}
+	s.Reduction = max(s.Reduction-2*(s.Attention+s.Rest)/3*(layers-1)/layers, s.Reduction/layers)
 	if zero {
 		s.Update = r.gather()
 	}
@@ -54,7 +51,7 @@ func (r Run) Traffic(how Reduction) Traffic {
 	ranks, onHost := float64(r.Ranks()), float64(min(r.Ranks(), r.Machine.Devices))
 	hosts := float64(r.Hosts())
 	bytes := floatSize * r.Model.Parameters
-	if how == Overlapped {
+	if how == Hierarchical {
 		rounds := 2 * (hosts + onHost - 2) // of a ring of hosts, and of one in each
 		return Traffic{HostBytes: 2 * (hosts - 1) / hosts * bytes, Messages: rounds * float64(r.Model.Layers), Smallest: bytes / float64(r.Model.Layers) / ranks}
 	}

@@ -93,10 +93,10 @@ func stepTable() string {
 				continue
 			}
 			row := []string{lengthText(tokens), fmt.Sprint(ranks)}
-			for _, how := range []Reduction{Overlapped, Direct} {
+			for _, how := range []Reduction{Hierarchical, Direct} {
 				r, s := Best(GPUs(), Llama8B(), tokens, ranks, how)
 				row = append(row, fmt.Sprintf("%d × %d, %s", r.Data, r.Ring, r.Layout))
-				if how == Overlapped {
+				if how == Hierarchical {
 					row = append(row, lengthText(tokens*float64(r.Data)))
 				}
 				row = append(row, secondsText(s.Seconds()), percentText(s.Efficiency()))
@@ -111,7 +111,7 @@ func reductionTable() string {
 	t := newTable("GPUs", "hosts", "a host sends", "at the least", "messages of a rank", "of all ranks", "bytes of a norm's message", "takes s", "memory of a host, zero_stage 0", "and 1")
 	for _, ranks := range []int{8, 16, 64, 128, 256, 512, 1024} {
 		r := Run{Machine: GPUs(), Model: Llama8B(), Tokens: 1 * m, Ring: min(ranks, 64), Data: ranks / min(ranks, 64), Layout: Ulysses}
-		direct, least := r.Traffic(Direct), r.Traffic(Overlapped)
+		direct, least := r.Traffic(Direct), r.Traffic(Hierarchical)
 		t.row(fmt.Sprint(ranks), fmt.Sprint(r.Hosts()), bytesText(direct.HostBytes), bytesText(least.HostBytes), countText(direct.Messages),
 			countText(direct.Messages*float64(ranks)), fmt.Sprintf("%.0f", direct.Smallest), secondsText(r.reduction(Direct)),
 			bytesText(r.HostMemory(false)), bytesText(r.HostMemory(true)))
