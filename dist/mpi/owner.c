@@ -436,9 +436,18 @@ static void leave_ended(void) {
 	}
 }
 
+// prepare_library sets what has a bad default, unless the user has set it. Open MPI's TCP moves a big message in one piece of up to 2 GiB, and what
+// the other direction needs to start waits behind it: two processes that exchange blocks would do it one after the other.
+static void prepare_library(void) {
+#ifdef OPEN_MPI
+	setenv("OMPI_MCA_btl_tcp_rdma_pipeline_frag_size", "262144", 0);
+#endif
+}
+
 static void init(rg_order *o) {
 	int provided = 0, found = 0, length = 0, *limit = NULL;
 	char text[MPI_MAX_LIBRARY_VERSION_STRING + 1] = "";
+	prepare_library();
 	int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
 	o->last = finished = code != MPI_SUCCESS;
 	if (!finished) {
