@@ -6,9 +6,11 @@
 //	        goroutines of the process                          one OS thread: the owner
 //	┌────────────────────────────────────┐           ┌─────────────────────────────────────────┐
 //	│ Isend, Irecv, World, Close ────────┼─ orders ─►│ MPI_Init_thread(FUNNELED)               │
-//	│                                    │           │ loop: take orders: MPI_Isend, MPI_Irecv │
-//	│ Handle.Wait ◄── reaper ◄───────────┼─ results ─┤       MPI_Testsome over all of them     │
-//	└────────────────────────────────────┘           │       nothing moved? sleep: 50 µs … 1 ms│
+//	│                                    │           │ loop: take orders: MPI_Isend            │
+//	│ Handle.Wait ◄── reaper ◄───────────┼─ results ─┤       what has come: MPI_Improbe        │
+//	└────────────────────────────────────┘           │       and is wanted: MPI_Imrecv         │
+//	                                                 │       what has ended: MPI_Testsome      │
+//	                                                 │       nothing moved? sleep: 50 µs … 1 ms│
 //	                                                 │ MPI_Finalize                            │
 //	                                                 └─────────────────────────────────────────┘
 //
@@ -16,6 +18,9 @@
 // in C needs no turn of Go's scheduler: it polls on while the goroutines of the process compute on all of GOMAXPROCS. Its sleep grows with
 // the time in which nothing has moved, and an order wakes it at once. It takes well under a tenth of a core; where an engine trains on
 // all cores, the operating system fits it in.
+//
+// A message meets its receive here, not in MPI: its size is known before a buffer is touched. (Given a buffer that is too small, Open MPI 4.1
+// and 5.0 write a big message beyond its end.) Buffers of Go are pinned until MPI is done with them.
 //
 // # Errors end the job
 //
