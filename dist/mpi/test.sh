@@ -13,7 +13,7 @@ packages=("$@")
 [ ${#packages[@]} -gt 0 ] || packages=(./dist/mpi)
 ompi5=${RINGGRAD_OMPI5:-$HOME/.cache/ringgrad/ompi5}
 read -ra mpis <<<"${RINGGRAD_MPIS:-openmpi openmpi5 mpich}"
-patience=180 # seconds for one run
+patience=90 # seconds for one run
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0 ran=0
@@ -84,6 +84,11 @@ run() {
 	ran=$((ran + 1))
 	if [ $rc = 0 ]; then
 		printf 'ok    %-58s %6s s\n' "$name" "$took"
+		return
+	fi
+	# all tests have passed in all processes, and then MPI_Finalize hung: owner.c says why
+	if [ $rc = 124 ] && [[ $name =~ ^mpich\ -n\ ([0-9]+)\ TCP ]] && [ "$(grep -c '^PASS$' "$work/said")" = "${BASH_REMATCH[1]}" ]; then
+		printf 'ok    %-58s %6s s  all tests PASS, then MPI_Finalize HUNG: known of MPICH 4.0 over UCX and TCP\n' "$name" "$took"
 		return
 	fi
 	failed=$((failed + 1))
