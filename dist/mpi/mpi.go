@@ -1,14 +1,17 @@
 // Package mpi joins processes, on one host or on many, by MPI: an engine whose ranks are the processes of an MPI job.
 //
 // It needs the build tag mpi and cgo. The tag alone takes Open MPI (4.1 or 5) from pkg-config's ompi; the tags mpi and mpich together
-// take MPICH. Without the tag the package builds everywhere, Start returns ErrNotBuilt, and Launched still works.
+// take MPICH. Without the tag the package builds everywhere, Start returns ErrNotBuilt, and Launched still works. Go's build cache does not see
+// what pkg-config says: who builds for two Open MPIs, by PKG_CONFIG_PATH, needs -a or another CGO_CFLAGS for each.
 //
 //	        goroutines of the process                          one OS thread: the owner
 //	┌────────────────────────────────────┐           ┌─────────────────────────────────────────┐
 //	│ Isend, Irecv, World, Close ────────┼─ orders ─►│ MPI_Init_thread(FUNNELED)               │
-//	│                                    │           │ loop: take orders: MPI_Issend, …Irecv   │
-//	│ Handle.Wait ◄── reaper ◄───────────┼─ results ─┤       MPI_Testsome over all of them     │
-//	└────────────────────────────────────┘           │       nothing moved? sleep: 50 µs … 1 ms│
+//	│                                    │           │ loop: take orders: MPI_Issend           │
+//	│ Handle.Wait ◄── reaper ◄───────────┼─ results ─┤       what has come: MPI_Improbe        │
+//	└────────────────────────────────────┘           │       and is wanted: MPI_Imrecv         │
+//	                                                 │       what has ended: MPI_Testsome      │
+//	                                                 │       nothing moved? sleep: 50 µs … 1 ms│
 //	                                                 │ MPI_Finalize                            │
 //	                                                 └─────────────────────────────────────────┘
 //
@@ -17,11 +20,14 @@
 // the time in which nothing has moved, and an order wakes it at once. It takes well under a tenth of a core; where an engine trains on
 // all cores, the operating system fits it in.
 //
+// A message meets its receive here, not in MPI: its size is known before a buffer is touched. (Given a buffer that is too small, Open MPI 4.1
+// and 5.0 write a big message beyond its end.) Buffers of Go are pinned until MPI is done with them.
+//
 // # Errors end the job
 //
 // MPI_Finalize is collective, and so is the making of the next world: a process that has seen an error, or whose peers may have, must
-// not call Process.Close, which would wait for peers that do not come. It calls Process.Abort, which ends all processes of the job. The
-// launcher says so to the other hosts (package documentation of deploy: with keep-alives, or it may take minutes).
+// not call Process.Close, which would wait for peers that do not come. It calls Process.Abort, which ends all processes of the job. That goes
+// through the launcher: without keep-alives of its own a launcher may take minutes to notice that a host is lost.
 package mpi
 
 import (

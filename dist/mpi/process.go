@@ -34,8 +34,8 @@ const (
 type process struct {
 	rank, size, maxTag int
 	library            string
-	collective         sync.Mutex    // held by World and Close: they must come in one order everywhere
-	reaped             chan struct{} // closed when the reaper has ended
+	collective         sync.Mutex     // held by World and Close: they must come in one order everywhere
+	threads            sync.WaitGroup // the owner and the reaper
 
 	mu      sync.Mutex
 	last    uint64                       // id of the last order
@@ -54,13 +54,13 @@ func Start() (Process, error) {
 	if started.Swap(true) {
 		return nil, errors.New("mpi: Start was called before, and MPI can be initialised once in a process: keep the Process")
 	}
-	p := &process{reaped: make(chan struct{}), results: map[uint64]func(*C.rg_order){}}
+	p := &process{results: map[uint64]func(*C.rg_order){}}
 	C.rg_prepare()
-	go func() {
+	p.threads.Go(func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		C.rg_run()
-	}()
-	go p.reap()
+	})
+	p.threads.Go(p.reap)
 	err := p.do(C.rg_order{kind: C.RG_INIT}, opInit, func(o *C.rg_order) {
 		p.rank, p.size, p.maxTag, p.library = int(o.rank), int(o.size), int(o.max_tag), shortLibrary(C.GoString(o.text))
 	})
@@ -110,7 +110,7 @@ func (p *process) Close() error {
 	err := p.do(C.rg_order{kind: C.RG_FINALIZE, world: -1, patience: C.double(closePatience.Seconds())}, opFinalize,
 		func(o *C.rg_order) { last = o.last != 0 })
 	if last {
-		<-p.reaped
+		p.threads.Wait()
 	}
 	if errors.Is(err, dist.ErrClosed) {
 		return nil
@@ -173,7 +173,6 @@ func (p *process) failure(o *C.rg_order, op string) error {
 
 // reap runs until the owner has ended.
 func (p *process) reap() {
-	defer close(p.reaped)
 	for ended := false; !ended; {
 		for o := C.rg_reap(); o != nil; {
 			next := o.next
