@@ -232,9 +232,10 @@ func (j *job) end(status int) error {
 	case err := <-left:
 		return err
 	case <-time.After(leaving):
-		return failed{fmt.Errorf("all is done, but the other processes did not leave MPI within %v; look whether one is stopped", leaving)}
+		return nil
 	}
 }
 
-// leaving is how long processes may take to leave a job together.
-const leaving = time.Minute
+// leaving is how long MPI may take to end. All processes have done their work then, each knows it of the others, and MPICH 4.0 over TCP hangs there
+// now and then: the process ends without it, for which Open MPI's mpirun, if it is that, has words and a status of its own.
+const leaving = 10 * time.Second

@@ -48,8 +48,9 @@ int rg_open(MPI_Comm comm) {
 	return i;
 }
 
-// left_behind is the world of transfers whose world was left: MPI_Finalize does without them.
-enum { left_behind = -2 };
+// left_behind is the world of transfers whose world was left. MPI_Finalize goes without the small ones, which are on their way in any case; it
+// would wait for the others.
+enum { left_behind = -2, small = 4096 };
 
 static int is_transfer(const rg_order *o) { return o->kind == RG_SEND || o->kind == RG_RECEIVE; }
 
@@ -277,7 +278,7 @@ int rg_under_way(int world) {
 	int n = 0;
 	for (int i = 0; i < pending.count; i++) {
 		rg_order *o = pending.order[i];
-		n += is_transfer(o) && (world < 0 ? o->world != left_behind : o->world == world);
+		n += is_transfer(o) && (world < 0 ? o->world != left_behind || o->length > small : o->world == world);
 	}
 	return n;
 }

@@ -25,8 +25,8 @@ import (
 )
 
 // Patience with what may not end.
-const (
-	closePatience = time.Second     // sends that peers have not taken when a world or the process is closed
+var (
+	closePatience = time.Second     // sends that peers have not taken when a world or the process is closed; tests shorten it
 	abortPatience = 2 * time.Second // MPI_Abort, before the process ends without it
 )
 

@@ -13,7 +13,7 @@ packages=("$@")
 [ ${#packages[@]} -gt 0 ] || packages=(./dist/mpi)
 ompi5=${RINGGRAD_OMPI5:-$HOME/.cache/ringgrad/ompi5}
 read -ra mpis <<<"${RINGGRAD_MPIS:-openmpi openmpi5 mpich}"
-patience=90 # seconds for one run
+patience=${RINGGRAD_MPI_PATIENCE:-180} # seconds for one run
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0 ran=0
@@ -86,9 +86,10 @@ run() {
 		printf 'ok    %-58s %6s s\n' "$name" "$took"
 		return
 	fi
-	# all tests have passed in all processes, and then MPI_Finalize hung: owner.c says why
+	# All tests have passed in all processes, and then MPI_Finalize hung: owner.c says why, and train goes without it.
 	if [ $rc = 124 ] && [[ $name =~ ^mpich\ -n\ ([0-9]+)\ TCP ]] && [ "$(grep -c '^PASS$' "$work/said")" = "${BASH_REMATCH[1]}" ]; then
-		printf 'ok    %-58s %6s s  all tests PASS, then MPI_Finalize HUNG: known of MPICH 4.0 over UCX and TCP\n' "$name" "$took"
+		printf 'HUNG  %-58s %6s s\n' "$name" "$took"
+		skip "$name: the end of MPI_Finalize, which hung after all tests had passed (known of MPICH 4.0 over UCX and TCP)"
 		return
 	fi
 	failed=$((failed + 1))
