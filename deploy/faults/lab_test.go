@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -89,9 +90,12 @@ func newLaboratory(folder string) (*laboratory, error) {
 		return l, nil
 	}
 	state, err := l.script("netns/up", fmt.Sprint(hostCount))
-	if err != nil {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 77 {
 		lacking = err.Error()
 		return l, nil
+	}
+	if err != nil {
+		return l, err
 	}
 	l.hostfile = filepath.Join(strings.TrimSpace(state), "hostfile")
 	return l, l.build(l.train, "mpi")
