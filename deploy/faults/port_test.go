@@ -17,6 +17,7 @@ import (
 type port struct {
 	number int
 	inside bool // for processes of the same host only
+	six    bool // of IPv6
 }
 
 // ports are those that a process listens on.
@@ -46,7 +47,7 @@ func (p process) ports(t *testing.T) []port {
 			if err != nil {
 				t.Fatal(err)
 			}
-			list = append(list, port{int(number), address == "0100007F"}) // 127.0.0.1
+			list = append(list, port{int(number), address == "0100007F", table == "tcp6"}) // 127.0.0.1
 		}
 	}
 	return list
@@ -89,58 +90,71 @@ func TestRanksListenOnThePortsOfTheirMPIAlone(t *testing.T) {
 	t.Logf("a rank listens on %d ports, as a C program of the same MPI does", theirs)
 }
 
-// strangers connect from host 4 to all ports of ranks, daemons and mpirun: one talks nonsense, one says nothing, both for as long as they may.
+// A stranger connects to all ports of ranks, daemons and mpirun: once he talks nonsense, once he says nothing, both for as long as they may. He
+// sits on host 4 and, since the hosts' IPv6 does not leave them, for that on each.
 func TestAStrangerWhoConnectsNeverChangesTheResult(t *testing.T) {
 	r := newTraining(t, "max_steps=200", "save_steps=100")
 	j := r.lab.start(t, r.mpirun())
 	j.inStep(r, 5)
-	type door struct{ host, port int }
-	var doors []door
+	visits, err := os.MkdirTemp(r.lab.folder, "visits-") // a file for each connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := 0
+	calls := map[int]string{} // by host
 	for _, p := range r.lab.processes(func(p process) bool { return isRank(p) || isDaemon(p) || isMpirun(p) }) {
 		for _, port := range p.ports(t) {
-			if !port.inside {
-				doors = append(doors, door{p.host, port.number})
+			from, to := 4, host(p.host)
+			if port.six {
+				from, to = p.host, "::1"
+			}
+			for _, then := range []string{"head -c 65536 /dev/urandom >&3; ", ""} {
+				if port.inside {
+					continue
+				}
+				wanted++
+				calls[from] += fmt.Sprintf("( exec 3<>/dev/tcp/%s/%d && : >%s/%d; %sexec sleep 60 ) & ", to, port.number, visits, wanted, then)
 			}
 		}
 	}
-	visits := t.TempDir() // a file for each connection
-	var calls strings.Builder
-	for _, d := range doors {
-		for _, then := range []string{"head -c 65536 /dev/urandom >&3; ", ""} {
-			fmt.Fprintf(&calls, "( exec 3<>/dev/tcp/%s/%d && mktemp -p %s >/dev/null; %sexec sleep 60 ) & ", host(d.host), d.port, visits, then)
-		}
+	for from, all := range calls {
+		r.lab.stranger(t, from, all+"wait")
 	}
-	r.lab.stranger(t, calls.String()+"wait")
-	called := 0
-	j.until("all strangers are connected", func() bool {
+	called := func() int {
 		files, err := os.ReadDir(visits)
-		called = len(files)
-		return err == nil && called == 2*len(doors) && called > 0
-	})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	j.until("a stranger is connected", func() bool { return called() > 0 })
 	from, began := r.lastStep(t), time.Now()
 	select {
 	case <-j.ended:
 	case <-time.After(slow):
-		t.Fatalf("the run hangs at step %d, after %d connections", r.lastStep(t), called)
+		t.Fatalf("the run hangs at step %d, after %d connections", r.lastStep(t), called())
 	}
 	took := time.Since(began)
+	if called() != wanted {
+		t.Errorf("%d connections, want %d: %v", called(), wanted, calls)
+	}
 	if status := j.status(); status != 0 {
 		if !strings.Contains(j.said(), "train: ") && !strings.Contains(j.said(), "mpirun") {
 			t.Errorf("status %d, and nobody says why", status)
 		}
-		t.Logf("%d connections of a stranger after step %d: the run ended with %d after %.1f s", called, from, status, took.Seconds())
+		t.Logf("%d connections of a stranger after step %d: the run ended with %d after %.1f s", called(), from, status, took.Seconds())
 		return
 	}
 	if r.outcome(t).weights != r.undisturbed(t).weights {
 		t.Error("the weights differ from an undisturbed run's")
 	}
-	t.Logf("%d connections of a stranger after step %d: the run went on and ended well after %.1f s, with the same bits", called, from, took.Seconds())
+	t.Logf("%d connections of a stranger after step %d: the run went on and ended well after %.1f s, with the same bits", called(), from, took.Seconds())
 }
 
-// stranger runs a shell's command on host 4 until the test ends, or it does.
-func (l *laboratory) stranger(t *testing.T, command string) {
+// stranger runs a shell's command on a host until the test ends, or it does.
+func (l *laboratory) stranger(t *testing.T, from int, command string) {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(l.root, "deploy/netns/on"), host(4), command)
+	cmd := exec.Command(filepath.Join(l.root, "deploy/netns/on"), host(from), command)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
