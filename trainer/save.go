@@ -82,7 +82,10 @@ func (w *worker) writeShares(ctx context.Context, dir string) error {
 			own = errors.Join(own, fmt.Errorf("share %d of the optimizer's state: %s", i+1, text))
 		}
 	}
-	return own
+	if own != nil {
+		return own
+	}
+	return checkpoint.CheckShares(dir, w.run.dealt.share.Of)
 }
 
 // writeShareBeside is what the other leaders do meanwhile: the first one of each ring, since those of a ring keep the same. It gives no

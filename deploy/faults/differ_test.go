@@ -115,15 +115,37 @@ func TestAProgramWithoutMPIIsRefusedUnderMpirun(t *testing.T) {
 
 func TestProcessesThatCannotShareTheRanksAreRefused(t *testing.T) {
 	r := newTraining(t)
-	three := filepath.Join(filepath.Dir(r.out), "three")
-	if err := os.WriteFile(three, []byte("flt1\nflt2\nflt3\n"), 0o644); err != nil {
+	r.refused(t, r.onFirst(t, 3, r.mpirun()), "context_parallel_size 4", "3 processes")
+}
+
+// Where processes have several ranks the ring is a double one by itself; one process is told so.
+func TestTwoHostsOfTwoRanksHaveTheBitsOfOneProcess(t *testing.T) {
+	r := newTraining(t, "max_steps=10", "ring_inner_size=2")
+	said := r.lab.must(t, 0, r.onFirst(t, 2, r.mpirun(r.lab.train, "--config", r.config, "--set", "max_steps=10")))
+	if !strings.Contains(said, "inner rings of 2") {
+		t.Error("the ring is no double one")
+	}
+	if r.outcome(t).weights != r.undisturbed(t).weights {
+		t.Error("the weights differ from one process's")
+	}
+	t.Log("two hosts of two ranks: the bits of one process with ring_inner_size 2")
+}
+
+// onFirst makes a command use the first n hosts only.
+func (r training) onFirst(t *testing.T, n int, command []string) []string {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(r.out), "hosts")
+	text := ""
+	for i := range n {
+		text += host(i+1) + "\n"
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	command := r.mpirun()
 	for i, word := range command {
 		if word == r.lab.hostfile {
-			command[i] = three
+			command[i] = path
 		}
 	}
-	r.refused(t, command, "context_parallel_size 4", "3 processes")
+	return command
 }

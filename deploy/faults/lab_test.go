@@ -4,7 +4,9 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,8 +17,9 @@ import (
 )
 
 // prefix begins the names of the hosts: flt1 to flt4.
+var prefix = cmp.Or(os.Getenv("RINGGRAD_NETNS"), "flt")
+
 const (
-	prefix    = "flt"
 	hostCount = 4
 	network   = "10.77.0.0/24"
 )
@@ -87,9 +90,12 @@ func newLaboratory(folder string) (*laboratory, error) {
 		return l, nil
 	}
 	state, err := l.script("netns/up", fmt.Sprint(hostCount))
-	if err != nil {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 77 {
 		lacking = err.Error()
 		return l, nil
+	}
+	if err != nil {
+		return l, err
 	}
 	l.hostfile = filepath.Join(strings.TrimSpace(state), "hostfile")
 	return l, l.build(l.train, "mpi")

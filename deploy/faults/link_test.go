@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestACutLinkIsNoticedAndTheOtherHostsGoOn(t *testing.T) {
 	if noticed > limit {
 		t.Errorf("noticed after %v, want %v at most", noticed, limit)
 	}
-	if !strings.Contains(j.said(), "on 3 hosts: flt1 flt2 flt4") {
+	if !strings.Contains(j.said(), fmt.Sprintf("on 3 hosts: %s %s %s", host(1), host(2), host(4))) {
 		t.Error("it did not go on with the other three hosts")
 	}
 	off := apart(t, r.outcome(t), r.undisturbed(t))

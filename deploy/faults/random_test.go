@@ -22,6 +22,7 @@ type storm struct {
 	run     training
 	random  *rand.Rand
 	came    map[string]int // faults by kind
+	order   []int          // the kinds that come next; each comes once before one comes again
 	waited  time.Duration  // from faults to the next steps, in all
 	longest time.Duration
 }
@@ -73,7 +74,7 @@ func (s *storm) strike() {
 	s.until("some steps", func() bool { return s.run.lastStep(s.t) >= from+pause })
 	time.Sleep(time.Duration(s.random.IntN(60)) * time.Millisecond)
 	starts, begun := s.starts(), s.begun()
-	kind := faultKinds[s.random.IntN(len(faultKinds))]
+	kind := s.kind()
 	s.came[kind.name]++
 	mend := kind.do(s, 2+s.random.IntN(hostCount-1))
 	struck := time.Now()
@@ -90,11 +91,22 @@ func (s *storm) strike() {
 	}
 }
 
-// faultKinds bring a fault about on a host other than the first, and return what mends it after the restart.
-var faultKinds = []struct {
+func (s *storm) kind() fault {
+	if len(s.order) == 0 {
+		s.order = s.random.Perm(len(faultKinds))
+	}
+	next := s.order[0]
+	s.order = s.order[1:]
+	return faultKinds[next]
+}
+
+// fault is a kind of faults. Do brings it about on a host other than the first, and returns what mends it after the restart.
+type fault struct {
 	name string
 	do   func(s *storm, host int) (mend func())
-}{
+}
+
+var faultKinds = []fault{
 	{"rank killed", func(s *storm, host int) func() { return s.signal(syscall.SIGKILL, host, isRank) }},
 	{"rank 0 killed", func(s *storm, _ int) func() { return s.signal(syscall.SIGKILL, 1, isRank) }},
 	{"daemon killed", func(s *storm, host int) func() { return s.signal(syscall.SIGKILL, host, isDaemon) }},

@@ -76,15 +76,7 @@ func TestADiskThatIsFullOnOneHostEndsTheRunWithTheReason(t *testing.T) {
 	j.send(syscall.SIGTERM) // which saves
 	j.ends(slow)
 	last := r.lastStep(t)
-	disk := filepath.Join(filepath.Dir(r.out), "disk")
-	if err := os.Mkdir(disk, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	small := fmt.Sprintf("mount -t tmpfs -o size=48k none %s && mkdir %[1]s/up %[1]s/work && mount -t overlay overlay -o lowerdir=%[2]s,upperdir=%[1]s/up,workdir=%[1]s/work %[2]s", disk, r.out)
-	if text, err := r.lab.script("netns/on", host(3), small); err != nil {
-		t.Skipf("SKIPPED: a disk of one host takes overlay mounts: %v %s", err, text)
-	}
-	rank := r.command("--resume", "latest")
+	small, rank := r.ownDisk(t, "48k"), r.command("--resume", "latest")
 	began := time.Now()
 	said := r.lab.must(t, 1, r.mpirun(r.onHost(3, small, rank)...))
 	took := time.Since(began)
@@ -94,6 +86,36 @@ func TestADiskThatIsFullOnOneHostEndsTheRunWithTheReason(t *testing.T) {
 		t.Error("the weights differ from an undisturbed run's")
 	}
 	t.Logf("disk full on the host of one share: exit 1 after %.1f s, the reason once; checkpoint %d is whole, and resumed gives the same bits", took.Seconds(), last)
+}
+
+// ownDisk mounts a disk, and makes all that the host writes to output_dir go there, where no other host sees it.
+func (r training) ownDisk(t *testing.T, size string) (script string) {
+	t.Helper()
+	disk := filepath.Join(filepath.Dir(r.out), "disk")
+	if err := os.MkdirAll(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	script = fmt.Sprintf("mount -t tmpfs -o size=%s none %s && mkdir %[2]s/up %[2]s/work && mount -t overlay overlay -o lowerdir=%[3]s,upperdir=%[2]s/up,workdir=%[2]s/work %[3]s", size, disk, r.out)
+	if text, err := r.lab.script("netns/on", host(3), script); err != nil {
+		t.Skipf("SKIPPED: a disk of one host takes overlay mounts: %v %s", err, text)
+	}
+	return script
+}
+
+// Nothing fails on that host, but its share is not where the others are.
+func TestAShareThatIsElsewhereEndsTheRunBeforeTheCheckpointAppears(t *testing.T) {
+	r := newTraining(t, "data_parallel_size=2", "context_parallel_size=2", "zero_stage=1", "max_steps=20")
+	if err := os.Mkdir(r.out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	said := r.lab.must(t, 1, r.mpirun(r.onHost(3, r.ownDisk(t, "8m"), r.command())...))
+	if strings.Count(said, "train: ") != 1 || !strings.Contains(said, "optimizer-00002-of-00002.safetensors, which another process has written, is not to be seen here") {
+		t.Errorf("the share is not named, or more than once:\n%s", said)
+	}
+	if list, err := checkpoint.List(r.out); err != nil || len(list) > 0 || len(r.unfinished()) > 0 {
+		t.Errorf("checkpoints %v (%v), unfinished %v", list, err, r.unfinished())
+	}
+	t.Log("output_dir of one host is not the others': exit 1 at the first checkpoint, the reason once, nothing left")
 }
 
 // refusedSave checks a run that could not save: the reason is told once, and the checkpoint before is whole and the newest.

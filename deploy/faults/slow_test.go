@@ -3,6 +3,9 @@
 package faults
 
 import (
+	"encoding/json"
+	"os/exec"
+	"slices"
 	"testing"
 	"time"
 )
@@ -23,17 +26,38 @@ func TestASlowHostSlowsTheRunDownAndChangesNothingElse(t *testing.T) {
 	if after < 2*before {
 		t.Errorf("a step takes %v, and %v with a slow host", before, after)
 	}
-	t.Logf("a host behind 100 Mbit/s and 50 ms: no error, same bits, %.2f s a step instead of %.2f s", after.Seconds(), before.Seconds())
+	near, far := r.estimated(t, "50ms"), r.estimated(t, "100ms")
+	if ratio := after.Seconds() / far; ratio < 0.75 || ratio > 1.5 { // more on a busy machine
+		t.Errorf("a step takes %v, and train estimate says %.2f s", after, far)
+	}
+	t.Logf("a host behind 100 Mbit/s and 50 ms: no error, same bits, %.2f s a step instead of %.2f s; train estimate says %.2f s at 50 ms a message and %.2f s at 100 ms, its way there and its receipt back",
+		after.Seconds(), before.Seconds(), near, far)
 }
 
 // perStep is what the last step took.
 func (r training) perStep(t *testing.T) time.Duration {
-	list := r.lines(t)
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].Loss != nil {
-			return time.Duration(list[i].Seconds * float64(time.Second))
+	for _, l := range slices.Backward(r.lines(t)) {
+		if l.Loss != nil {
+			return time.Duration(l.Seconds * float64(time.Second))
 		}
 	}
 	t.Fatal("no steps")
 	return 0
+}
+
+// estimated is what train estimate says of a step, in seconds, with a latency.
+func (r training) estimated(t *testing.T, latency string) float64 {
+	t.Helper()
+	args := []string{"estimate", "--json", "--config", r.config, "--hosts", "4", "--link", "100Mbit/s", "--latency", latency, "--cores", "0.5"}
+	text, err := exec.Command(r.lab.train, args...).Output()
+	if err != nil {
+		t.Fatalf("train estimate: %v", err)
+	}
+	var said struct {
+		Seconds float64 `json:"seconds_per_step"`
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		t.Fatalf("train estimate: %v: %s", err, text)
+	}
+	return said.Seconds
 }

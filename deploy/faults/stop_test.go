@@ -20,7 +20,13 @@ func TestTheWatchdogNamesAStoppedRankOnce(t *testing.T) {
 			j := r.lab.start(t, r.mpirun())
 			j.inStep(r, 7)
 			r.lab.the(t, rank+1, isRank).send(syscall.SIGSTOP)
-			status, took := j.ends(watchdog + limit)
+			struck := time.Now()
+			j.until("the watchdog", func() bool { return strings.Contains(j.said(), "train: ") })
+			told := time.Since(struck)
+			status, took := j.ends(limit)
+			if told > watchdog+limit/2 {
+				t.Errorf("told after %v, the limit is %v", told, watchdog)
+			}
 			if status == 0 {
 				t.Error("status 0")
 			}
@@ -31,7 +37,7 @@ func TestTheWatchdogNamesAStoppedRankOnce(t *testing.T) {
 			if n := strings.Count(j.said(), "train: "); n != 1 {
 				t.Errorf("%d errors are told, want the first cause alone", n)
 			}
-			t.Logf("SIGSTOP of rank %d, watchdog %v: all gone after %.1f s, status %d", rank, watchdog, took.Seconds(), status)
+			t.Logf("SIGSTOP of rank %d, watchdog %v: told after %.1f s, all gone %.1f s later, status %d", rank, watchdog, told.Seconds(), took.Seconds(), status)
 		})
 	}
 }

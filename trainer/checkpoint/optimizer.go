@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -66,6 +67,17 @@ func WriteOptimizer(dir string, share Share, parameters []hf.Parameter, moments 
 			hf.Tensor{Name: squarePrefix + p.Name, Shape: shape, Data: m.V})
 	}
 	return hf.WriteTensors(filepath.Join(dir, share.file()), tensors, hf.Float32, nil)
+}
+
+// CheckShares wants every one of so many shares in a folder. One is missing where the host that wrote it sees another folder there.
+func CheckShares(dir string, of int) error {
+	for i := range of {
+		name := Share{Number: i, Of: of}.file()
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("%s, which another process has written, is not to be seen here: %w; put output_dir on a file system that all hosts share", name, err)
+		}
+	}
+	return nil
 }
 
 // ReadOptimizer reads a share of the moments of exactly these parameters into moments, whose slices have its lengths, from a checkpoint

@@ -155,3 +155,16 @@ func TestMomentsThatAreNoNumbersAreRefused(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
+
+func TestAShareThatIsMissingIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	for i, want := range []string{"optimizer-00001-of-00002.safetensors", "optimizer-00002-of-00002.safetensors", ""} {
+		err := CheckShares(dir, 2)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("after %d shares: got %v, want %q", i, err, want)
+		}
+		if err := WriteOptimizer(dir, Share{Number: i, Of: 2}, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
