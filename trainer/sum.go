@@ -50,15 +50,22 @@ func (w *worker) sum(ctx context.Context, b model.Batch, scale float64) (loss fl
 	return loss, err
 }
 
-// addAll adds what comes until the queue is closed. It stops the pass with the first error.
+// addAll adds what comes until the queue is closed or the pass is given up. It stops the pass with the first error.
 func (w *worker) addAll(ctx context.Context, stop context.CancelCauseFunc, queue <-chan gradient) error {
-	for g := range queue {
-		if err := w.add(ctx, w.sums, g); err != nil {
-			stop(err)
-			return err
+	for {
+		select {
+		case g, more := <-queue:
+			if !more {
+				return nil
+			}
+			if err := w.add(ctx, w.sums, g); err != nil {
+				stop(err)
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 // add sums one gradient over the ranks of a group, and keeps it on leaders.

@@ -81,7 +81,7 @@ func headerRows(p trainer.Plan, j *job) [][2]string {
 		{"data", fmt.Sprintf("%s tokens to train on, %s held back", thousands(p.TrainTokens), thousands(p.ValTokens))},
 		{"step", fmt.Sprintf("%s tokens: %d x %s%s%s; %s", thousands(p.TokensPerStep), p.MicroBatch, thousands(int64(p.SequenceLen)), accumulated(p.Accumulation), beside(p.Rings), count(p.Steps, "step"))},
 		{"ring", fmt.Sprintf("%s, %s, %s tokens a rank, attention in %s%s", count(p.Ring, "rank"), p.Layout, thousands(int64((p.SequenceLen+p.Ring-1)/p.Ring)), p.Attention, waysOf(p))},
-		{"memory", fmt.Sprintf("%s in all, %s of it for each rank (estimated)", bytesText(p.Memory.Process), bytesText(p.Memory.Rank))},
+		{"memory", fmt.Sprintf("%s in %s, %s of it for each rank (estimated)", bytesText(p.Memory.Process), whole(p.Processes), bytesText(p.Memory.Rank))},
 		{"wire", fmt.Sprintf("%s between ranks each step", bytesText(p.WireBytes))},
 		{"output", p.OutputDir},
 	}
@@ -124,4 +124,12 @@ func beside(rings int) string {
 		return ""
 	}
 	return fmt.Sprintf(" in each of %d rings", rings)
+}
+
+// whole is what memory is counted of.
+func whole(processes int) string {
+	if processes == 1 {
+		return "all"
+	}
+	return "each process"
 }
