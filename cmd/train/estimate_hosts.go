@@ -25,7 +25,7 @@ func (h *hostsFlags) add(flags *pflag.FlagSet) {
 	h.flags = flags
 	flags.IntVar(&h.hosts, "hosts", 0, "hosts of the run, one process each, with as many ranks each; needs --link")
 	flags.StringVar(&h.link, "link", "", "what a host sends a second, while it receives as much: 25GB/s, 200Gbps, 1Gbit/s")
-	flags.DurationVar(&h.latency, "latency", 20*time.Microsecond, "of a message between hosts")
+	flags.DurationVar(&h.latency, "latency", 20*time.Microsecond, "of the way from host to host, one way")
 	flags.StringVar(&h.copy, "copy", "", "what a core of a host moves a second; 0 for a network that needs none (default: that of MPI over TCP for links\nup to 10Gbit/s, and 0 for faster ones, which are taken to be RDMA)")
 	flags.Float64Var(&h.cores, "cores", float64(runtime.NumCPU()), "cores of a host; where hosts share the cores of one machine, the part of each. Without --gflops a host is so many times\nas fast as one core of this machine")
 }

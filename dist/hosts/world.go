@@ -16,7 +16,7 @@ import (
 
 // How long other processes are waited for.
 const (
-	parting = time.Second            // after an abort, until they have been told
+	parting = 500 * time.Millisecond // after an abort, until they have been told
 	answers = 500 * time.Millisecond // when they are asked what they wait for
 )
 

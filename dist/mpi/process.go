@@ -26,8 +26,8 @@ import (
 
 // Patience with what may not end.
 var (
-	closePatience = time.Second     // sends that peers have not taken when a world or the process is closed; tests shorten it
-	abortPatience = 2 * time.Second // MPI_Abort, before the process ends without it
+	closePatience = 300 * time.Millisecond // sends that peers have not taken when a world or the process is closed; tests shorten it
+	abortPatience = 2 * time.Second        // MPI_Abort, before the process ends without it
 )
 
 // process gives orders to the owner, and takes their results.

@@ -12,7 +12,7 @@ import (
 type Cluster struct {
 	Hosts   int     `json:"hosts"`                           // N
 	Link    float64 `json:"link_bytes_per_second"`           // that a host sends, while it receives as many
-	Latency float64 `json:"latency_seconds"`                 // of a message, from its last byte to its arrival
+	Latency float64 `json:"latency_seconds"`                 // of the way from host to host, from a message's last byte to its arrival
 	Copy    float64 `json:"copy_bytes_per_second,omitempty"` // that a core of a host sends, while it receives as many, if it does nothing else; one does. 0: the network needs none
 	Cores   float64 `json:"cores,omitempty"`                 // of a host: those that Speed is of, and copies take a share of
 	Message float64 `json:"message_seconds"`                 // that a host is busy with a message, besides its bytes
@@ -88,6 +88,9 @@ func TCPCopy(link float64) float64 { return 1 / (0.6e-9 + 0.375/link) }
 
 // MessageTime is what package dist/mpi takes for a message over TCP: the way from a goroutine to the thread that owns MPI, and at the other host back.
 const MessageTime = 80e-6
+
+// trip is how long a message keeps both ends waiting besides its bytes: the way there, and word back that it was met, with which a send ends.
+func (c Cluster) trip() float64 { return 2 * c.Latency }
 
 // byteSeconds is how long a byte takes where a host does nothing but send and receive: on its link, or of the one core that copies.
 func (c Cluster) byteSeconds() float64 {

@@ -61,7 +61,7 @@ func TestASlowNetworkTakesTheTimeOfItsBytes(t *testing.T) {
 // and of one layer of six are not. In the forward pass the first block arrives while the own one is worked on.
 func TestTheRingHidesItsHops(t *testing.T) {
 	f := spread(t, long, Run{SequenceLen: 16384, Ring: 4, Layout: shard.Zigzag}, gigabit(4, 100))
-	sums := float64(f.LinkBytes[dist.Collective])/125e6 + 2*56*20e-6
+	sums := float64(f.LinkBytes[dist.Collective])/125e6 + 2*56*40e-6
 	embedding := 256. * 128 / 1214080
 	late := (embedding + (1-embedding)/6) * sums
 	if f.Exposed < 0.999*late || f.Exposed > 1.1*late {
@@ -80,7 +80,7 @@ func TestSumsOfGradientsByHand(t *testing.T) {
 	if want := int64(3 * 2 * 2 * 2 * 1080); f.LinkBytes[dist.Collective] != want || f.Bytes() != want {
 		t.Errorf("%v over a link, want %d bytes of sums", f.LinkBytes, want)
 	}
-	near(t, "seconds", f.Seconds, 3*(2*20*(20e-6+4e-3)+2*2*2*1080/125e6), 1e-3)
+	near(t, "seconds", f.Seconds, 3*(2*20*(40e-6+4e-3)+2*2*2*1080/125e6), 1e-3)
 	// Shares of the optimizer: a host keeps a half, and gets the other half of 1,080 floats.
 	r.ZeroStage = 1
 	f = spread(t, small, r, c)

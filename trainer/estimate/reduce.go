@@ -20,7 +20,7 @@ func (s section) reduction(c Cluster) float64 {
 	}
 	pairs := float64(s.perHost) * float64(s.run.ranks()-s.perHost)
 	rounds := 2 * float64(s.model.Tensors)
-	return rounds*(c.Latency+pairs*c.Message) + float64(s.reduced())*c.byteSeconds()
+	return rounds*(c.trip()+pairs*c.Message) + float64(s.reduced())*c.byteSeconds()
 }
 
 // sums is how much longer a step takes for sums of gradients, whose backward passes take so long. They go on beside these while the link has nothing
@@ -67,7 +67,7 @@ func (s section) gather(c Cluster) float64 {
 		return 0
 	}
 	others := float64(s.run.Data/s.run.shards(0, s.perHost) - 1)
-	return 2*float64(s.model.Tensors)*(c.Latency+others*c.Message) + float64(bytes)*c.byteSeconds()
+	return 2*float64(s.model.Tensors)*(c.trip()+others*c.Message) + float64(bytes)*c.byteSeconds()
 }
 
 // swaps is how long the exchanges of rows for heads of one layer take, forward and backward, for which a rank waits one by one.
@@ -85,7 +85,7 @@ func (s section) swaps(call ring.Call, c Cluster) (sum float64) {
 		})
 		longest := 0.0
 		for host, n := range out {
-			longest = max(longest, c.Latency+messages[host]*c.Message+float64(n)*c.byteSeconds())
+			longest = max(longest, c.trip()+messages[host]*c.Message+float64(n)*c.byteSeconds())
 		}
 		sum += longest
 	}

@@ -38,7 +38,7 @@ func (t tour) seconds(c Cluster) float64 {
 	}
 	n := cluster.Network{
 		Hosts: ranks / t.perHost, HostOf: func(rank int) int { return rank / t.perHost },
-		ByteSeconds: c.byteSeconds(), Latency: c.Latency + c.Message, CopySeconds: c.copySeconds(),
+		ByteSeconds: c.byteSeconds(), Latency: c.trip() + c.Message, CopySeconds: c.copySeconds(),
 	}
 	w := writer{tour: t, programs: make([][]cluster.Op, ranks)}
 	group := t.run.Ulysses
