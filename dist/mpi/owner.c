@@ -194,20 +194,21 @@ static void ask_for_short_turns(void) {
 #endif
 }
 
-// How the owner waits between polls, in seconds. It polls without a break for `spin` after an order or a result, and at once after a poll that
-// took the processor for longer than `moving`: bytes have moved then, although no message has ended. (The time of the thread counts, not that of
-// the clock, since other threads may have run meanwhile.) Else it sleeps for a share of the time in which nothing has moved: what
-// comes is late by at most this share, and an idle owner costs little.
-static const double spin = 100e-6, moving = 10e-6, share = 0.02, least = 50e-6, most = 1e-3;
+// How the owner waits between polls, in seconds. It polls without a break for `spin` after an order or a result. A poll that took the processor
+// for longer than `moving` has moved bytes, although no message has ended. (The time of the thread counts, not that of the clock, since other
+// threads may have run meanwhile.) If it took longer than `flood` the link is as fast as we are, and it polls at once. Otherwise the link is what takes
+// time: bytes may gather in the sockets for `gather`, which leaves the processor to the ranks. Where nothing moves it sleeps for a share of the time
+// for which that has been so: what comes is late by at most this share, and an idle owner costs little.
+static const double spin = 100e-6, moving = 10e-6, flood = 100e-6, gather = 200e-6, share = 0.02, least = 50e-6, most = 1e-3;
 
-// breathe lets MPI work and says whether an order or a message has ended, and whether bytes have moved.
-static int breathe(int *moves) {
+// breathe lets MPI work and says whether an order or a message has ended, and how long it took the processor.
+static int breathe(double *took) {
 	double before = rg_seconds(CLOCK_THREAD_CPUTIME_ID);
 	int ended = rg_match() + rg_test(), came;
 	if (!ended && rg_requests() == 0) // bytes of messages that have ended for us may still have to leave
 		MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &came, MPI_STATUS_IGNORE);
 	leave_ended();
-	*moves = rg_seconds(CLOCK_THREAD_CPUTIME_ID) - before > moving;
+	*took = rg_seconds(CLOCK_THREAD_CPUTIME_ID) - before;
 	return ended > 0;
 }
 
@@ -218,7 +219,7 @@ void rg_run(void) {
 	ask_for_short_turns();
 	while (!finished) {
 		rg_order *o = rg_take(sleep);
-		int active = o != NULL, moves;
+		int active = o != NULL;
 		while (o) {
 			rg_order *next = o->next;
 			obey(o);
@@ -226,15 +227,16 @@ void rg_run(void) {
 		}
 		if (!initialised || finished)
 			continue;
-		active |= breathe(&moves);
+		double took;
+		active |= breathe(&took);
 		double now = rg_seconds(CLOCK_MONOTONIC), nap;
 		if (active)
 			acted = now;
-		if (active || moves)
+		if (active || took > moving)
 			moved = now;
 		nap = share * (now - moved);
-		nap = nap < least ? least : nap > most ? most : nap;
-		sleep = moves || now - acted < spin ? 0 : (long)(1e9 * nap);
+		nap = took > moving ? gather : nap < least ? least : nap > most ? most : nap;
+		sleep = took > flood || now - acted < spin ? 0 : (long)(1e9 * nap);
 		if (!sleep)
 			sched_yield();
 	}
