@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -25,6 +26,7 @@ type job struct {
 	engine  dist.Engine // between the processes
 	seats   []seat      // of the processes
 	gpus    error       // why messages do not go from GPU to GPU, where that was asked for
+	asked   atomic.Bool // to end, by a signal
 }
 
 // seat is where a process sits.
@@ -176,7 +178,8 @@ const (
 )
 
 // tells says whether this process is to tell an error. The first one is, or the one behind it if it is itself what the others wait for. The
-// others give it the time to say what went wrong, and to end the job with that; then it is their turn.
+// others give it the time to say what went wrong, and to end the job with that; then it is their turn. So does one that was asked to end before: a
+// launcher that ends a job wakes processes that were stopped, and these see that nobody has waited for them.
 func (j *job) tells(err error) bool {
 	if j == nil {
 		return true
@@ -185,7 +188,7 @@ func (j *job) tells(err error) bool {
 	if absent(err) == 0 {
 		speaker = 1
 	}
-	if j.launch.Rank == speaker {
+	if j.launch.Rank == speaker && !j.asked.Load() {
 		return true
 	}
 	ended := make(chan os.Signal, 1)

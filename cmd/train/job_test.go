@@ -42,6 +42,12 @@ func TestOneProcessOfAJobTellsAnError(t *testing.T) {
 			}
 		}
 	}
+	woken := &job{launch: mpi.Launch{Rank: 0, Size: 3}}
+	woken.asked.Store(true)
+	time.AfterFunc(50*time.Millisecond, func() { _ = syscall.Kill(syscall.Getpid(), syscall.SIGTERM) })
+	if woken.tells(late(1, 1)) {
+		t.Error("a process that was stopped, woken and asked to end tells what it missed")
+	}
 	if !(*job)(nil).tells(errors.New("loss is NaN")) {
 		t.Error("a process on its own is silent")
 	}

@@ -38,6 +38,9 @@ func watchSignals(parent context.Context, out *output) (*signals, context.Contex
 	go func() {
 		defer cancel()
 		if s.arrived() {
+			if out.job != nil {
+				out.job.asked.Store(true)
+			}
 			s.mu.Lock()
 			polite := s.polite
 			s.mu.Unlock()

@@ -113,7 +113,7 @@ func (l *laboratory) environment() error {
 		return fmt.Errorf("%s is not Open MPI's", mpirun)
 	}
 	for _, v := range [][2]string{
-		{"RINGGRAD_NETNS", prefix}, {"RINGGRAD_KEEPALIVE", "2 1 3"}, {"RINGGRAD_GRACE", "30"},
+		{"RINGGRAD_NETNS", prefix}, {"RINGGRAD_KEEPALIVE", "1 1 2"}, {"RINGGRAD_GRACE", "30"},
 		{"RINGGRAD_MPIRUN", mpirun}, {"RINGGRAD_RSH", filepath.Join(l.root, "deploy/netns/rsh")},
 		{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
 		{"PRTE_ALLOW_RUN_AS_ROOT", "1"}, {"PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
