@@ -178,6 +178,16 @@ func Barrier(ctx context.Context, c *Comm) error {
 	return nil
 }
 
+// Any tells all members whether one of them says yes.
+func Any(ctx context.Context, c *Comm, yes bool) (bool, error) {
+	votes := []int32{0}
+	if yes {
+		votes[0] = 1
+	}
+	err := AllReduce(ctx, c, votes)
+	return votes[0] != 0, err
+}
+
 // begin counts a collective call.
 func (c *Comm) begin() {
 	c.calls++

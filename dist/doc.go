@@ -38,7 +38,7 @@
 //
 // # Collectives
 //
-// AllReduce, AllGather, AllToAll, Broadcast, Barrier and Split are written here once, over the engine's transfers. All members call them
+// AllReduce, AllGather, AllToAll, Any, Broadcast, Barrier and Split are written here once, over the engine's transfers. All members call them
 // in the same order. AllReduce adds every element in the order of the ranks, so its bits are the same on every engine, whatever
 // arrives first; they do depend on how the sum was divided among W ranks. Split makes groups that can be used side by
 // side: the two axes of a mesh are Split(rank/cp, rank) and Split(rank%cp, rank). What is split may be split again.

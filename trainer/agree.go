@@ -99,7 +99,7 @@ func (r *run) agree(ctx context.Context, processes dist.Engine) error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(append(own, fact{"host", hostname()}))
+	text, err := json.Marshal(append(own, fact{"host", dist.Hostname()}))
 	if err != nil {
 		return err
 	}
@@ -119,14 +119,6 @@ func (r *run) agree(ctx context.Context, processes dist.Engine) error {
 		}
 	}
 	return nil
-}
-
-func hostname() string {
-	host, err := os.Hostname()
-	if err != nil {
-		return "an unknown host"
-	}
-	return host
 }
 
 // difference compares two processes' facts, of which the last is the host.

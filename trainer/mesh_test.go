@@ -204,7 +204,7 @@ func TestAShareWantsAFolderThatAllSee(t *testing.T) {
 		}
 	}
 	for _, err := range trainedBy(t, 2, cfg, Options{}, nil, elsewhere) {
-		wantError(t, err, "is not seen on "+hostname(), "zero_stage: 0")
+		wantError(t, err, "is not seen on "+dist.Hostname(), "zero_stage: 0")
 	}
 }
 
@@ -214,7 +214,7 @@ func TestProcessesThatDifferAreRefusedByWhatDiffers(t *testing.T) {
 		cfg.LearningRate *= float64(1 + process)
 	})
 	for i, err := range errs {
-		want := "config key learning_rate differs: process 1 on " + hostname() + " has 0.02, process 0 on " + hostname() + " has 0.01"
+		want := "config key learning_rate differs: process 1 on " + dist.Hostname() + " has 0.02, process 0 on " + dist.Hostname() + " has 0.01"
 		if !errors.Is(err, ErrInput) || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("process %d: %v, want %q", i, err, want)
 		}

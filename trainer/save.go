@@ -10,7 +10,6 @@ import (
 
 	"github.com/ringgrad/ringgrad/dist"
 	"github.com/ringgrad/ringgrad/trainer/checkpoint"
-	"github.com/ringgrad/ringgrad/trainer/eval"
 	"github.com/ringgrad/ringgrad/trainer/hf"
 )
 
@@ -100,7 +99,7 @@ func (w *worker) writeShareBeside(ctx context.Context) error {
 	}
 	outcome := ""
 	if err := w.writeShare(string(folders[0])); err != nil {
-		outcome = fmt.Sprintf("on %s: %v", hostname(), err)
+		outcome = fmt.Sprintf("on %s: %v", dist.Hostname(), err)
 	}
 	_, err = dist.AllGather(ctx, w.across, []byte(outcome))
 	return err
@@ -113,7 +112,7 @@ func (w *worker) checkFolder() error {
 	}
 	if _, err := os.Stat(filepath.Join(w.run.cfg.OutputDir, "config.yaml")); err != nil {
 		return fmt.Errorf("trainer: output_dir %s of the first process is not seen on %s (%w), where a share of the optimizer's state is written from; put it on a file system that all hosts share, or set zero_stage: 0",
-			w.run.cfg.OutputDir, hostname(), err)
+			w.run.cfg.OutputDir, dist.Hostname(), err)
 	}
 	return nil
 }
@@ -169,7 +168,7 @@ func (w *worker) saveFinal(ctx context.Context) error {
 			failure = fmt.Errorf("trainer: the final model could not be saved: %w", err)
 		}
 	}
-	failed, err := eval.AnyWantsToStop(ctx, w.world, func() bool { return failure != nil })
+	failed, err := dist.Any(ctx, w.world, failure != nil)
 	switch {
 	case err != nil || !failed:
 		return err

@@ -198,7 +198,7 @@ func (w *worker) agreeToStop(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil { // a ring of one waits for nobody who would see it
 		return false, context.Cause(ctx)
 	}
-	return eval.AnyWantsToStop(ctx, w.world, w.stop)
+	return dist.Any(ctx, w.world, w.stop())
 }
 
 // finish writes the final model and, when asked for, the table of loss by position.

@@ -23,7 +23,6 @@ import (
 type job struct {
 	launch  mpi.Launch
 	process mpi.Process // nil until join
-	engine  dist.Engine // between the processes
 	seats   []seat      // of the processes
 	gpus    error       // why messages do not go from GPU to GPU, where that was asked for
 	asked   atomic.Bool // to end, by a signal
@@ -57,10 +56,11 @@ func (j *job) join(ctx context.Context) (dist.Engine, error) {
 		return nil, fmt.Errorf("this is process %d of several that %s has started: %w", j.launch.Rank, j.launch.By, err)
 	}
 	j.process = process
-	if j.engine, err = process.World(process.Size()); err != nil {
+	wire, err := process.World(process.Size())
+	if err != nil {
 		return nil, err
 	}
-	return j.engine, j.meet(ctx)
+	return wire, j.meet(ctx, wire)
 }
 
 // joinOn is join for ranks on a device: between GPUs messages go by NCCL where this binary and the machine have it. Otherwise they go by MPI,
@@ -75,7 +75,6 @@ func (j *job) joinOn(ctx context.Context, device string) (dist.Engine, error) {
 		j.gpus = err
 		return wire, nil
 	}
-	j.engine = fast
 	return fast, nil
 }
 
@@ -91,13 +90,9 @@ func (j *job) place() (n int) {
 }
 
 // meet lets the processes tell each other where they sit.
-func (j *job) meet(ctx context.Context) error {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	c := dist.New(j.engine, dist.Options{})
-	names, err := dist.AllGather(ctx, c, []byte(host))
+func (j *job) meet(ctx context.Context, wire dist.Engine) error {
+	c := dist.New(wire, dist.Options{})
+	names, err := dist.AllGather(ctx, c, []byte(dist.Hostname()))
 	if err != nil {
 		return err
 	}
@@ -211,14 +206,6 @@ func absent(err error) int {
 		return late.Rank
 	}
 	return -1
-}
-
-// size is how many processes there are.
-func (j *job) size() int {
-	if j == nil {
-		return 1
-	}
-	return max(len(j.seats), 1)
 }
 
 // end leaves the job: together with the others after good work or an interruption, else by ending all of them.

@@ -77,5 +77,5 @@ func runTraining(ctx context.Context, out *output, signals *signals, f trainingF
 	if err != nil {
 		return computed(err)
 	}
-	return printResult(out, runResult{result, float64(out.job.size()) * bench.FMAPeak(runtime.GOMAXPROCS(0))})
+	return printResult(out, runResult{result, float64(t.Plan().Processes) * bench.FMAPeak(runtime.GOMAXPROCS(0))})
 }

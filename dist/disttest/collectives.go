@@ -20,7 +20,22 @@ var collectives = []testCase{
 	onComm("barrier", func(ctx context.Context, c *dist.Comm) error {
 		return errors.Join(dist.Barrier(ctx, c), dist.Barrier(ctx, c))
 	}),
+	onComm("any hears who says yes", anyYes),
 	onComm("a step of training", step),
+}
+
+// anyYes asks who has each rank's number in turn, then who has one that nobody has.
+func anyYes(ctx context.Context, c *dist.Comm) error {
+	for number := range c.Size() + 1 {
+		yes, err := dist.Any(ctx, c, c.Rank() == number)
+		if err != nil {
+			return err
+		}
+		if yes != (number < c.Size()) {
+			return fmt.Errorf("rank %d hears %v of %d", c.Rank(), yes, number)
+		}
+	}
+	return nil
 }
 
 // rotate goes round the ring both ways; blocks differ in length, and rank 1 has none.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -66,16 +65,12 @@ func Join(ctx context.Context, wire dist.Engine, n int) (*World, error) {
 
 // meet exchanges the numbers of ranks and the names of hosts.
 func (w *World) meet(ctx context.Context, n int) error {
-	name, err := os.Hostname()
-	if err != nil {
-		name = "an unknown host"
-	}
 	c := dist.New(w.wire, dist.Options{})
 	counts, err := dist.AllGather(ctx, c, []int64{int64(n)})
 	if err != nil {
 		return err
 	}
-	names, err := dist.AllGather(ctx, c, []byte(name))
+	names, err := dist.AllGather(ctx, c, []byte(dist.Hostname()))
 	if err != nil {
 		return err
 	}

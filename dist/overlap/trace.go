@@ -3,7 +3,6 @@ package overlap
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/ringgrad/ringgrad/dist"
@@ -48,11 +47,7 @@ func (m *meter) trace(ctx context.Context, mib int) error {
 
 // gather enters the spans of all ranks in the recorder of rank 0.
 func (m *meter) gather(ctx context.Context, name string, start time.Time, times []float64) error {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "a host"
-	}
-	hosts, err := dist.AllGather(ctx, m.c, []byte(host))
+	hosts, err := dist.AllGather(ctx, m.c, []byte(dist.Hostname()))
 	if err != nil {
 		return err
 	}

@@ -185,24 +185,17 @@ func agreeToGoOn(ctx context.Context, comm *dist.Comm, stop func() bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stopped, err := AnyWantsToStop(ctx, comm, stop)
-	if err == nil && stopped {
+	stopped := stop != nil && stop()
+	if comm != nil {
+		var err error
+		if stopped, err = dist.Any(ctx, comm, stopped); err != nil {
+			return err
+		}
+	}
+	if stopped {
 		return ErrStopped
 	}
-	return err
-}
-
-// AnyWantsToStop reports to all ranks of comm (nil: one rank) whether stop, which may be nil, is true on any.
-func AnyWantsToStop(ctx context.Context, comm *dist.Comm, stop func() bool) (bool, error) {
-	flag := []int32{0}
-	if stop != nil && stop() {
-		flag[0] = 1
-	}
-	if comm == nil {
-		return flag[0] != 0, nil
-	}
-	err := dist.AllReduce(ctx, comm, flag)
-	return flag[0] != 0, err
+	return nil
 }
 
 // accumulator sums losses in float64, in document order, so that the result does not depend on the number of ranks.
